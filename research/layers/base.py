@@ -1,0 +1,103 @@
+"""What a layer is, and the layer that chains others."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+
+Array = jax.Array
+Key = jax.Array  # typed PRNG keys, from jax.random.key
+Shape = tuple[int, ...]
+Params = dict[str, Any]
+State = dict[str, Any]
+
+
+@runtime_checkable
+class Layer(Protocol):
+    """A value that describes a layer and holds no array.
+
+    ``init`` makes the parameters and the state for inputs of ``in_shape`` ``[N, H, W, C]`` (or ``[N, D]``).
+    ``apply`` computes the output and the new state; ``key`` is an array of typed keys ``[N]``, one per
+    example, needed only by layers that draw random numbers while training.
+    """
+
+    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]: ...
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+    ) -> tuple[Array, State]: ...
+
+
+def fold_in_keys(keys: Key | None, index: int) -> Key | None:
+    """Fold ``index`` into each of the keys ``[N]``; ``None`` stays ``None``."""
+    return None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
+
+
+def out_shape(layer: Layer, params: Params, state: State, in_shape: Shape, dtype: Any = None) -> Shape:
+    """Shape that ``layer`` returns for an input of ``in_shape``, traced and not computed."""
+    x = jax.ShapeDtypeStruct(in_shape, dtype or jax.numpy.float32)
+    return jax.eval_shape(lambda p, s, x: layer.apply(p, s, x, train=False)[0], params, state, x).shape
+
+
+@dataclass(frozen=True)
+class Serial:
+    """Layers applied one after the other.
+
+    .. math:: y = f_n(\\dots f_2(f_1(x)))
+
+    Args:
+        layers: pairs of a unique name and a layer. Parameters and state are dicts under these names;
+            layers without parameters or state leave no entry.
+
+    Raises:
+        ValueError: two layers share a name.
+
+    Example:
+        >>> import jax
+        >>> from research.layers import Activation, Dense
+        >>> net = Serial((("hidden", Dense(4)), ("relu", Activation("relu")), ("logits", Dense(2))))
+        >>> params, state = net.init(jax.random.key(0), (1, 3))
+        >>> sorted(params), params["hidden"]["kernel"].shape
+        (['hidden', 'logits'], (3, 4))
+    """
+
+    layers: tuple[tuple[str, Layer], ...]
+
+    def __post_init__(self) -> None:
+        names = [name for name, _ in self.layers]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise ValueError(f"layer names must be unique, repeated: {', '.join(repeated)}")
+
+    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
+        """Parameters and state of every layer, by name; each key is ``fold_in(key, position)``."""
+        all_params: Params = {}
+        all_state: State = {}
+        shape = in_shape
+        for index, (name, layer) in enumerate(self.layers):
+            params, state = layer.init(jax.random.fold_in(key, index), shape)
+            shape = out_shape(layer, params, state, shape)
+            all_params |= {name: params} if params else {}
+            all_state |= {name: state} if state else {}
+        return all_params, all_state
+
+    def trace(
+        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+    ) -> tuple[Array, State, dict[str, Array]]:
+        """As ``apply``, and the output of every layer by name; jit prunes those that are not used."""
+        new_state: State = {}
+        activations: dict[str, Array] = {}
+        for index, (name, layer) in enumerate(self.layers):
+            x, layer_state = layer.apply(
+                params.get(name, {}), state.get(name, {}), x, train=train, key=fold_in_keys(key, index)
+            )
+            activations[name] = x
+            new_state |= {name: layer_state} if layer_state else {}
+        return x, new_state, activations
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+    ) -> tuple[Array, State]:
+        """Output of the last layer and the new state of all."""
+        y, new_state, _ = self.trace(params, state, x, train=train, key=key)
+        return y, new_state

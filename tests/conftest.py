@@ -1,0 +1,31 @@
+"""Settings for all tests: eight CPU devices, annotations checked at run time, no home folder touched."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+from beartype import BeartypeConf
+from beartype.claw import beartype_package
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
+beartype_package("research", conf=BeartypeConf(is_pep484_tower=True))
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def tfds_dir() -> Path:
+    """The folder of prepared TFDS datasets; tests that need real MNIST skip where there is none."""
+    folder = Path(os.environ.get("TFDS_DATA_DIR", REPOSITORY.parent / "shared" / "tfds"))
+    if not (folder / "mnist").is_dir():
+        pytest.skip(f"no prepared MNIST in {folder}; set TFDS_DATA_DIR to a folder that has it")
+    return folder
+
+
+@pytest.fixture
+def strict_types():
+    """Strict dtype and rank promotion, as asked of all ops and layers."""
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+        yield
