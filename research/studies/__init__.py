@@ -1,0 +1,1 @@
+"""What is done with many runs: statistics, tables, figures and the report. No training code, no jax."""

@@ -1,0 +1,203 @@
+"""Intervals and paired comparisons over the seeds of a study.
+
+Arms share seeds, so arms are compared in pairs. A difference is claimed only where the t interval of the
+paired difference and the Holm-adjusted sign-flip test agree, and only with enough seeds for that test.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy import special
+
+Values = Sequence[float] | np.ndarray
+Verdict = Literal["higher", "lower", "no difference shown", "descriptive only"]
+
+ALPHA = 0.05
+EXACT_LIMIT = 16
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean, standard deviation and 95 % interval of ``n`` values; NaN where ``n`` is too small."""
+
+    n: int
+    mean: float
+    deviation: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """An arm against the reference arm: paired differences and what may be said about them.
+
+    Args:
+        difference: summary of arm minus reference over the seeds that both completed.
+        p: p-value of the sign-flip test.
+        p_adjusted: the same after Holm's adjustment over the planned contrasts.
+        verdict: what is claimed.
+    """
+
+    difference: Summary
+    p: float
+    p_adjusted: float
+    verdict: Verdict
+
+
+def summarize(values: Values, confidence: float = 0.95) -> Summary:
+    """Mean, standard deviation (n - 1 in the denominator) and Student-t interval of the mean.
+
+    mean +- t(n - 1, (1 + confidence) / 2) * deviation / sqrt(n)
+
+    Args:
+        values: one number per seed, [n].
+        confidence: coverage of the interval, in (0, 1).
+
+    Returns:
+        Summary: the mean is NaN for no value, deviation and interval are NaN for fewer than two.
+
+    Example:
+        >>> summarize([1.0, 2.0, 3.0]).deviation
+        1.0
+
+    Source:
+        Student, "The probable error of a mean", Biometrika 6 (1908).
+    """
+    x = np.asarray(values, np.float64)
+    n = x.size
+    if n < 2:
+        return Summary(n, float(x[0]) if n else np.nan, np.nan, np.nan, np.nan)
+    mean, deviation = float(x.mean()), float(x.std(ddof=1))
+    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * deviation / np.sqrt(n)
+    return Summary(n, mean, deviation, float(mean - half), float(mean + half))
+
+
+def sign_flip_p(differences: Values, num_samples: int = 100_000, seed: int = 0) -> float:
+    """Two-sided p-value of the sign-flip permutation test of a mean of zero.
+
+    p = share of sign patterns s in {-1, 1}^n with |sum(s * d)| >= |sum(d)|
+
+    All 2^n patterns are counted up to n = 16; beyond, ``num_samples`` random ones and the observed one.
+
+    Args:
+        differences: paired differences d, one per seed, [n], n >= 1.
+        num_samples: random patterns for n > 16.
+        seed: seed of the random patterns.
+
+    Returns:
+        p in [2^(1 - n), 1].
+
+    Raises:
+        ValueError: there is no difference.
+
+    Example:
+        >>> sign_flip_p([0.1, 0.2, 0.3, 0.4])
+        0.125
+
+    Source:
+        Fisher, The Design of Experiments (1935), section 21.
+    """
+    d = np.asarray(differences, np.float64)
+    if d.size == 0:
+        raise ValueError("the sign-flip test needs at least one difference, got 0")
+    # Accuracies are counts over a common total, so equal sums are frequent and must count as equal.
+    threshold = abs(d.sum()) - 1e-9 * np.abs(d).sum()
+    if d.size <= EXACT_LIMIT:
+        sums = d[:1]  # the first sign stays +: a pattern and its mirror have the same |sum|
+        for value in d[1:]:
+            sums = np.concatenate([sums + value, sums - value])
+        return float(np.mean(np.abs(sums) >= threshold))
+    rng = np.random.default_rng(seed)
+    count = 0
+    for start in range(0, num_samples, 10_000):
+        signs = rng.choice([-1.0, 1.0], (min(10_000, num_samples - start), d.size))
+        count += int(np.sum(np.abs(signs @ d) >= threshold))
+    return (1 + count) / (1 + num_samples)
+
+
+def holm(p_values: Values, num_planned: int | None = None) -> np.ndarray:
+    """P-values adjusted by Holm's step-down method.
+
+    adjusted p_(i) = max over j <= i of min(1, (m - j + 1) p_(j)), sorted from the smallest
+
+    Args:
+        p_values: p-values in [0, 1], [k].
+        num_planned: contrasts that were planned, m >= k; those without data count as p = 1. Default k.
+
+    Returns:
+        Adjusted p-values in the order given, [k].
+
+    Raises:
+        ValueError: more p-values than planned contrasts.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
+        [0.03, 0.06, 0.06]
+
+    Source:
+        Holm, "A simple sequentially rejective multiple test procedure", Scand. J. Statist. 6 (1979).
+    """
+    p = np.asarray(p_values, np.float64)
+    m = p.size if num_planned is None else num_planned
+    if p.size > m:
+        raise ValueError(f"{p.size} p-values for {m} planned contrasts")
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate((m - np.arange(p.size)) * p[order]))
+    return adjusted
+
+
+def is_testable(num_contrasts: int, n: int) -> bool:
+    """Whether the sign-flip test over ``n`` seeds can reach 0.05 after Holm's adjustment.
+
+    m 2^(1 - n) <= 0.05
+
+    Args:
+        num_contrasts: planned contrasts m.
+        n: seeds that both arms of a contrast completed.
+
+    Example:
+        >>> is_testable(6, 8), is_testable(7, 8), is_testable(1, 5)
+        (True, False, False)
+    """
+    return n > 0 and num_contrasts * 2.0 ** (1 - n) <= ALPHA
+
+
+def decide(difference: Summary, p_adjusted: float, testable: bool) -> Verdict:
+    """What may be said: a difference only where interval and test agree, nothing where it is not testable."""
+    if not testable:
+        return "descriptive only"
+    if p_adjusted <= ALPHA and difference.low > 0:
+        return "higher"
+    if p_adjusted <= ALPHA and difference.high < 0:
+        return "lower"
+    return "no difference shown"
+
+
+def compare(differences: Mapping[str, Values], num_planned: int | None = None) -> dict[str, Contrast]:
+    """Judge the planned contrasts of a study together.
+
+    Args:
+        differences: for each arm but the reference, its paired differences to the reference, [n].
+        num_planned: contrasts that were planned; default as many as are given.
+
+    Returns:
+        The contrast of each arm.
+
+    Raises:
+        ValueError: more contrasts than planned.
+
+    Example:
+        >>> compare({"deep": [0.1, 0.2, 0.1, 0.2, 0.1, 0.2]})["deep"].verdict
+        'higher'
+    """
+    m = len(differences) if num_planned is None else num_planned
+    p_values = [sign_flip_p(d) if len(d) else 1.0 for d in differences.values()]
+    contrasts = {}
+    for (name, d), p, adjusted in zip(differences.items(), p_values, holm(p_values, m), strict=True):
+        summary = summarize(d)
+        verdict = decide(summary, float(adjusted), is_testable(m, summary.n))
+        contrasts[name] = Contrast(summary, p, float(adjusted), verdict)
+    return contrasts
