@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 
 Array = jax.Array
 Key = jax.Array  # typed PRNG keys, from jax.random.key
@@ -28,15 +29,58 @@ class Layer(Protocol):
     ) -> tuple[Array, State]: ...
 
 
+@runtime_checkable
+class Container(Layer, Protocol):
+    """A layer of named layers, whose ``trace`` also returns their outputs."""
+
+    def trace(
+        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+    ) -> tuple[Array, State, dict[str, Array]]: ...
+
+
 def fold_in_keys(keys: Key | None, index: int) -> Key | None:
     """Fold ``index`` into each of the keys ``[N]``; ``None`` stays ``None``."""
     return None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
 
 
 def out_shape(layer: Layer, params: Params, state: State, in_shape: Shape, dtype: Any = None) -> Shape:
-    """Shape that ``layer`` returns for an input of ``in_shape``, traced and not computed."""
-    x = jax.ShapeDtypeStruct(in_shape, dtype or jax.numpy.float32)
-    return jax.eval_shape(lambda p, s, x: layer.apply(p, s, x, train=False)[0], params, state, x).shape
+    """Shape that ``layer`` returns for an input of ``in_shape``, traced and not computed.
+
+    Raises:
+        ValueError: nothing is left of the input.
+    """
+    x = jax.ShapeDtypeStruct(in_shape, dtype or jnp.float32)
+    shape = jax.eval_shape(lambda p, s, x: layer.apply(p, s, x, train=False)[0], params, state, x).shape
+    if 0 in shape and 0 not in in_shape:
+        raise ValueError(f"{layer} leaves {list(shape)} of x {list(in_shape)}")
+    return shape
+
+
+def cast(param: Array, x: Array) -> Array:
+    """``param`` in the dtype of ``x``, in which layers compute.
+
+    Raises:
+        TypeError: ``x`` is not floating point; a kernel cast to integers would be all zeros.
+    """
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"layers compute in floating point, x has dtype {x.dtype}")
+    return param.astype(x.dtype)
+
+
+def trace_layer(
+    name: str, layer: Layer, params: Params, state: State, x: Array, *, train: bool, key: Key | None
+) -> tuple[State, dict[str, Array]]:
+    """Apply the child ``name`` of a container that has ``params`` and ``state``.
+
+    Returns:
+        The new state of the child, and its output under ``name`` after those of its own children.
+    """
+    args = (params.get(name, {}), state.get(name, {}), x)
+    if not isinstance(layer, Container):
+        y, new_state = layer.apply(*args, train=train, key=key)
+        return new_state, {name: y}
+    y, new_state, inner = layer.trace(*args, train=train, key=key)
+    return new_state, {f"{name}/{path}": value for path, value in inner.items()} | {name: y}
 
 
 @dataclass(frozen=True)
@@ -84,14 +128,18 @@ class Serial:
     def trace(
         self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State, dict[str, Array]]:
-        """As ``apply``, and the output of every layer by name; jit prunes those that are not used."""
+        """As ``apply``, and the output of every layer by name; jit prunes those that are not used.
+
+        The layers inside a layer follow as ``block1/conv``, in the order in which they run.
+        """
         new_state: State = {}
         activations: dict[str, Array] = {}
         for index, (name, layer) in enumerate(self.layers):
-            x, layer_state = layer.apply(
-                params.get(name, {}), state.get(name, {}), x, train=train, key=fold_in_keys(key, index)
+            layer_state, traced = trace_layer(
+                name, layer, params, state, x, train=train, key=fold_in_keys(key, index)
             )
-            activations[name] = x
+            x = traced[name]
+            activations |= traced
             new_state |= {name: layer_state} if layer_state else {}
         return x, new_state, activations
 

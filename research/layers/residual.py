@@ -1,0 +1,79 @@
+"""A layer with a way around it."""
+
+from dataclasses import dataclass
+
+import jax
+
+from research.layers.base import (
+    Array,
+    Key,
+    Layer,
+    Params,
+    Shape,
+    State,
+    fold_in_keys,
+    out_shape,
+    trace_layer,
+)
+
+
+@dataclass(frozen=True)
+class Residual:
+    """The sum of a layer and its input, or of two layers.
+
+    .. math:: y = f(x) + g(x)
+
+    Parameters and state are dicts under ``body`` (f) and ``shortcut`` (g), where these have any.
+
+    Args:
+        body: the layer f.
+        shortcut: the layer g; the identity if not given.
+
+    Raises:
+        ValueError: body and shortcut give different shapes.
+
+    Source: He et al. (2016), Deep residual learning, section 3.2.
+    """
+
+    body: Layer
+    shortcut: Layer | None = None
+
+    def branches(self) -> tuple[tuple[str, Layer], ...]:
+        """The named layers whose outputs are added; an identity shortcut is not among them."""
+        shortcut = () if self.shortcut is None else (("shortcut", self.shortcut),)
+        return (("body", self.body), *shortcut)
+
+    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
+        all_params: Params = {}
+        all_state: State = {}
+        for index, (name, layer) in enumerate(self.branches()):
+            params, state = layer.init(jax.random.fold_in(key, index), in_shape)
+            all_params |= {name: params} if params else {}
+            all_state |= {name: state} if state else {}
+        out_shape(self, all_params, all_state, in_shape)
+        return all_params, all_state
+
+    def trace(
+        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+    ) -> tuple[Array, State, dict[str, Array]]:
+        """As ``apply``, and the outputs of ``body`` and ``shortcut`` and of the layers in them."""
+        new_state: State = {}
+        activations: dict[str, Array] = {}
+        for index, (name, layer) in enumerate(self.branches()):
+            layer_state, traced = trace_layer(
+                name, layer, params, state, x, train=train, key=fold_in_keys(key, index)
+            )
+            activations |= traced
+            new_state |= {name: layer_state} if layer_state else {}
+        y, shortcut = activations["body"], activations.get("shortcut", x)
+        if y.shape != shortcut.shape:
+            raise ValueError(
+                f"body gives shape {list(y.shape)}, shortcut {list(shortcut.shape)} for x {list(x.shape)}"
+            )
+        return y + shortcut, new_state, activations
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+    ) -> tuple[Array, State]:
+        y, new_state, _ = self.trace(params, state, x, train=train, key=key)
+        return y, new_state

@@ -1,0 +1,25 @@
+"""Named networks: functions from a few numbers to a layer."""
+
+from collections.abc import Callable
+
+from research.layers import Serial
+from research.models.mlp import mlp
+from research.models.modern import modern_cnn
+from research.models.plain import plain
+from research.models.pooled import classic, conv_pair, reference, simple_cnn, tiny
+from research.models.resnet import simple_resnet
+
+MODELS: dict[str, Callable[..., Serial]] = {
+    "plain": plain,
+    "tiny": tiny,
+    "reference": reference,
+    "mlp": mlp,
+    "classic": classic,
+    "simple_cnn": simple_cnn,
+    "modern_cnn": modern_cnn,
+    "simple_resnet": simple_resnet,
+    "conv_pair": conv_pair,
+}
+"""Each takes ``(image_shape, num_classes, *, ..., activation, initializer, algorithm)``."""
+
+__all__ = ["MODELS"]

@@ -1,0 +1,48 @@
+"""The network of the depth and activation studies."""
+
+from research.layers import Activation, BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool, Serial, Shape
+from research.models.assemble import assemble
+
+
+def plain(
+    image_shape: Shape,
+    num_classes: int,
+    *,
+    depth: int = 2,
+    widths: tuple[int, ...] = (32, 64, 64, 64),
+    batch_norm: bool = False,
+    activation: str = "relu",
+    initializer: str = "he_normal",
+    algorithm: str = "auto",
+) -> Serial:
+    """``depth`` 3×3 SAME convolutions, 2×2 pooling after the first two, one dense layer.
+
+    At depth 1 both pools follow the only convolution, so that the dense layer sees images of the same size
+    at every depth. Parameters at depth 1 to 4 on 28×28×1 with 10 classes: 16,010, 50,186, 87,114, 124,042.
+
+    Args:
+        image_shape: ``(H, W, C)`` of one image.
+        num_classes: number of logits.
+        depth: number of convolutions, from 1 to the number of widths.
+        widths: features of the convolutions, from the first on.
+        batch_norm: normalise between each convolution and its activation.
+        activation, initializer, algorithm: names from their tables.
+
+    Raises:
+        ValueError: the depth is out of range, or a name is unknown.
+
+    Example:
+        >>> [name for name, _ in plain((28, 28, 1), 10, depth=1).layers]
+        ['conv1', 'act1', 'pool1', 'pool2', 'flatten', 'logits']
+    """
+    if not 1 <= depth <= len(widths):
+        raise ValueError(f"depth must be between 1 and {len(widths)}, got {depth}")
+    layers: list[tuple[str, Layer]] = []
+    for i in range(1, depth + 1):
+        layers.append((f"conv{i}", Conv2D(widths[i - 1], initializer=initializer, algorithm=algorithm)))
+        layers += [(f"norm{i}", BatchNorm())] if batch_norm else []
+        layers.append((f"act{i}", Activation(activation)))
+        layers += [(f"pool{i}", MaxPool(2))] if i <= 2 else []
+    layers += [("pool2", MaxPool(2))] if depth == 1 else []
+    layers += [("flatten", Flatten()), ("logits", Dense(num_classes, initializer=initializer))]
+    return assemble(layers, image_shape)

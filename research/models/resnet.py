@@ -1,0 +1,73 @@
+"""A residual network."""
+
+from functools import partial
+
+from research.layers import (
+    Activation,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    GlobalAveragePool,
+    Layer,
+    Residual,
+    Serial,
+    Shape,
+)
+from research.models.assemble import assemble
+
+
+def simple_resnet(
+    image_shape: Shape,
+    num_classes: int,
+    *,
+    widths: tuple[int, ...] = (64, 128, 256),
+    blocks: int = 2,
+    activation: str = "relu",
+    initializer: str = "he_normal",
+    algorithm: str = "auto",
+) -> Serial:
+    """A stem, then for each width a stage of residual blocks of two 3×3 convolutions; global average.
+
+    Each stage but the first halves the image in its first block, whose shortcut is a 1×1 projection; the
+    other shortcuts are the identity. Batch norm after every convolution, and no convolution has a bias.
+    2,777,674 parameters on 32×32×3 with 10 classes.
+
+    Args:
+        image_shape: ``(H, W, C)`` of one image.
+        num_classes: number of logits.
+        widths: features of the stages; the stem has those of the first.
+        blocks: residual blocks in each stage.
+        activation, initializer, algorithm: names from their tables.
+
+    Raises:
+        ValueError: a name is unknown.
+
+    Source: He et al. (2016), Deep residual learning, section 4.2, with wider and fewer blocks.
+    """
+    conv = partial(Conv2D, use_bias=False, initializer=initializer, algorithm=algorithm)
+
+    def block(width: int, strides: int, project: bool) -> Residual:
+        body: tuple[tuple[str, Layer], ...] = (
+            ("conv1", conv(width, strides=strides)),
+            ("norm1", BatchNorm()),
+            ("act1", Activation(activation)),
+            ("conv2", conv(width)),
+            ("norm2", BatchNorm()),
+        )
+        shortcut = Serial((("conv", conv(width, 1, strides)), ("norm", BatchNorm()))) if project else None
+        return Residual(Serial(body), shortcut)
+
+    layers: list[tuple[str, Layer]] = [
+        ("conv1", conv(widths[0])),
+        ("norm1", BatchNorm()),
+        ("act1", Activation(activation)),
+    ]
+    num_blocks = 0
+    for stage, width in enumerate(widths):
+        for i in range(blocks):
+            num_blocks += 1
+            first = i == 0 and stage > 0
+            layers.append((f"block{num_blocks}", block(width, 2 if first else 1, project=first)))
+            layers.append((f"act{num_blocks + 1}", Activation(activation)))
+    layers += [("average", GlobalAveragePool()), ("logits", Dense(num_classes, initializer=initializer))]
+    return assemble(layers, image_shape)
