@@ -1,0 +1,20 @@
+"""Real images: sources, splits, batches of a fixed shape, and augmentation."""
+
+from research.data.augmentation import AUGMENTATIONS, Preprocess
+from research.data.batches import epoch_order, pad_batches
+from research.data.dataset import DATASETS, DataError, Dataset, DatasetSpec, Split
+from research.data.loading import default_data_dir, load_dataset
+
+__all__ = [
+    "AUGMENTATIONS",
+    "DATASETS",
+    "DataError",
+    "Dataset",
+    "DatasetSpec",
+    "Preprocess",
+    "Split",
+    "default_data_dir",
+    "epoch_order",
+    "load_dataset",
+    "pad_batches",
+]

@@ -1,0 +1,83 @@
+"""Decoded arrays kept as ``.npy`` files, so that images are decoded once and not at every start."""
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from research.data.dataset import Split
+from research.data.source import Source, first_line
+
+ARRAY_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def checksum(source: Source) -> str:
+    """The sha256, in hex, of the shapes, types and bytes of the arrays of both splits."""
+    digest = hashlib.sha256()
+    for array in (*source.train, *source.test):
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def read_cached(folder: Path, decode: Callable[[], Source]) -> tuple[Source, str]:
+    """The source kept in ``folder``, or else decoded now and kept there.
+
+    The folder's name must change with whatever ``decode`` would return: then two processes that write at
+    the same time write the same bytes, and each file is replaced as a whole. The checksum, written last,
+    is checked at every reading; what does not match is decoded again. Where nothing can be written, a
+    warning says so and the work goes on.
+
+    Returns:
+        The source and its ``checksum``.
+    """
+    if (folder / "meta.json").exists():
+        try:
+            return _read(folder)
+        except Exception as error:  # a damaged .npy or .json raises one of many types
+            message = f"the cached arrays in {folder} are damaged and are made again: {first_line(error)}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+    source = decode()
+    digest = checksum(source)
+    try:
+        _write(folder, source, digest)
+    except OSError as error:
+        message = f"decoded images cannot be kept, so every start decodes them again: {first_line(error)}"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return source, digest
+
+
+def _read(folder: Path) -> tuple[Source, str]:
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    # mapping first: a header that claims more than the file holds is refused before memory is taken
+    maps = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAY_NAMES]
+    arrays = [np.array(array) for array in maps]
+    source = Source(Split(*arrays[:2]), Split(*arrays[2:]), tuple(meta["class_names"]))
+    digest = checksum(source)
+    if digest != meta["checksum"]:
+        raise ValueError(f"sha256 is {digest}, was {meta['checksum']}")
+    return source, digest
+
+
+def _write(folder: Path, source: Source, digest: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in zip(ARRAY_NAMES, (*source.train, *source.test), strict=True):
+        _replace(folder / f"{name}.npy", lambda file, array=array: np.save(file, array, allow_pickle=False))
+    meta = json.dumps({"checksum": digest, "class_names": source.class_names}, ensure_ascii=False)
+    _replace(folder / "meta.json", lambda file: file.write(meta.encode()))
+
+
+def _replace(path: Path, write: Callable) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

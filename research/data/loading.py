@@ -1,0 +1,134 @@
+"""From the name of a dataset to its three splits in memory."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from research.data.cache import checksum, read_cached
+from research.data.dataset import DATASETS, Dataset, DatasetSpec, Split
+from research.data.source import Source, find_folder, fingerprint, read_folder
+from research.data.splits import stratified_order
+from research.lookup import lookup
+
+
+def default_data_dir() -> Path:
+    """``$TFDS_DATA_DIR``, or else ``~/tensorflow_datasets``, as TFDS itself has it."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def load_dataset(
+    name: str,
+    *,
+    data_dir: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    validation_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    split_seed: int = 0,
+    train_limit: int | None = None,
+) -> Dataset:
+    """Load a dataset, split off its validation images and measure its pixels.
+
+    The splits are stratified and depend on ``split_seed`` alone, never on the seed of a run.
+
+    Args:
+        name: a key of ``DATASETS``.
+        data_dir: the folder of TFDS datasets; ``None`` for ``default_data_dir()``.
+        cache_dir: where decoded arrays are kept; ``None`` for the user's cache folder.
+        validation_fraction: share of the training images that is set apart, in (0, 1).
+        test_fraction: share of all images kept for testing, in (0, 1), where the source has no test split.
+        split_seed: at least 0.
+        train_limit: train on a stratified subset of this many images; ``None`` for all.
+
+    Returns:
+        The dataset; ``train`` is what is left after validation and limit, and ``mean`` and ``std`` are its.
+
+    Raises:
+        DataError: the dataset is missing or damaged.
+        ValueError: an unknown name, or a number out of range.
+
+    Example:
+        >>> digits = load_dataset("digits")
+        >>> digits.train.images.shape, len(digits.validation.labels), len(digits.test.labels)
+        ((1294, 8, 8, 1), 144, 359)
+    """
+    spec = lookup(DATASETS, name, "dataset")
+    for what, fraction in (("validation_fraction", validation_fraction), ("test_fraction", test_fraction)):
+        if not 0 < fraction < 1:
+            raise ValueError(f"{what}={fraction}; allowed: above 0 and below 1")
+    if split_seed < 0:
+        raise ValueError(f"split_seed={split_seed}; allowed: 0 and above")
+    if spec.version is None:
+        source = _read_digits(spec, test_fraction, split_seed)
+        digest = checksum(source)
+    else:
+        folder = find_folder(name, spec, Path(data_dir).expanduser() if data_dir else default_data_dir())
+        cache = (
+            Path(cache_dir).expanduser() if cache_dir else Path(platformdirs.user_cache_dir("cnn-research"))
+        )
+        cache /= f"{name}-{spec.version}-{fingerprint(folder)}"
+        source, digest = read_cached(cache, lambda: read_folder(name, spec, folder))
+    validation, train = split_off(source.train, validation_fraction, split_seed)
+    if train_limit is not None:
+        if not 1 <= train_limit <= len(train.labels):
+            raise ValueError(f"train_limit={train_limit}; allowed: 1 to {len(train.labels)} for {name}")
+        train = take(train, stratified_order(train.labels, split_seed)[:train_limit])
+    mean, std = pixel_statistics(train.images)
+    return Dataset(
+        name, train, validation, source.test, spec.num_classes, source.class_names, mean, std, digest
+    )
+
+
+def take(split: Split, indices: np.ndarray) -> Split:
+    """The examples at ``indices``, in the order of the split they are taken from."""
+    indices = np.sort(indices)
+    return Split(split.images[indices], split.labels[indices])
+
+
+def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """A stratified share of a split, at least one example, and the rest, at least one.
+
+    Raises:
+        ValueError: the split has fewer than two examples.
+    """
+    count = len(split.labels)
+    if count < 2:
+        raise ValueError(f"{count} examples cannot be split in two")
+    size = min(max(round(fraction * count), 1), count - 1)
+    order = stratified_order(split.labels, seed)
+    return take(split, order[:size]), take(split, order[size:])
+
+
+def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of each channel of pixels scaled to [0, 1], from exact sums of integers.
+
+    Args:
+        images: ``[N, H, W, C]`` uint8.
+
+    Returns:
+        The means and the deviations, ``C`` of each; 1 for the deviation of a constant channel.
+    """
+    values = np.arange(256)
+    channels = [images[..., channel] for channel in range(images.shape[-1])]
+    counts = np.array([_count_values(channel) for channel in channels])
+    total = counts.sum(axis=1)
+    mean = counts @ values / total
+    variance = counts @ values**2 / total - mean**2
+    std = np.where((counts > 0).sum(axis=1) > 1, np.sqrt(np.maximum(variance, 0)), 255)
+    return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
+
+
+def _count_values(channel: np.ndarray) -> np.ndarray:
+    # in parts, because bincount widens every pixel to 8 bytes
+    parts = np.array_split(channel, -(-len(channel) // 4096))
+    return sum((np.bincount(part.ravel(), minlength=256) for part in parts), np.zeros(256, np.int64))
+
+
+def _read_digits(spec: DatasetSpec, test_fraction: float, seed: int) -> Source:
+    from sklearn.datasets import load_digits  # takes a second, and the other datasets do not need it
+
+    pixels, labels = load_digits(return_X_y=True)
+    images = np.rint(np.asarray(pixels) * 255 / 16).astype(np.uint8).reshape(-1, *spec.image_shape)
+    test, train = split_off(Split(images, np.asarray(labels, np.int32)), test_fraction, seed)
+    return Source(train, test, spec.class_names or ())
