@@ -1,0 +1,1 @@
+"""Array in, array out: convolution, pooling, normalisation, activations and dropout as pure functions."""

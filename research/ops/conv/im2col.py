@@ -1,0 +1,165 @@
+"""Convolution written by hand: one copy of the image per kernel element, then one matrix product."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from research.ops.padding import Array, Padding, Pads, Pair, Size, pad2d, pair, resolve_padding
+
+
+def conv_output_size(
+    in_size: Size, kernel_size: Size, *, strides: Size = 1, padding: Padding = "SAME", dilation: Size = 1
+) -> Pair:
+    """Height and width of what a window slid over an image gives.
+
+    .. math:: \\lfloor (n + p - (k - 1)\\,d - 1) / s \\rfloor + 1
+
+    with ``p`` the padding of both sides together.
+
+    Args:
+        in_size: height and width of the image, in pixels.
+        kernel_size: height and width of the kernel or pooling window.
+        strides: step of the window.
+        padding: as in `resolve_padding`.
+        dilation: distance between neighbouring kernel elements.
+
+    Raises:
+        ValueError: the window does not fit into the padded image.
+
+    Example:
+        >>> conv_output_size((28, 28), 3, strides=2), conv_output_size((28, 28), 3, padding="VALID")
+        ((14, 14), (26, 26))
+    """
+    in_size, kernel_size = pair(in_size, "in_size"), pair(kernel_size, "kernel_size")
+    strides, dilation = pair(strides, "strides"), pair(dilation, "dilation")
+    pads = resolve_padding(padding, in_size, kernel_size, strides, dilation)
+    height, width = (n + low + high for n, (low, high) in zip(in_size, pads, strict=True))
+    rows, columns = ((k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True))
+    if rows > height or columns > width:
+        raise ValueError(f"window spans {rows}x{columns} pixels, the padded image has {height}x{width}")
+    return (height - rows) // strides[0] + 1, (width - columns) // strides[1] + 1
+
+
+def im2col(
+    x: Array,
+    kernel_size: Size,
+    *,
+    strides: Size = 1,
+    padding: Padding = "SAME",
+    padding_mode: str = "zeros",
+    dilation: Size = 1,
+) -> Array:
+    """Lay out, for each output pixel, the input pixels that its window sees.
+
+    .. math:: P_{n,i,j,(a,b,c)} = x_{n,\\ i s + a d,\\ j s + b d,\\ c}
+
+    on the padded image. The last axis runs over kernel row, kernel column and channel, so that it multiplies
+    ``kernel.reshape(-1, C_out)``.
+
+    Args:
+        x: images ``[N, H, W, C]``.
+        kernel_size: height ``kh`` and width ``kw`` of the window.
+        strides: step of the window.
+        padding: as in `resolve_padding`.
+        padding_mode: as in `pad2d`.
+        dilation: distance between neighbouring kernel elements.
+
+    Returns:
+        Patches ``[N, H_out, W_out, kh * kw * C]``, the dtype of ``x``.
+
+    Raises:
+        ValueError: the window does not fit, or an argument has no meaning.
+
+    Example:
+        >>> image = jnp.arange(1.0, 17.0).reshape(1, 4, 4, 1)
+        >>> im2col(image, 3, padding="VALID").reshape(4, 9)[0].astype(int).tolist()
+        [1, 2, 3, 5, 6, 7, 9, 10, 11]
+
+    Source: Chellapilla, Puri and Simard, High Performance Convolutional Neural Networks for Document
+    Processing, 2006, section 3.
+    """
+    (kh, kw), strides, dilation = (
+        pair(kernel_size, "kernel_size"),
+        pair(strides, "strides"),
+        pair(dilation, "dilation"),
+    )
+    pads = resolve_padding(padding, x.shape[1:3], (kh, kw), strides, dilation)
+    out_h, out_w = conv_output_size(x.shape[1:3], (kh, kw), strides=strides, padding=pads, dilation=dilation)
+    x = pad2d(x, pads, padding_mode)
+    (sh, sw), (dh, dw) = strides, dilation
+    slices = [
+        lax.slice(
+            x,
+            (0, a * dh, b * dw, 0),
+            (x.shape[0], a * dh + (out_h - 1) * sh + 1, b * dw + (out_w - 1) * sw + 1, x.shape[3]),
+            (1, sh, sw, 1),
+        )
+        for a in range(kh)
+        for b in range(kw)
+    ]
+    return lax.concatenate(slices, 3)
+
+
+def col2im(
+    patches: Array,
+    in_size: Size,
+    kernel_size: Size,
+    *,
+    strides: Size = 1,
+    padding: Padding = "SAME",
+    padding_mode: str = "zeros",
+    dilation: Size = 1,
+) -> Array:
+    """Add patches up where `im2col` took them from: its exact adjoint, not its inverse.
+
+    .. math:: \\langle \\mathrm{im2col}(x), p \\rangle = \\langle x, \\mathrm{col2im}(p) \\rangle
+
+    Args:
+        patches: ``[N, H_out, W_out, kh * kw * C]``.
+        in_size: height ``H`` and width ``W`` of the image.
+        kernel_size: as in `im2col`, as are the arguments after it.
+        strides: step of the window.
+        padding: as in `resolve_padding`.
+        padding_mode: as in `pad2d`.
+        dilation: distance between neighbouring kernel elements.
+
+    Returns:
+        Images ``[N, H, W, C]``, the dtype of ``patches``.
+
+    Raises:
+        ValueError: patches are not of the shape that `im2col` returns for these arguments.
+
+    Example:
+        >>> col2im(jnp.ones((1, 2, 2, 9)), (4, 4), 3, padding="VALID")[0, :, :, 0].astype(int).tolist()
+        [[1, 2, 2, 1], [2, 4, 4, 2], [2, 4, 4, 2], [1, 2, 2, 1]]
+    """
+    (h, w), (kh, kw) = pair(in_size, "in_size"), pair(kernel_size, "kernel_size")
+    out_size = conv_output_size((h, w), (kh, kw), strides=strides, padding=padding, dilation=dilation)
+    if patches.ndim != 4 or patches.shape[1:3] != out_size or patches.shape[3] % (kh * kw):
+        raise ValueError(
+            f"patches must be [N, {out_size[0]}, {out_size[1]}, a multiple of {kh * kw}], got {patches.shape}"
+        )
+    image = jax.ShapeDtypeStruct((patches.shape[0], h, w, patches.shape[3] // (kh * kw)), patches.dtype)
+
+    def lay_out(x: Array) -> Array:
+        return im2col(
+            x, (kh, kw), strides=strides, padding=padding, padding_mode=padding_mode, dilation=dilation
+        )
+
+    return jax.linear_transpose(lay_out, image)(patches)[0]
+
+
+def conv2d_im2col(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int) -> Array:
+    """`conv2d` as slices and one dot, batched over the groups.
+
+    Its gradients are slices and dots as well, so that nothing becomes slow inside ``lax.scan`` on the CPU
+    or under ``vmap`` over kernels.
+    """
+    kh, kw, features_in, features_out = kernel.shape
+    patches = im2col(x, (kh, kw), strides=strides, padding=pads, dilation=dilation)
+    if groups == 1:
+        return jnp.tensordot(patches, kernel.reshape(-1, features_out), axes=1)
+    patches = patches.reshape(*patches.shape[:3], kh * kw, groups, features_in)
+    kernel = kernel.reshape(kh * kw, features_in, groups, features_out // groups)
+    y = jnp.einsum("nhwkgc,kcgo->nhwgo", patches, kernel)
+    return y.reshape(*y.shape[:3], features_out)

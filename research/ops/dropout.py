@@ -1,0 +1,72 @@
+"""Dropout with one key per example, so that masks do not depend on how a batch is split."""
+
+import jax
+import jax.numpy as jnp
+
+from research.ops.padding import Array
+
+
+def dropout(keys: Array, x: Array, rate: float) -> Array:
+    """Set each element to 0 with probability ``rate`` and scale up the others, so that the mean stays.
+
+    .. math:: y = m\\,x / (1 - r), \\quad m \\sim \\mathrm{Bernoulli}(1 - r)
+
+    Args:
+        keys: one typed key per example, ``[N]``.
+        x: ``[N, ...]``, floating.
+        rate: probability of dropping, in [0, 1).
+
+    Returns:
+        The shape and dtype of ``x``.
+
+    Raises:
+        ValueError: rate out of range, or not one key per example.
+        TypeError: keys are not typed keys.
+
+    Example:
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> sorted(set(dropout(keys, jnp.ones((2, 50)), 0.5).ravel().tolist()))
+        [0.0, 2.0]
+
+    Source: Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014.
+    """
+    return _drop(keys, x, rate, x.shape[1:])
+
+
+def spatial_dropout(keys: Array, x: Array, rate: float) -> Array:
+    """`dropout` of whole feature maps: one draw per example and channel.
+
+    Args:
+        keys: one typed key per example, ``[N]``.
+        x: ``[N, H, W, C]``, floating.
+        rate: probability of dropping, in [0, 1).
+
+    Returns:
+        The shape and dtype of ``x``.
+
+    Raises:
+        ValueError: rate out of range, or not one key per example.
+        TypeError: keys are not typed keys.
+
+    Example:
+        >>> keys = jax.random.split(jax.random.key(0), 2)
+        >>> y = spatial_dropout(keys, jnp.ones((2, 4, 4, 8)), 0.5)
+        >>> bool((y == y[:, :1, :1]).all())
+        True
+
+    Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015, section 3.2.
+    """
+    return _drop(keys, x, rate, (1,) * (x.ndim - 2) + x.shape[-1:])
+
+
+def _drop(keys: Array, x: Array, rate: float, mask_shape: tuple[int, ...]) -> Array:
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate must be in [0, 1), got {rate}")
+    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+        raise TypeError(f"keys must be typed keys from jax.random.key, got {keys.dtype}{list(keys.shape)}")
+    if keys.shape != x.shape[:1]:
+        raise ValueError(f"keys has shape {keys.shape}, x has {x.shape[0]} examples")
+    if rate == 0:
+        return x
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, mask_shape))(keys)
+    return jnp.where(keep, x / (1 - rate), 0)
