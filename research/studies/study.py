@@ -1,0 +1,244 @@
+"""From run folders to studies: which runs belong to which arm, and what is missing."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from research.records import Run, find_runs
+from research.studies.statistics import Contrast, Summary, compare, summarize
+
+# Differences in these do not make two runs different experiments.
+IGNORED_SECTIONS = ("study", "seed", "data.dir", "data.cache_dir")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """The runs of one arm of a study.
+
+    Args:
+        name: as the study names it.
+        runs: one run per seed, completed or not, in the order of their seeds.
+        repeated: earlier attempts at the same seed; shown, not counted in any statistic.
+        absent: planned seeds for which there is no folder.
+        planned: whether the study's config lists this arm.
+    """
+
+    name: str
+    runs: tuple[Run, ...] = ()
+    repeated: tuple[Run, ...] = ()
+    absent: tuple[int, ...] = ()
+    planned: bool = True
+
+    @cached_property
+    def completed(self) -> dict[int, Run]:
+        """The completed runs by seed."""
+        return {seed_of(run): run for run in self.runs if run.status == "completed"}
+
+    @cached_property
+    def accuracies(self) -> dict[int, float]:
+        """Test accuracy in [0, 1] of each completed run, by seed."""
+        return {seed: float(_final(run)["test_accuracy"]) for seed, run in self.completed.items()}
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Mean, deviation and interval of the test accuracy."""
+        return summarize(list(self.accuracies.values()))
+
+    @cached_property
+    def not_completed(self) -> Counter[str]:
+        """How many runs ended otherwise, by status; planned runs without a folder are missing."""
+        counts = Counter(run.status for run in self.runs if run.status != "completed")
+        return counts + Counter(missing=len(self.absent))
+
+    @cached_property
+    def num_parameters(self) -> int | None:
+        """Trainable parameters of the network; ``None`` if no run completed."""
+        counts = [_final(run)["num_parameters"] for run in self.completed.values()]
+        return int(np.median(counts)) if counts else None
+
+    def seconds(self, part: str) -> list[float]:
+        """Seconds each completed run spent on ``compile``, ``train`` or ``total``."""
+        return [float(_final(run)["seconds"][part]) for run in self.completed.values()]
+
+    def setting(self, key: str | None) -> Any:
+        """The arm's value of a dotted config key; ``None`` if it has no run or no such key."""
+        return flatten(self.runs[0].config).get(key) if key and self.runs else None
+
+
+@dataclass(frozen=True)
+class Study:
+    """Arms that answer one question, and their comparison.
+
+    Args:
+        title: name of the study, with the settings that tell it from others of that name.
+        arms: planned arms in the order of the plan, then arms with runs that no plan names.
+        name: name in the config; ``None`` for runs that belong to no study.
+        question: what the study asks.
+        axis: dotted config key along which the arms differ.
+        reference: arm that the others are compared with.
+    """
+
+    title: str
+    arms: tuple[Arm, ...]
+    name: str | None = None
+    question: str | None = None
+    axis: str | None = None
+    reference: str | None = None
+
+    @cached_property
+    def runs(self) -> list[Run]:
+        """Every run, repeated ones included."""
+        return [run for arm in self.arms for run in (*arm.runs, *arm.repeated)]
+
+    @cached_property
+    def contrasts(self) -> dict[str, Contrast]:
+        """Each planned arm against the reference arm, paired by seed; empty without a reference."""
+        planned = {arm.name: arm.accuracies for arm in self.arms if arm.planned}
+        if self.reference not in planned:
+            return {}
+        reference = planned.pop(self.reference)
+        return compare(
+            {
+                name: [accuracies[seed] - reference[seed] for seed in sorted(accuracies.keys() & reference)]
+                for name, accuracies in planned.items()
+            }
+        )
+
+
+def read_studies(folder: Path) -> list[Study]:
+    """Read all runs below a folder and group them into studies and arms.
+
+    Runs of one study name whose arms differ in something else than the seed, such as the dataset, are
+    several studies. Runs without a study form arms by the config values in which they differ.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: there is no run in it, or a file of a run is damaged.
+    """
+    runs = find_runs(folder)
+    if not runs:
+        raise ValueError(f"{folder} holds no run: no config.yaml in it or below it")
+    by_name: dict[str | None, list[Run]] = defaultdict(list)
+    for run in runs:
+        plan = run.config.get("study")
+        by_name[plan["name"] if plan else None].append(run)
+    studies = []
+    for name, group in sorted(by_name.items(), key=lambda item: (item[0] is None, item[0] or "")):
+        studies += [_unplanned_study(group)] if name is None else _planned_studies(name, group)
+    return studies
+
+
+def seed_of(run: Run) -> int:
+    """The seed of a run; 0 where the config has none."""
+    return int(run.config.get("seed") or 0)
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested config as a flat one with dotted keys.
+
+    Example:
+        >>> flatten({"seed": 0, "model": {"depth": 2}})
+        {'seed': 0, 'model.depth': 2}
+    """
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def differing_keys(runs: Iterable[Run]) -> list[str]:
+    """Dotted config keys whose values differ between runs, names before numbers; seeds and paths aside."""
+    configs = [flatten(run.config) for run in runs]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    differing = [
+        key
+        for key in keys
+        if not any(key == section or key.startswith(f"{section}.") for section in IGNORED_SECTIONS)
+        and len({_as_text(config.get(key)) for config in configs}) > 1
+    ]
+    return sorted(differing, key=lambda key: not key.endswith("name"))
+
+
+def _planned_studies(name: str, runs: list[Run]) -> list[Study]:
+    by_arm = defaultdict(list)
+    for run in runs:
+        by_arm[str(run.config["study"].get("arm"))].append(run)
+    splitting = dict.fromkeys(key for group in by_arm.values() for key in differing_keys(group))
+    by_settings = defaultdict(list)
+    for run in runs:
+        by_settings[_settings(run, splitting)].append(run)
+    return [
+        _planned_study(f"{name} ({settings})" if settings else name, group)
+        for settings, group in sorted(by_settings.items())
+    ]
+
+
+def _planned_study(title: str, runs: list[Run]) -> Study:
+    plan = runs[0].config["study"]
+    by_arm: dict[str, list[Run]] = {
+        str(name): [] for run in runs for name in run.config["study"].get("arms") or ()
+    }
+    planned = set(by_arm)
+    for run in runs:
+        by_arm.setdefault(str(run.config["study"].get("arm")), []).append(run)
+    seeds = {seed_of(run) for run in runs}
+    return Study(
+        title,
+        tuple(_arm(arm, group, seeds, not planned or arm in planned) for arm, group in by_arm.items()),
+        plan["name"],
+        plan.get("question"),
+        plan.get("axis"),
+        None if plan.get("reference") is None else str(plan["reference"]),
+    )
+
+
+def _unplanned_study(runs: list[Run]) -> Study:
+    naming: list[str] = []
+    for key in differing_keys(runs):  # a key that tells no more runs apart only lengthens the names
+        if len({_settings(run, [*naming, key]) for run in runs}) > len(
+            {_settings(run, naming) for run in runs}
+        ):
+            naming.append(key)
+    by_arm = defaultdict(list)
+    for run in runs:
+        by_arm[_settings(run, naming) or "all runs"].append(run)
+    arms = tuple(_arm(name, group, (), False) for name, group in by_arm.items())
+    return Study("runs without a study", arms, axis=naming[0] if len(naming) == 1 else None)
+
+
+def _arm(name: str, runs: Sequence[Run], seeds: Iterable[int], planned: bool) -> Arm:
+    """One run counts per seed: the last completed one, else the last."""
+    by_seed: dict[int, Run] = {}
+    repeated = []
+    for run in sorted(runs, key=lambda run: (run.status == "completed", _started(run))):
+        if (earlier := by_seed.get(seed_of(run))) is not None:
+            repeated.append(earlier)
+        by_seed[seed_of(run)] = run
+    kept = tuple(by_seed[seed] for seed in sorted(by_seed))
+    return Arm(name, kept, tuple(repeated), tuple(sorted(set(seeds) - by_seed.keys())), planned)
+
+
+def _settings(run: Run, keys: Iterable[str]) -> str:
+    config = flatten(run.config)
+    return ", ".join(f"{key}={_as_text(config[key])}" for key in keys if key in config)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _started(run: Run) -> str:
+    return str((_final(run).get("provenance") or {}).get("started", ""))
+
+
+def _final(run: Run) -> dict[str, Any]:
+    return run.result or {}
