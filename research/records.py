@@ -72,8 +72,21 @@ def write_atomically(path: Path, content: bytes) -> None:
         raise
 
 
+def start_run(folder: Path, config: Mapping[str, Any]) -> None:
+    """Make the run's folder, write ``config.yaml``, and remove what an unfinished run left there.
+
+    Raises:
+        FileExistsError: the folder holds a finished run, which is never touched.
+    """
+    if (folder / "result.json").exists():
+        raise FileExistsError(f"{folder} holds a finished run; choose another folder")
+    write_config(folder, config)
+    for name in ("metrics.jsonl", "arrays.npz"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Make the run's folder and write ``config.yaml``."""
+    """Make the run's folder and write ``config.yaml``: from here on the run is planned."""
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
     write_atomically(folder / "config.yaml", text.encode())
@@ -83,14 +96,6 @@ def append_metrics(folder: Path, line: Mapping[str, Any]) -> None:
     """Append one epoch's metrics to ``metrics.jsonl``."""
     with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
-
-
-def clear(folder: Path) -> None:
-    """Remove what an unfinished earlier run left in the folder, but never a result."""
-    if (folder / "result.json").exists():
-        raise FileExistsError(f"{folder} holds a finished run; choose another folder")
-    for name in ("metrics.jsonl", "arrays.npz"):
-        (folder / name).unlink(missing_ok=True)
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,0 +1,226 @@
+"""What a run is asked to do: frozen dataclasses, built strictly from plain dicts.
+
+A config names a thing and gives its numbers: ``{"name": "plain", "depth": 3}``. Its table resolves the
+name, and the signature of what it names says which keys there are, of which type and in which range.
+"""
+
+import dataclasses
+import hashlib
+import inspect
+import json
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from research.constraints import AtLeastOne, Between, Fraction, OneOf, Rate
+from research.data import AUGMENTATIONS, DATASETS
+from research.models import MODELS
+from research.training.optimizers import OPTIMIZERS, make_optimizer
+from research.training.schedules import SCHEDULES
+
+
+class ConfigError(ValueError):
+    """A configuration is wrong; the message names the key, the value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """A name and the numbers for it; hashable.
+
+    Example:
+        >>> Named("plain", (("depth", 3),)).arguments
+        {'depth': 3}
+    """
+
+    name: str
+    items: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments for the function of that name."""
+        return dict(self.items)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Says of a ``Named`` which functions its name may mean; ``common`` takes keys that all of them have."""
+
+    functions: Mapping[str, Callable[..., Any]]
+    common: Callable[..., Any] | None = None
+
+    def parameters(self, name: str) -> dict[str, tuple[Any, Any]]:
+        """Annotation and default of each key that ``name`` has."""
+        functions = [self.functions[name]] if self.common is None else [self.common, self.functions[name]]
+        return {key: keyword for function in functions for key, keyword in _keywords(function).items()}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they are split."""
+
+    name: Annotated[str, OneOf(DATASETS)] = "digits"
+    dir: str | None = None
+    cache_dir: str | None = None
+    validation_fraction: Annotated[float, Fraction] = 0.1
+    test_fraction: Annotated[float, Fraction] = 0.2
+    split_seed: Annotated[int, Between(0)] = 0
+    train_limit: Annotated[int, AtLeastOne] | None = None
+    augmentations: tuple[Annotated[str, OneOf(AUGMENTATIONS)], ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long and how to train."""
+
+    epochs: Annotated[int, AtLeastOne] = 20
+    batch_size: Annotated[int, AtLeastOne] = 64
+    eval_batch_size: Annotated[int, AtLeastOne] = 256
+    label_smoothing: Annotated[float, Rate] = 0.0
+    keep: Annotated[str, OneOf(("best", "last"))] = "best"
+    patience: Annotated[int, AtLeastOne] | None = None
+    scan_steps: Annotated[int, AtLeastOne] | None = None
+    window: Annotated[int, AtLeastOne] | None = None
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """Which comparison a run belongs to, and as which of its arms."""
+
+    name: str
+    question: str
+    axis: str
+    arm: str
+    arms: tuple[str, ...]
+    reference: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides the result of a run."""
+
+    seed: Annotated[int, Between(0, 2**32 - 1)] = 0
+    model: Annotated[Named, Table(MODELS)] = Named("plain")
+    data: DataConfig = field(default_factory=DataConfig)
+    optimizer: Annotated[Named, Table(OPTIMIZERS, make_optimizer)] = Named("adam")
+    schedule: Annotated[Named, Table(SCHEDULES)] = Named("constant")
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    study: StudyConfig | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Config":
+        """Build strictly from a plain dict.
+
+        Raises:
+            ConfigError: an unknown key, a wrong type or an impossible value.
+
+        Example:
+            >>> Config.from_dict({"seed": 3, "model": {"name": "plain", "depth": 1}}).seed
+            3
+            >>> Config.from_dict({"training": {"batch_size": 0}})
+            Traceback (most recent call last):
+            ...
+            research.config.ConfigError: training.batch_size=0 is not allowed; give a whole number, at least 1
+        """
+        return _build(cls, values, "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain dict that ``from_dict`` reads."""
+        return _plain(self)
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that two configurations share only if they ask for the same run."""
+        values = self.to_dict()
+        for key in ("dir", "cache_dir"):  # where the data lies does not change what it is
+            del values["data"][key]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    def run_name(self) -> str:
+        """Name of the run's folder in a sweep: arm, seed and fingerprint."""
+        arm = self.study.arm if self.study else self.model.name
+        return f"{re.sub(r'[^A-Za-z0-9.]+', '-', arm)}_seed-{self.seed}_{self.fingerprint()[:8]}"
+
+
+TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def _keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    return {
+        p.name: (hints[p.name], p.default) for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def _build(hint: Any, value: Any, key: str) -> Any:
+    """Turn ``value`` into what ``hint`` asks for, or say why it cannot be."""
+    if typing.get_origin(hint) is Annotated:
+        inner, constraint = typing.get_args(hint)
+        if isinstance(constraint, Table):
+            return _build_named(constraint, value, key)
+        built = _build(inner, value, key) if not _wrong_type(inner, value) else None
+        if built is None or built not in constraint:
+            raise _refusal(
+                key, value, f"{TYPE_NAMES[inner]}, {constraint}" if inner is not str else constraint
+            )
+        return built
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        inner = next(option for option in typing.get_args(hint) if option is not type(None))
+        return None if value is None else _build(inner, value, key)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise _refusal(key, value, "a list")
+        return tuple(_build(typing.get_args(hint)[0], item, key) for item in value)
+    if dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint, include_extras=True)
+        items = _build_items(hints, value, key)
+        for item in dataclasses.fields(hint):
+            if item.name not in items and item.default is item.default_factory is dataclasses.MISSING:
+                raise ConfigError(f"{key}.{item.name} is missing")
+        return typing.cast(Any, hint)(**items)
+    if _wrong_type(hint, value):
+        raise _refusal(key, value, TYPE_NAMES[hint])
+    return hint(value)
+
+
+def _build_named(table: Table, value: Any, key: str) -> Named:
+    if not isinstance(value, Mapping):
+        raise _refusal(key, value, "a mapping with a name")
+    name = value.get("name")
+    if name not in table.functions:
+        raise _refusal(f"{key}.name", name, OneOf(table.functions))
+    parameters = table.parameters(name)
+    given = {item: given for item, given in value.items() if item != "name"}
+    items = {item: default for item, (_, default) in parameters.items()}
+    items |= _build_items({item: hint for item, (hint, _) in parameters.items()}, given, key)
+    return Named(name, tuple(sorted(items.items())))
+
+
+def _build_items(hints: Mapping[str, Any], values: Any, key: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise _refusal(key, values, f"a mapping with the keys {', '.join(hints)}")
+    prefix = f"{key}." if key else ""
+    for name in values:
+        if name not in hints:
+            raise ConfigError(f"there is no key {prefix}{name}; allowed: {', '.join(hints) or 'none'}")
+    return {name: _build(hints[name], value, prefix + name) for name, value in values.items()}
+
+
+def _wrong_type(hint: type, value: Any) -> bool:
+    if hint is float:
+        return isinstance(value, bool) or not isinstance(value, int | float)
+    return not isinstance(value, hint) or (hint is int and isinstance(value, bool))
+
+
+def _refusal(key: str, value: Any, allowed: Any) -> ConfigError:
+    return ConfigError(f"{key}={'null' if value is None else value} is not allowed; give {allowed}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Named):
+        return {"name": value.name} | {key: _plain(item) for key, item in value.items}
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -1,0 +1,60 @@
+"""Where a number comes from: code, versions, machine."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+
+PACKAGES = ("cnn-research", "jax", "jaxlib", "numpy", "optax", "flax")
+
+
+def provenance(data_checksum: str) -> dict[str, Any]:
+    """Git commit and whether the tree differs from it, versions, device, flags and the data's checksum."""
+    commit = _git("rev-parse", "HEAD")
+    device = jax.devices()[0]
+    return {
+        "commit": commit,
+        "dirty": None if commit is None else bool(_git("status", "--porcelain")),
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "platform": platform.platform(),
+        "cpu_count": os.cpu_count(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "device": f"{device.platform}: {_cpu_model() if device.platform == 'cpu' else device.device_kind}",
+        "num_devices": jax.device_count(),
+        "data_checksum": data_checksum,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    folder = Path(__file__).parents[1]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )

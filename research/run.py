@@ -1,0 +1,159 @@
+"""One run: a configuration and a folder in, a result out. Called by scripts, workers and notebooks."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import platformdirs
+
+from research import records
+from research.build import build_data, compile_program, program_spec
+from research.config import Config
+from research.data import Dataset
+from research.layers import Serial
+from research.progress import Progress, Quiet
+from research.provenance import provenance
+from research.training import checkpoint
+from research.training.evaluate import make_predict, measure, predict_all
+from research.training.fit import FitResult, Program, fit
+
+
+def configure_jax() -> None:
+    """Keep compiled programs between processes, in a folder that only this user can write."""
+    folder = Path(platformdirs.user_cache_dir("cnn-research")) / "jax"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return  # without a cache every process compiles anew
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def run(config: Config, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """Train, evaluate and record.
+
+    Args:
+        config: what to do.
+        folder: where the run's files go; made where it does not exist.
+        progress: told of steps and epochs.
+
+    Returns:
+        What ``result.json`` holds. A loss that is not finite gives the status "diverged", not an error.
+
+    Raises:
+        ConfigError: the configuration does not fit the data.
+        DataError: the dataset is missing or damaged.
+        FileExistsError: the folder holds a finished run.
+    """
+    progress = progress or Quiet()
+    began = time.perf_counter()
+    records.start_run(folder, config.to_dict())
+    dataset = build_data(config)
+    origin = provenance(dataset.checksum)
+    spec = program_spec(config, dataset)
+    misses = compile_program.cache_info().misses
+    compiled = compile_program(spec)
+    reused = compile_program.cache_info().misses == misses
+    arguments = config.optimizer.arguments
+    key = jax.random.key(config.seed)
+    program, training = compiled.program, config.training
+    state = program.init(key, jnp.float32(arguments["learning_rate"]), jnp.float32(arguments["weight_decay"]))
+    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+
+    def on_epoch(metrics: Any) -> None:
+        records.append_metrics(folder, asdict(metrics))
+        progress.epoch(metrics)
+
+    with progress.training(spec.num_steps):
+        fitted = fit(
+            program,
+            state,
+            dataset.train,
+            dataset.validation,
+            order_key=jax.random.fold_in(key, 2),
+            epochs=training.epochs,
+            batch_size=training.batch_size,
+            eval_batch_size=training.eval_batch_size,
+            learning_rate_at=lambda step: arguments["learning_rate"] * compiled.learning_rate_factor(step),
+            keep=training.keep,
+            patience=training.patience,
+            scan_steps=training.scan_steps,
+            window=training.window,
+            on_progress=progress.steps,
+            on_epoch=on_epoch,
+        )
+    result = {
+        "status": fitted.status,
+        "error": None if fitted.status == "completed" else "the loss is not finite",
+        "traceback": None,
+        **_measure(folder, program, spec.net, fitted, dataset, training.eval_batch_size),
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best_epoch,
+        "num_parameters": num_parameters,
+        "seconds": {
+            "compile": 0.0 if reused else compiled.compile_seconds,
+            "train": fitted.seconds,
+            "total": time.perf_counter() - began,
+        },
+        "images_per_s": fitted.num_images / fitted.seconds,
+        "temporary_bytes": compiled.temporary_bytes,
+        "provenance": origin,
+    }
+    records.write_result(folder, result)
+    return result
+
+
+def evaluate(folder: Path) -> dict[str, float]:
+    """Measure the saved parameters of a finished run on its test split again.
+
+    Returns:
+        ``test_loss`` (nats) and ``test_accuracy`` (in [0, 1]), equal to those of ``result.json``.
+
+    Raises:
+        FileNotFoundError: the folder is not a run.
+        RecordError: the run did not finish, or its data is not the data it was trained on.
+        CheckpointError: its parameters are missing or damaged.
+    """
+    record = records.read_run(folder)
+    if record.result is None or record.status != "completed":
+        raise records.RecordError(f"{folder} has no parameters to evaluate: the run is {record.status}")
+    config = Config.from_dict(record.config)
+    dataset = build_data(config)
+    if dataset.checksum != record.result["provenance"]["data_checksum"]:
+        raise records.RecordError(
+            f"{folder} was trained on other data: its checksum of {dataset.name} differs"
+        )
+    spec = program_spec(config, dataset)
+    params, model_state = jax.eval_shape(lambda: spec.net.init(jax.random.key(0), (1, *spec.image_shape)))
+    like = {"params": params, "model_state": model_state}
+    saved = checkpoint.restore(folder / "checkpoints" / "final", like)
+    predict = jax.jit(make_predict(spec.net, spec.preprocess))
+    images, batch_size = dataset.test.images, spec.eval_batch_size
+    logits = predict_all(predict, saved["params"], saved["model_state"], images, batch_size)
+    loss, accuracy = measure(logits, dataset.test.labels)
+    return {"test_loss": loss, "test_accuracy": accuracy}
+
+
+def _measure(
+    folder: Path, program: Program, net: Serial, fitted: FitResult, dataset: Dataset, batch_size: int
+) -> dict[str, float | None]:
+    """Read the test split, once, with the kept parameters; save them and what the figures need."""
+    names = ("test_accuracy", "test_loss", "validation_accuracy", "validation_loss")
+    params, model_state = fitted.params, fitted.model_state
+    if fitted.status != "completed" or params is None or model_state is None:
+        return dict.fromkeys(names)
+    checkpoint.save(folder / "checkpoints" / "final", {"params": params, "model_state": model_state})
+    logits = predict_all(program.predict, params, model_state, dataset.test.images, batch_size)
+    loss, accuracy = measure(logits, dataset.test.labels)
+    image = dataset.test.images[:1]
+    arrays = {"test_logits": logits, "test_labels": dataset.test.labels, "image": image[0]}
+    kernels = [params[name]["kernel"] for name, _ in net.layers if "kernel" in params.get(name, {})]
+    if kernels and kernels[0].ndim == 4:
+        arrays["first_kernels"] = np.asarray(kernels[0])
+    records.write_arrays(folder, arrays)
+    chosen = fitted.history[fitted.best_epoch - 1]
+    return dict(zip(names, (accuracy, loss, chosen.validation_accuracy, chosen.validation_loss), strict=True))

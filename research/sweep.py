@@ -1,0 +1,81 @@
+"""Many runs, one after the other, in a worker process that is replaced when it dies."""
+
+import multiprocessing
+import traceback
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from research import records
+from research.config import Config
+from research.run import configure_jax, run
+
+
+class Sweep:
+    """Runs that are planned first, all of them, and then run.
+
+    A planned run has its ``config.yaml`` on disk, so that one that never finished can be told from one that
+    was never asked for.
+    """
+
+    def __init__(self) -> None:
+        self._plan: dict[Path, Config] = {}
+
+    def plan(self, config: Config, folder: Path) -> None:
+        """Add a run; the same run twice is one run."""
+        self._plan[folder] = config
+
+    def run(self, console: Console | None = None) -> int:
+        """Run what has no result yet, and print a line for each.
+
+        Returns:
+            Exit code: 0, or 1 if a run failed or its process died.
+        """
+        console = console or Console(highlight=False, soft_wrap=True)
+        waiting = {folder: config for folder, config in self._plan.items() if not _is_done(folder)}
+        for folder, config in waiting.items():
+            records.write_config(folder, config.to_dict())
+        if len(self._plan) > len(waiting):
+            console.print(f"{len(self._plan) - len(waiting)} of {len(self._plan)} runs are done already")
+        failed = 0
+        pool = _worker()
+        for number, (folder, config) in enumerate(waiting.items(), start=1):
+            try:
+                outcome = pool.submit(run_recorded, config, folder).result()
+            except BrokenProcessPool:
+                outcome = {"status": "failed", "error": "the process died"}
+                pool = _worker()
+            failed += outcome["status"] == "failed"
+            accuracy = outcome.get("test_accuracy")
+            said = f"test accuracy {accuracy:.4f}" if accuracy is not None else outcome["error"]
+            console.print(
+                f"[{number}/{len(waiting)}] {folder.name}  {outcome['status']}  {said}", markup=False
+            )
+        pool.shutdown()
+        return 1 if failed else 0
+
+
+def run_recorded(config: Config, folder: Path) -> dict[str, Any]:
+    """Run, and record an exception as a result with the status "failed" instead of raising it."""
+    configure_jax()
+    try:
+        return run(config, folder)
+    except Exception as error:
+        result = {
+            "status": "failed",
+            "error": f"{type(error).__name__}: {error}",
+            "traceback": traceback.format_exc(),
+        }
+        records.write_result(folder, result)
+        return result
+
+
+def _is_done(folder: Path) -> bool:
+    return (folder / "result.json").exists() and records.read_run(folder).status != "failed"
+
+
+def _worker() -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))

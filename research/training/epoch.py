@@ -1,0 +1,55 @@
+"""Many training steps as one compiled program."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from research.training.state import Batch, TrainState
+from research.training.step import Metrics, TrainStep
+
+
+def epoch_order(key: jax.Array, epoch: int, num_examples: int, batch_size: int) -> jax.Array:
+    """Which examples the steps of an epoch see.
+
+    Args:
+        key: typed PRNG key of the run's data order.
+        epoch: number of the epoch.
+        num_examples: examples in the training split.
+        batch_size: examples per step; the rest after the last full batch is left out this epoch.
+
+    Returns:
+        int32 ``[num_examples // batch_size, batch_size]``, each example at most once.
+    """
+    order = jax.random.permutation(jax.random.fold_in(key, epoch), jnp.arange(num_examples, dtype=jnp.int32))
+    num_steps = num_examples // batch_size
+    return order[: num_steps * batch_size].reshape(num_steps, batch_size)
+
+
+def make_run_steps(train_step: TrainStep) -> Callable[..., tuple[TrainState, Metrics]]:
+    """Make ``run_steps(state, images, labels, order, start, stop) -> (state, metrics)``.
+
+    It runs the steps ``start`` to ``stop`` of ``order`` ``[num_steps, B]`` over ``images`` ``[N, H, W, C]``
+    and ``labels`` ``[N]``, and sums their metrics. ``start`` and ``stop`` are data, int32 ``[]``: one
+    program serves an epoch cut into pieces of any length, and gives the same bits however it is cut.
+    """
+
+    def run_steps(
+        state: TrainState,
+        images: jax.Array,
+        labels: jax.Array,
+        order: jax.Array,
+        start: jax.Array,
+        stop: jax.Array,
+    ) -> tuple[TrainState, Metrics]:
+        def body(index: jax.Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, total = carry
+            examples = order[index]
+            state, metrics = train_step(state, Batch(images[examples], labels[examples]))
+            return state, jax.tree.map(jnp.add, total, metrics)
+
+        loss = jnp.zeros((), jax.tree.leaves(state.params)[0].dtype)
+        zeros = Metrics(loss, jnp.int32(0), jnp.int32(0))
+        return jax.lax.fori_loop(start, stop, body, (state, zeros))
+
+    return run_steps

@@ -1,0 +1,36 @@
+"""Everything that a training step reads and writes."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from research.layers.base import Layer, Params, Shape, State
+
+
+class TrainState(NamedTuple):
+    """Arrays only; donated to every compiled step."""
+
+    step: jax.Array  # int32 []
+    params: Params
+    model_state: State
+    opt_state: optax.OptState
+    key: jax.Array  # typed PRNG key []
+
+
+class Batch(NamedTuple):
+    """Examples of one step."""
+
+    images: jax.Array  # uint8 [N, H, W, C]
+    labels: jax.Array  # int32 [N]
+
+
+def init_state(
+    net: Layer, optimizer: optax.GradientTransformation, key: jax.Array, in_shape: Shape
+) -> TrainState:
+    """The state before the first step: parameters from ``fold_in(key, 0)``, the steps' key ``fold_in(key, 1)``."""
+    params, model_state = net.init(jax.random.fold_in(key, 0), in_shape)
+    return TrainState(
+        jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), jax.random.fold_in(key, 1)
+    )

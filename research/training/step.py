@@ -1,0 +1,70 @@
+"""The training step: one pure function, wrapped by the epoch loop and by every parallel strategy."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from research.layers.base import Layer, fold_in_keys
+from research.training.objective import Objective, is_correct
+from research.training.state import Batch, TrainState
+
+
+class Metrics(NamedTuple):
+    """Sums over examples, so that batches, steps and devices add up."""
+
+    loss: jax.Array  # float32 [], nats
+    correct: jax.Array  # int32 []
+    count: jax.Array  # int32 []
+
+
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+
+
+def make_train_step(
+    net: Layer,
+    optimizer: optax.GradientTransformation,
+    objective: Objective,
+    preprocess: Callable[..., jax.Array],
+) -> TrainStep:
+    """Make the training step.
+
+    The key of a step is ``fold_in(state.key, state.step)`` and the key of example ``i`` of the batch is
+    ``fold_in(step_key, i)``, folded once more with 0 for the network and with 1 for the augmentation.
+
+    Args:
+        net: the network; its output are logits ``[N, K]``.
+        optimizer: turns gradients into updates.
+        objective: logits ``[N, K]`` and labels ``[N]`` to losses ``[N]``.
+        preprocess: ``preprocess(images, keys=keys)`` scales and augments the batch's images.
+
+    Returns:
+        ``train_step(state, batch) -> (state, metrics)``, pure.
+    """
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        step_key = jax.random.fold_in(state.key, state.step)
+        positions = jnp.arange(batch.labels.shape[0])
+        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, positions)
+        images = preprocess(batch.images, keys=fold_in_keys(keys, 1))
+
+        def mean_loss(params):
+            logits, model_state = net.apply(
+                params, state.model_state, images, train=True, key=fold_in_keys(keys, 0)
+            )
+            losses = objective(logits, batch.labels)
+            metrics = Metrics(
+                losses.sum(),
+                is_correct(logits, batch.labels).sum(dtype=jnp.int32),
+                jnp.int32(losses.size),
+            )
+            return losses.mean(), (model_state, metrics)
+
+        grads, (model_state, metrics) = jax.grad(mean_loss, has_aux=True)(state.params)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(state.step + 1, params, model_state, opt_state, state.key), metrics
+
+    return train_step

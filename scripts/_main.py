@@ -1,0 +1,100 @@
+"""The one wrapper around every script: compose, call, and turn errors into a sentence and an exit code."""
+
+import difflib
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from research.config import ConfigError
+from research.data import DataError
+from research.records import RecordError
+from research.training.checkpoint import CheckpointError
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+
+USER_ERRORS = (
+    ConfigError,
+    DataError,
+    RecordError,
+    CheckpointError,
+    HydraException,
+    OmegaConfBaseException,
+    OSError,
+)
+
+
+def main(
+    config_name: str, job: Callable[[dict[str, Any]], Any], after: Callable[[], int] = lambda: 0
+) -> None:
+    """Compose ``conf/<config_name>.yaml`` with the command line, call ``job``, then ``after``, and exit.
+
+    Args:
+        config_name: primary configuration.
+        job: called with the resolved configuration as a plain dict; once per job of a multirun.
+        after: called once when all jobs have returned; gives the exit code.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and the sentence is ours
+    errors: list[Exception] = []
+
+    def compose(config: Any) -> Any:
+        try:
+            return job(OmegaConf.to_container(config, resolve=True))  # pyright: ignore[reportArgumentType]
+        except Exception as error:  # Hydra would print the overrides above our sentence
+            errors.append(error)
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(compose)()
+        if errors:
+            raise errors[0]
+        code = after()
+    except USER_ERRORS as error:
+        print(f"{Path(sys.argv[0]).name}: {_sentence(error, config_name)}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
+        code = 130
+    sys.stdout.flush()
+    sys.exit(code)
+
+
+def _sentence(error: Exception, config_name: str) -> str:
+    """One line for a person: which key, which value, what is allowed."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    cause: BaseException = error
+    while isinstance(cause, HydraException) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    text = str(error)
+    unknown = re.search(r"full_key: (\S+)", f"{text}\n{cause}")
+    if "Could not override" in text and unknown:
+        return _unknown_key(unknown[1], config_name)
+    options = re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':\s+(.*)", text, re.DOTALL)
+    if options:
+        group = options[2]
+        value = options[1].removeprefix(f"{group}/")
+        return f"{group}={value} is not allowed; give one of {', '.join(options[3].split())}"
+    return " ".join(text.split())
+
+
+def _unknown_key(key: str, config_name: str) -> str:
+    """Say of a key that is not there which ones are, by composing again without it."""
+    groups = [word for word in sys.argv[1:] if "=" in word and word.split("=")[0] != key]
+    parent, _, name = key.rpartition(".")
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        choices = [word for word in groups if (CONF / word.split("=")[0].lstrip("+")).is_dir()]
+        config = hydra.compose(config_name, overrides=choices)
+    node = OmegaConf.select(config, parent) if parent else config
+    keys = [str(option) for option in node] if OmegaConf.is_dict(node) else []
+    close = difflib.get_close_matches(name, keys, 1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    return f"there is no key {key}{hint} Allowed{f' in {parent}' if parent else ''}: {', '.join(keys)}"
