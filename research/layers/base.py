@@ -56,6 +56,11 @@ def out_shape(layer: Layer, params: Params, state: State, in_shape: Shape, dtype
     return shape
 
 
+def abstract_init(layer: Layer, in_shape: Shape) -> tuple[Params, State]:
+    """``layer.init`` traced and not computed: the leaves are ``jax.ShapeDtypeStruct``."""
+    return jax.eval_shape(lambda: layer.init(jax.random.key(0), in_shape))
+
+
 def cast(param: Array, x: Array) -> Array:
     """``param`` in the dtype of ``x``, in which layers compute.
 
@@ -114,13 +119,20 @@ class Serial:
             raise ValueError(f"layer names must be unique, repeated: {', '.join(repeated)}")
 
     def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
-        """Parameters and state of every layer, by name; each key is ``fold_in(key, position)``."""
+        """Parameters and state of every layer, by name; each key is ``fold_in(key, position)``.
+
+        Raises:
+            ValueError: a layer does not fit; the message begins with its name.
+        """
         all_params: Params = {}
         all_state: State = {}
         shape = in_shape
         for index, (name, layer) in enumerate(self.layers):
-            params, state = layer.init(jax.random.fold_in(key, index), shape)
-            shape = out_shape(layer, params, state, shape)
+            try:
+                params, state = layer.init(jax.random.fold_in(key, index), shape)
+                shape = out_shape(layer, params, state, shape)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
             all_params |= {name: params} if params else {}
             all_state |= {name: state} if state else {}
         return all_params, all_state

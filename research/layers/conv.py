@@ -9,6 +9,7 @@ from research.layers.base import Array, Key, Params, Shape, State, cast, out_sha
 from research.layers.initializers import INITIALIZERS
 from research.lookup import lookup
 from research.ops.conv import CONV_ALGORITHMS, conv2d
+from research.ops.padding import pair
 
 Pair = int | tuple[int, int]
 Padding = str | int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
@@ -65,7 +66,7 @@ class Conv2D:
         channels = in_shape[-1]
         if channels % self.groups:
             raise ValueError(f"x has {channels} channels, not a multiple of groups={self.groups}")
-        shape = (*as_pair(self.kernel_size), channels // self.groups, self.features)
+        shape = (*pair(self.kernel_size, "kernel_size"), channels // self.groups, self.features)
         params = {"kernel": lookup(INITIALIZERS, self.initializer, "initializer")(key, shape, jnp.float32)}
         if self.use_bias:
             params["bias"] = jnp.zeros(self.features, jnp.float32)
@@ -152,8 +153,3 @@ class DepthwiseSeparableConv:
         depthwise, pointwise = self.parts(x.shape[-1])
         x, _ = depthwise.apply(params["depthwise"], {}, x, train=train)
         return pointwise.apply(params["pointwise"], {}, x, train=train)
-
-
-def as_pair(value: Pair) -> tuple[int, int]:
-    """``(value, value)`` for a number, a pair unchanged."""
-    return (value, value) if isinstance(value, int) else value

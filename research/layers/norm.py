@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from research.layers.base import Array, Key, Params, Shape, State, cast
+from research.layers.base import Array, Key, Params, Shape, State
 from research.ops.norm import batch_norm, batch_statistics, group_norm, layer_norm
 
 
@@ -71,7 +71,7 @@ class LayerNorm:
     def apply(
         self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State]:
-        return layer_norm(x, cast(params["scale"], x), cast(params["bias"], x), epsilon=self.epsilon), {}
+        return layer_norm(x, params["scale"], params["bias"], epsilon=self.epsilon), {}
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class GroupNorm:
     def apply(
         self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State]:
-        scale, bias = cast(params["scale"], x), cast(params["bias"], x)
+        scale, bias = params["scale"], params["bias"]
         return group_norm(x, scale, bias, num_groups=self.num_groups, epsilon=self.epsilon), {}
 
 

@@ -1,9 +1,30 @@
 """From a list of named layers to a network that fits its images."""
 
-import jax
+from dataclasses import dataclass
 
-from research.layers import AveragePool, Layer, MaxPool, Serial, Shape
-from research.layers.base import out_shape
+from research.layers import Array, AveragePool, Key, Layer, MaxPool, Params, Serial, Shape, State
+from research.layers.base import abstract_init, out_shape
+from research.ops.padding import pair
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The identity, in the place of a layer that the images are too small for.
+
+    It keeps the name of the layer and the layer itself, so that a summary can show what is missing.
+    """
+
+    layer: Layer
+
+    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
+        """Nothing."""
+        return {}, {}
+
+    def apply(
+        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+    ) -> tuple[Array, State]:
+        """``x`` as it is."""
+        return x, {}
 
 
 def assemble(layers: list[tuple[str, Layer]], image_shape: Shape) -> Serial:
@@ -16,30 +37,22 @@ def assemble(layers: list[tuple[str, Layer]], image_shape: Shape) -> Serial:
         image_shape: ``(H, W, C)`` of one image.
 
     Raises:
-        ValueError: the image shape is not three positive numbers, or a layer does not fit.
+        ValueError: the image shape is not three positive numbers, or a layer other than a pool does not fit.
 
     Example:
-        >>> net = assemble([("pool1", MaxPool(2)), ("pool2", MaxPool(2))], (3, 3, 1))
-        >>> [name for name, _ in net.layers]
-        ['pool1']
+        >>> assemble([("pool1", MaxPool(2)), ("pool2", MaxPool(2))], (3, 3, 1)).layers[1]
+        ('pool2', LeftOut(layer=MaxPool(window=2, strides=None, padding='VALID')))
     """
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(f"image_shape must be (height, width, channels), all positive, got {image_shape}")
-    kept = []
+    fitting: list[tuple[str, Layer]] = []
     shape = (1, *image_shape)
     for name, layer in layers:
-        if isinstance(layer, MaxPool | AveragePool) and not _fits(layer, shape):
-            continue
-        shape = _shape_after(layer, shape)
-        kept.append((name, layer))
-    return Serial(tuple(kept))
-
-
-def _fits(pool: MaxPool | AveragePool, in_shape: Shape) -> bool:
-    height, width = (pool.window,) * 2 if isinstance(pool.window, int) else pool.window
-    return in_shape[1] >= height and in_shape[2] >= width
-
-
-def _shape_after(layer: Layer, in_shape: Shape) -> Shape:
-    params, state = jax.eval_shape(lambda: layer.init(jax.random.key(0), in_shape))
-    return out_shape(layer, params, state, in_shape)
+        if isinstance(layer, MaxPool | AveragePool):
+            height, width = pair(layer.window, "window")
+            if shape[1] < height or shape[2] < width:
+                layer = LeftOut(layer)
+        fitting.append((name, layer))
+        last = Serial((fitting[-1],))
+        shape = out_shape(last, *abstract_init(last, shape), shape)
+    return Serial(tuple(fitting))

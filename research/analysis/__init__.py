@@ -1,0 +1,19 @@
+"""Readings of a network that are not its output: parameters, MACs, receptive field, activations."""
+
+from research.analysis.activations import activation_statistics
+from research.analysis.macs import macs
+from research.analysis.parameters import count_parameters
+from research.analysis.receptive_field import Field, receptive_fields
+from research.analysis.summary import LayerSummary, as_dict, format_summary, summarize
+
+__all__ = [
+    "Field",
+    "LayerSummary",
+    "activation_statistics",
+    "as_dict",
+    "count_parameters",
+    "format_summary",
+    "macs",
+    "receptive_fields",
+    "summarize",
+]

@@ -1,0 +1,51 @@
+"""What the activations of a network look like on given images."""
+
+import jax
+import jax.numpy as jnp
+
+from research.analysis.walk import INPUT, walk
+from research.layers import Activation, Array, Params, Serial, State
+from research.lookup import lookup
+from research.ops.activation import ACTIVATIONS
+
+SATURATED_BELOW = 0.01
+
+
+def activation_statistics(net: Serial, params: Params, state: State, x: Array) -> dict[str, dict[str, float]]:
+    """Statistics of the output of every layer, by path, while not training.
+
+    Args:
+        net: the network.
+        params, state: as from ``net.init``.
+        x: ``[N, H, W, C]`` or ``[N, D]``.
+
+    Returns:
+        For each path: ``mean``; ``std``; ``zeros``, the fraction of exact zeros; and for an ``Activation``
+        also ``saturated``, the fraction where the slope of the function is below 0.01 either way.
+
+    Example:
+        >>> net = Serial((("act1", Activation("relu")),))
+        >>> activation_statistics(net, {}, {}, jnp.array([[-1.0, -1.0, 0.0, 5.0]]))["act1"]["zeros"]
+        0.75
+    """
+    nodes = walk(net, x.shape)
+
+    @jax.jit
+    def compute(params: Params, state: State, x: Array) -> dict[str, dict[str, Array]]:
+        _, _, outputs = net.trace(params, state, x, train=False)
+        outputs = {INPUT: x, **outputs}
+        statistics = {}
+        for node in nodes:
+            y = outputs[node.path]
+            statistics[node.path] = {"mean": y.mean(), "std": y.std(), "zeros": (y == 0).mean()}
+            if isinstance(node.layer, Activation):
+                slope = _slope(node.layer, outputs[node.sources[0]])
+                statistics[node.path]["saturated"] = (jnp.abs(slope) < SATURATED_BELOW).mean()
+        return statistics
+
+    return jax.tree.map(float, compute(params, state, x))
+
+
+def _slope(layer: Activation, x: Array) -> Array:
+    function = lookup(ACTIVATIONS, layer.name, "activation")
+    return jax.jvp(function, (x,), (jnp.ones_like(x),))[1]

@@ -1,0 +1,83 @@
+"""How many multiplications a layer needs, in closed form."""
+
+from functools import singledispatch
+from math import prod
+
+from research.layers import (
+    Activation,
+    AdaptivePool,
+    AveragePool,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    DepthwiseSeparableConv,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    MaxPool,
+    Residual,
+    Shape,
+    SpatialDropout,
+)
+from research.models.assemble import LeftOut
+from research.ops.padding import pair
+
+
+@singledispatch
+def macs(layer: Layer, in_shape: Shape, out_shape: Shape) -> int:
+    """Multiply-accumulates per image of the products with kernels; all else counts as 0.
+
+    .. math:: H_{out} W_{out} \\, k_h k_w \\, (C_{in} / groups) \\, C_{out}
+
+    for a convolution, padding counted as if it were image. ``macs.register`` adds a kind of layer.
+
+    Args:
+        layer: one layer; containers are taken apart by ``walk``, and of a ``Residual`` the sum is left.
+        in_shape, out_shape: ``[N, H, W, C]`` or ``[N, D]``; N is not used.
+
+    Raises:
+        TypeError: the kind of layer is not known here.
+
+    Example:
+        >>> macs(Conv2D(32), (1, 28, 28, 1), (1, 28, 28, 32))
+        225792
+    """
+    raise TypeError(f"the MACs of {type(layer).__name__} are not known; add them with macs.register")
+
+
+@macs.register
+def _(layer: Conv2D, in_shape: Shape, out_shape: Shape) -> int:
+    window = prod(pair(layer.kernel_size, "kernel_size"))
+    return prod(out_shape[1:]) * window * (in_shape[-1] // layer.groups)
+
+
+@macs.register
+def _(layer: DepthwiseSeparableConv, in_shape: Shape, out_shape: Shape) -> int:
+    depthwise, pointwise = layer.parts(in_shape[-1])
+    middle = (*out_shape[:-1], in_shape[-1])
+    return macs(depthwise, in_shape, middle) + macs(pointwise, middle, out_shape)
+
+
+@macs.register
+def _(layer: Dense, in_shape: Shape, out_shape: Shape) -> int:
+    return in_shape[-1] * out_shape[-1]
+
+
+@macs.register(Activation)
+@macs.register(AdaptivePool)
+@macs.register(AveragePool)
+@macs.register(BatchNorm)
+@macs.register(Dropout)
+@macs.register(Flatten)
+@macs.register(GlobalAveragePool)
+@macs.register(GroupNorm)
+@macs.register(LayerNorm)
+@macs.register(LeftOut)
+@macs.register(MaxPool)
+@macs.register(Residual)
+@macs.register(SpatialDropout)
+def _(layer: Layer, in_shape: Shape, out_shape: Shape) -> int:
+    return 0

@@ -1,0 +1,134 @@
+"""Which part of the image an output can depend on."""
+
+from dataclasses import dataclass
+from functools import singledispatch
+
+from research.analysis.walk import INPUT, walk
+from research.layers import (
+    Activation,
+    AdaptivePool,
+    AveragePool,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    DepthwiseSeparableConv,
+    Dropout,
+    Flatten,
+    GlobalAveragePool,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    MaxPool,
+    Residual,
+    Shape,
+    SpatialDropout,
+)
+from research.models.assemble import LeftOut
+from research.ops.padding import Pair, pair
+
+
+@dataclass(frozen=True)
+class Field:
+    """Size of a receptive field and distance between those of neighbouring outputs, in pixels."""
+
+    size: Pair = (1, 1)
+    stride: Pair = (1, 1)
+
+
+def receptive_fields(net: Layer, in_shape: Shape) -> dict[str, Field]:
+    """Theoretical receptive field after each layer, by path.
+
+    .. math:: r_l = r_{l-1} + (k_l - 1) \\, j_{l-1}, \\quad j_l = s_l \\, j_{l-1}
+
+    with k the extent of the window and s its stride. Where paths meet in a ``Residual``, the largest counts.
+    Padding is counted, so a field may be larger than the image. A vector made of an image sees the fields
+    of all its pixels together. The statistics of normalisation layers are not counted.
+
+    Args:
+        net: a layer.
+        in_shape: ``[N, H, W, C]``; N is not used.
+
+    Raises:
+        TypeError: the kind of a layer is not known here.
+
+    Example:
+        >>> from research.layers import Serial
+        >>> net = Serial((("a", Conv2D(4)), ("b", Conv2D(4, strides=2)), ("c", Conv2D(4))))
+        >>> [field.size for field in receptive_fields(net, (1, 32, 32, 3)).values()]
+        [(3, 3), (5, 5), (9, 9)]
+
+    Source: Araujo, Norris and Sim (2019), Computing receptive fields of convolutional neural networks.
+    """
+    fields = {INPUT: Field()}
+    for node in walk(net, in_shape):
+        merged = [fields[source] for source in node.sources]
+        extent, strides = window(node.layer, node.in_shape)
+        size, stride = _largest([f.size for f in merged]), _largest([f.stride for f in merged])
+        fields[node.path] = Field(
+            (size[0] + (extent[0] - 1) * stride[0], size[1] + (extent[1] - 1) * stride[1]),
+            (stride[0] * strides[0], stride[1] * strides[1]),
+        )
+    del fields[INPUT]
+    return fields
+
+
+@singledispatch
+def window(layer: Layer, in_shape: Shape) -> tuple[Pair, Pair]:
+    """Extent of what one output of ``layer`` sees of its input, and its stride.
+
+    ``window.register`` adds a kind of layer.
+
+    Raises:
+        TypeError: the kind of layer is not known here.
+    """
+    raise TypeError(
+        f"the receptive field of {type(layer).__name__} is not known; add its window with window.register"
+    )
+
+
+@window.register(Conv2D)
+@window.register(DepthwiseSeparableConv)
+def _(layer: Conv2D | DepthwiseSeparableConv, in_shape: Shape) -> tuple[Pair, Pair]:
+    (kh, kw), (dh, dw) = pair(layer.kernel_size, "kernel_size"), pair(layer.dilation, "dilation")
+    return ((kh - 1) * dh + 1, (kw - 1) * dw + 1), pair(layer.strides, "strides")
+
+
+@window.register(MaxPool)
+@window.register(AveragePool)
+def _(layer: MaxPool | AveragePool, in_shape: Shape) -> tuple[Pair, Pair]:
+    size = pair(layer.window, "window")
+    return size, size if layer.strides is None else pair(layer.strides, "strides")
+
+
+@window.register
+def _(layer: AdaptivePool, in_shape: Shape) -> tuple[Pair, Pair]:
+    """Of the largest bin and the largest step, where bins differ."""
+    (rows, row_step), (columns, column_step) = (
+        _largest([(-(-(i + 1) * n // bins) - i * n // bins, -(-n // bins)) for i in range(bins)])
+        for n, bins in zip(in_shape[1:3], pair(layer.output_size, "output_size"), strict=True)
+    )
+    return (rows, columns), (row_step, column_step)
+
+
+@window.register(Flatten)
+@window.register(GlobalAveragePool)
+def _(layer: Flatten | GlobalAveragePool, in_shape: Shape) -> tuple[Pair, Pair]:
+    whole = (in_shape[1], in_shape[2]) if len(in_shape) == 4 else (1, 1)
+    return whole, whole
+
+
+@window.register(Activation)
+@window.register(BatchNorm)
+@window.register(Dense)
+@window.register(Dropout)
+@window.register(GroupNorm)
+@window.register(LayerNorm)
+@window.register(LeftOut)
+@window.register(Residual)
+@window.register(SpatialDropout)
+def _(layer: Layer, in_shape: Shape) -> tuple[Pair, Pair]:
+    return (1, 1), (1, 1)
+
+
+def _largest(pairs: list[Pair]) -> Pair:
+    return max(first for first, _ in pairs), max(second for _, second in pairs)
