@@ -23,12 +23,12 @@ class Between:
         return above and below and value != float("inf")
 
     def __str__(self) -> str:
-        low = f"above {self.low:g}" if self.low_excluded else f"at least {self.low:g}"
+        low = f"above {self.low:.12g}" if self.low_excluded else f"at least {self.low:.12g}"
         if self.high == float("inf"):
             return low
         if self.low_excluded or self.high_excluded:
-            return f"{low} and {'below' if self.high_excluded else 'at most'} {self.high:g}"
-        return f"from {self.low:g} to {self.high:g}"
+            return f"{low} and {'below' if self.high_excluded else 'at most'} {self.high:.12g}"
+        return f"from {self.low:.12g} to {self.high:.12g}"
 
 
 @dataclass(frozen=True)

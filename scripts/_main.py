@@ -6,13 +6,13 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from research.config import ConfigError
 from research.data import DataError
@@ -34,7 +34,7 @@ USER_ERRORS = (
 
 def main(
     config_name: str, job: Callable[[dict[str, Any]], Any], after: Callable[[], int] = lambda: 0
-) -> None:
+) -> NoReturn:
     """Compose ``conf/<config_name>.yaml`` with the command line, call ``job``, then ``after``, and exit.
 
     Args:
@@ -47,7 +47,8 @@ def main(
 
     def compose(config: Any) -> Any:
         try:
-            return job(OmegaConf.to_container(config, resolve=True))  # pyright: ignore[reportArgumentType]
+            values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            return job({str(key): value for key, value in dict(values).items()})  # pyright: ignore
         except Exception as error:  # Hydra would print the overrides above our sentence
             errors.append(error)
 
@@ -77,11 +78,13 @@ def _sentence(error: Exception, config_name: str) -> str:
     unknown = re.search(r"full_key: (\S+)", f"{text}\n{cause}")
     if "Could not override" in text and unknown:
         return _unknown_key(unknown[1], config_name)
-    options = re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':\s+(.*)", text, re.DOTALL)
+    options = re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':((?:\n\t\S+)+)", text)
     if options:
         group = options[2]
         value = options[1].removeprefix(f"{group}/")
         return f"{group}={value} is not allowed; give one of {', '.join(options[3].split())}"
+    if isinstance(error, MissingMandatoryValue):
+        return f"{error.full_key} is missing; give {error.full_key}=..."
     return " ".join(text.split())
 
 
@@ -96,5 +99,5 @@ def _unknown_key(key: str, config_name: str) -> str:
     node = OmegaConf.select(config, parent) if parent else config
     keys = [str(option) for option in node] if OmegaConf.is_dict(node) else []
     close = difflib.get_close_matches(name, keys, 1)
-    hint = f"; did you mean {close[0]}?" if close else ""
-    return f"there is no key {key}{hint} Allowed{f' in {parent}' if parent else ''}: {', '.join(keys)}"
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"there is no key {key}{hint}; allowed{f' in {parent}' if parent else ''}: {', '.join(keys)}"

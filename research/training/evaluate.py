@@ -21,7 +21,7 @@ def make_predict(net: Layer, preprocess: Callable[..., jax.Array]) -> Callable[.
 def predict_all(
     predict: Callable[..., jax.Array], params: Params, model_state: State, images: np.ndarray, batch_size: int
 ) -> np.ndarray:
-    """Logits ``[N, K]`` of all images, in batches of one shape: the last is padded and its padding cut off."""
+    """Logits ``[N, K]`` of all images, in batches of one shape: the last is padded, its padding cut off."""
     logits = []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]

@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 def init_state(
     net: Layer, optimizer: optax.GradientTransformation, key: jax.Array, in_shape: Shape
 ) -> TrainState:
-    """The state before the first step: parameters from ``fold_in(key, 0)``, the steps' key ``fold_in(key, 1)``."""
+    """The first state: parameters from ``fold_in(key, 0)``, the steps' key ``fold_in(key, 1)``."""
     params, model_state = net.init(jax.random.fold_in(key, 0), in_shape)
     return TrainState(
         jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), jax.random.fold_in(key, 1)

@@ -1,0 +1,1 @@
+"""State, objective, optimizers, the training step and the loop around it."""
