@@ -4,6 +4,7 @@ from research.data.augmentation import AUGMENTATIONS, Preprocess
 from research.data.batches import epoch_order, pad_batches
 from research.data.dataset import DATASETS, DataError, Dataset, DatasetSpec, Split
 from research.data.loading import default_data_dir, load_dataset
+from research.data.preparation import prepare
 
 __all__ = [
     "AUGMENTATIONS",
@@ -17,4 +18,5 @@ __all__ = [
     "epoch_order",
     "load_dataset",
     "pad_batches",
+    "prepare",
 ]

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import shlex
 import warnings
 from pathlib import Path
@@ -14,7 +15,11 @@ from research.data.dataset import DataError, DatasetSpec, Split
 
 RECORDS_AT_ONCE = 1000
 
+SPLIT_NAMES = ("train", "test")
+
 MODES = {1: "L", 3: "RGB"}
+
+FEATURES = "tensorflow_datasets.core.features."
 
 
 class Source(NamedTuple):
@@ -25,20 +30,20 @@ class Source(NamedTuple):
     class_names: tuple[str, ...]
 
 
-def how_to_prepare(name: str, data_dir: Path) -> str:
-    """The command that makes the folder of a dataset."""
-    return f"python scripts/prepare_data.py data={name} {shlex.quote(f'data.dir={data_dir}')}"
+def folder_of(name: str, spec: DatasetSpec, data_dir: Path) -> Path:
+    """Where TFDS keeps a dataset: ``data_dir/name/version``."""
+    return data_dir / name / str(spec.version)
 
 
 def find_folder(name: str, spec: DatasetSpec, data_dir: Path) -> Path:
-    """The folder ``data_dir/name/version``.
+    """The folder of a dataset that is there.
 
     Raises:
         DataError: it is not there; the message says how to get it.
     """
-    folder = data_dir / name / str(spec.version)
+    folder = folder_of(name, spec, data_dir)
     if not (folder / "dataset_info.json").is_file():
-        raise DataError(f"{name} is not in {data_dir}; run: {how_to_prepare(name, data_dir)}")
+        raise DataError(f"{name} is not in {data_dir}; run: {_how_to_prepare(folder)}")
     return folder
 
 
@@ -49,6 +54,34 @@ def fingerprint(folder: Path) -> str:
     return hashlib.sha256(repr(listing).encode()).hexdigest()[:16]
 
 
+def open_folder(folder: Path) -> Any:
+    """The TFDS builder of a prepared folder, all of whose files are there.
+
+    Raises:
+        DataError: a file is missing, its description is damaged, or it needs TensorFlow to be read.
+    """
+    import tensorflow_datasets as tfds  # takes a second, and a cached dataset does not need it
+
+    again = f"delete {folder} and run: {_how_to_prepare(folder)}"
+    try:
+        # TFDS imports whatever module this file names
+        json.loads((folder / "features.json").read_text(encoding="utf-8"), object_hook=_check_feature)
+        builder: Any = tfds.builder_from_directory(folder)
+        kinds = {name: type(feature).__name__ for name, feature in builder.info.features.items()}
+        if kinds.get("image") != "Image" or kinds.get("label") != "ClassLabel":
+            raise DataError(f"its features are {kinds}, an Image image and a ClassLabel label are needed")
+        infos = [builder.info.splits[split] for split in SPLIT_NAMES]
+        file_format = builder.info.file_format.value
+    except Exception as error:  # TFDS raises many types
+        raise DataError(f"{folder} cannot be read ({first_line(error)}); {again}") from error
+    if file_format != "array_record":
+        raise DataError(f"{folder} holds {file_format} files, which need TensorFlow; {again}")
+    for path in (Path(path) for info in infos for path in info.filepaths):
+        if not path.is_file():
+            raise DataError(f"{path} is missing; {again}")
+    return builder
+
+
 def read_folder(name: str, spec: DatasetSpec, folder: Path) -> Source:
     """Read and decode the splits ``train`` and ``test``.
 
@@ -56,23 +89,14 @@ def read_folder(name: str, spec: DatasetSpec, folder: Path) -> Source:
         DataError: a file is missing or damaged, an image has another size or mode, or a label is out of
             range; the message names the file, and the record where there is one.
     """
-    import tensorflow_datasets as tfds  # takes a second, and a cached dataset does not need it
-
-    try:
-        builder: Any = tfds.builder_from_directory(folder)
-        decoders = {"image": tfds.decode.SkipDecoding()}
-        records = {split: builder.as_data_source(split, decoders=decoders) for split in ("train", "test")}
-        names = spec.class_names or tuple(builder.info.features["label"].names)
-    except Exception as error:  # TFDS raises many types
-        raise DataError(f"{folder} cannot be read: {first_line(error)}") from error
+    builder = open_folder(folder)
+    names = spec.class_names or tuple(builder.info.features["label"].names)
     if len(names) != spec.num_classes:
         raise DataError(f"{folder} has {len(names)} class names, {name} has {spec.num_classes} classes")
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        splits = {
-            split: _read_split(name, spec, builder.info.splits[split], records[split]) for split in records
-        }
-    return Source(**splits, class_names=names)
+        train, test = (_read_split(name, spec, builder, split) for split in SPLIT_NAMES)
+    return Source(train, test, names)
 
 
 def first_line(error: BaseException) -> str:
@@ -80,7 +104,23 @@ def first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _read_split(name: str, spec: DatasetSpec, info: Any, records: Any) -> Split:
+def _how_to_prepare(folder: Path) -> str:
+    data_dir, name = folder.parent.parent, folder.parent.name
+    return f"python scripts/prepare_data.py data={name} {shlex.quote(f'data.dir={data_dir}')}"
+
+
+def _check_feature(content: dict[str, Any]) -> dict[str, Any]:
+    feature = str(content.get("pythonClassName", FEATURES))
+    if not feature.startswith(FEATURES):
+        raise DataError(f"features.json names {feature}, which is not a feature of TFDS")
+    return content
+
+
+def _read_split(name: str, spec: DatasetSpec, builder: Any, split: str) -> Split:
+    from tensorflow_datasets.core.decode import SkipDecoding
+
+    info = builder.info.splits[split]
+    records = builder.as_data_source(split, decoders={"image": SkipDecoding()})
     images, labels = [], []
     start = 0
     for path, length in zip(info.filepaths, info.shard_lengths, strict=True):
@@ -89,8 +129,7 @@ def _read_split(name: str, spec: DatasetSpec, info: Any, records: Any) -> Split:
             try:
                 batch = records.__getitems__([start + index for index in indices])
             except Exception as error:  # array_record raises RuntimeError for all that can be wrong
-                missing = "" if Path(path).exists() else "is missing: "
-                raise DataError(f"{path} {missing or 'is damaged: '}{first_line(error)}") from error
+                raise DataError(f"{path} is damaged: {first_line(error)}") from error
             for index, record in zip(indices, batch, strict=True):
                 try:
                     images.append(_decode(record["image"], spec.image_shape))
@@ -99,7 +138,7 @@ def _read_split(name: str, spec: DatasetSpec, info: Any, records: Any) -> Split:
                     raise DataError(f"record {index} of {path} is not of {name}: {error}") from error
         start += length
     if not images:
-        raise DataError(f"{name} holds no examples in its split {info.name}")
+        raise DataError(f"{name} holds no examples in its split {split}")
     return Split(np.stack(images), np.array(labels, np.int32))
 
 

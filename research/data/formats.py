@@ -1,0 +1,116 @@
+"""Parsers of the files that datasets are published as: IDX, and the binary version of CIFAR."""
+
+import gzip
+import tarfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from research.data.dataset import DataError, DatasetSpec, Split
+from research.data.source import Source, first_line
+
+DAMAGED = (OSError, EOFError, zlib.error, tarfile.TarError)
+
+
+def parse_idx_files(spec: DatasetSpec, folder: Path) -> Source:
+    """The four gzipped files of MNIST and Fashion-MNIST.
+
+    Raises:
+        DataError: a file is not what it should be; the message names it.
+    """
+    splits = []
+    for split in ("train", "t10k"):
+        images_path = folder / f"{split}-images-idx3-ubyte.gz"
+        labels_path = folder / f"{split}-labels-idx1-ubyte.gz"
+        images, labels = read_idx(images_path), read_idx(labels_path)
+        if images.shape[1:] != spec.image_shape[:2] or labels.shape != images.shape[:1]:
+            found = f"{images_path.name} has shape {images.shape}, {labels_path.name} {labels.shape}"
+            raise DataError(f"{found}; images must be {spec.image_shape[:2]}, with a label each")
+        splits.append(Split(images.reshape(-1, *spec.image_shape), labels.astype(np.int32)))
+    return Source(*splits, class_names=spec.class_names or ())
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An array of uint8 from a gzipped IDX file.
+
+    A zero, a zero, the type (8), the number of axes, each axis' length in 4 bytes (big-endian), the values.
+
+    Raises:
+        DataError: the file is damaged, or is no IDX file of bytes.
+
+    Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", file formats.
+    """
+    try:
+        content = gzip.decompress(path.read_bytes())
+    except DAMAGED as error:
+        raise DataError(f"{path.name} is not a whole gzip file: {first_line(error)}") from error
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
+        raise DataError(f"{path.name} is no IDX file of bytes: it begins with {content[:4].hex()}")
+    start = 4 + 4 * content[3]
+    shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())
+    if len(shape) != content[3] or len(content) - start != np.prod(shape, dtype=object):
+        raise DataError(f"{path.name} holds {len(content) - start} values, its header says {shape}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def parse_cifar10(spec: DatasetSpec, folder: Path) -> Source:
+    """The binary version of CIFAR-10: a label and 3072 pixels, channels first, per record."""
+    train = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
+    return _parse_cifar(
+        spec,
+        folder / "cifar-10-binary.tar.gz",
+        "cifar-10-batches-bin",
+        train,
+        "test_batch.bin",
+        "batches.meta.txt",
+    )
+
+
+def parse_cifar100(spec: DatasetSpec, folder: Path) -> Source:
+    """The binary version of CIFAR-100: a coarse label, a fine label and 3072 pixels per record."""
+    return _parse_cifar(
+        spec,
+        folder / "cifar-100-binary.tar.gz",
+        "cifar-100-binary",
+        ("train.bin",),
+        "test.bin",
+        "fine_label_names.txt",
+    )
+
+
+def _parse_cifar(
+    spec: DatasetSpec, path: Path, prefix: str, train: tuple[str, ...], test: str, names: str
+) -> Source:
+    wanted = {f"{prefix}/{name}" for name in (*train, test, names)}
+    content = {}
+    try:
+        # members are read by name, in one pass; nothing is extracted to disk
+        with tarfile.open(path, "r:gz") as archive:
+            for member in archive:
+                file = archive.extractfile(member) if member.name in wanted and member.isfile() else None
+                if file is not None:
+                    content[member.name.removeprefix(f"{prefix}/")] = file.read()
+    except DAMAGED as error:
+        raise DataError(f"{path.name} is not a whole tar.gz file: {first_line(error)}") from error
+    if missing := sorted(wanted - {f"{prefix}/{name}" for name in content}):
+        raise DataError(f"{path.name} does not hold {missing[0]}")
+    splits = []
+    for files in (train, (test,)):
+        parts = [_read_cifar_records(f"{path.name}: {name}", content[name], spec) for name in files]
+        splits.append(Split(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))))
+    class_names = tuple(content[names].decode("utf-8").split())
+    if len(class_names) != spec.num_classes:
+        raise DataError(f"{path.name}: {names} holds {len(class_names)} names, not {spec.num_classes}")
+    return Source(*splits, class_names=class_names)
+
+
+def _read_cifar_records(what: str, content: bytes, spec: DatasetSpec) -> Split:
+    height, width, channels = spec.image_shape
+    num_pixels = height * width * channels
+    num_labels = 2 if spec.num_classes == 100 else 1
+    if len(content) % (num_labels + num_pixels):
+        raise DataError(f"{what} holds {len(content)} bytes, not a multiple of {num_labels + num_pixels}")
+    records = np.frombuffer(content, np.uint8).reshape(-1, num_labels + num_pixels)
+    images = records[:, num_labels:].reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
+    return Split(np.ascontiguousarray(images), records[:, num_labels - 1].astype(np.int32))

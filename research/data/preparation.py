@@ -1,0 +1,172 @@
+"""Downloads a published dataset, checks it, and writes it as a TFDS folder."""
+
+import hashlib
+import http.client
+import importlib.resources
+import os
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from research.data.cache import checksum
+from research.data.dataset import DATASETS, DataError, DatasetSpec
+from research.data.formats import parse_cifar10, parse_cifar100, parse_idx_files
+from research.data.loading import default_data_dir
+from research.data.source import Source, first_line, folder_of, open_folder, read_folder
+from research.lookup import lookup
+
+Progress = Callable[[str, int, int], None]
+
+TIMEOUT = 30  # seconds without a byte
+
+PARSERS: dict[str, Callable[[DatasetSpec, Path], Source]] = {
+    "mnist": parse_idx_files,
+    "fashion_mnist": parse_idx_files,
+    "cifar10": parse_cifar10,
+    "cifar100": parse_cifar100,
+}
+
+
+class Download(NamedTuple):
+    """A published file: its address, its size in bytes and its sha256 in hex."""
+
+    url: str
+    size: int
+    sha256: str
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the address."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+def published(name: str) -> tuple[Download, ...]:
+    """The files of a dataset as the installed tensorflow-datasets lists them.
+
+    Example:
+        >>> [file.file_name for file in published("cifar10")]
+        ['cifar-10-binary.tar.gz']
+    """
+    table = importlib.resources.files("tensorflow_datasets") / "url_checksums" / f"{name}.txt"
+    rows = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()]
+    return tuple(Download(url, int(size), sha256) for url, size, sha256, _ in rows)
+
+
+def prepare(
+    name: str,
+    *,
+    data_dir: str | Path | None = None,
+    mirror: str | None = None,
+    downloads: Sequence[Download] | None = None,
+    progress: Progress = lambda what, done, total: None,
+) -> Path:
+    """Download a dataset and write it as a TFDS folder, without TensorFlow; do nothing if it is there.
+
+    Everything happens in a temporary folder inside ``data_dir``; the finished dataset is read back, compared
+    with what was downloaded, and moved into place in one step.
+
+    Args:
+        name: a key of ``DATASETS`` other than ``digits``.
+        data_dir: the folder of TFDS datasets; ``None`` for ``default_data_dir()``.
+        mirror: an address to which file names are appended, instead of the published addresses.
+        downloads: other files than the published ones, of the same names.
+        progress: called with what is being done, how much is done and how much there is to do.
+
+    Returns:
+        The dataset's folder.
+
+    Raises:
+        DataError: the dataset cannot be downloaded, is not what was published, or cannot be written.
+        ValueError: an unknown name.
+    """
+    spec = lookup(DATASETS, name, "dataset")
+    if name not in PARSERS:
+        raise DataError(f"{name} comes with scikit-learn; there is nothing to prepare")
+    data_dir = Path(data_dir).expanduser() if data_dir else default_data_dir()
+    target = folder_of(name, spec, data_dir)
+    if target.exists():
+        open_folder(target)
+        progress(f"{name} is already in {data_dir}", 1, 1)
+        return target
+    files = published(name) if downloads is None else downloads
+    if mirror is not None:
+        files = [file._replace(url=f"{mirror.rstrip('/')}/{file.file_name}") for file in files]
+    try:
+        with _scratch_folder(data_dir, f".{name}-") as scratch:
+            for file in files:
+                download(file, scratch / file.file_name, progress)
+            finished = _convert(name, spec, scratch, progress)
+            target.parent.mkdir(exist_ok=True)
+            if not target.exists():  # another process may have been faster
+                os.rename(finished, target)
+    except OSError as error:
+        raise DataError(f"{name} cannot be written in {data_dir}: {error.strerror or error}") from error
+    return target
+
+
+def download(file: Download, path: Path, progress: Progress) -> None:
+    """Download a file to ``path``, checking its size and its sha256 on the way.
+
+    Raises:
+        DataError: the server cannot be reached, refuses, or sends something else.
+        OSError: the file cannot be written.
+    """
+    digest = hashlib.sha256()
+    received = 0
+    with path.open("wb") as target, _sentences(file.url):
+        if not file.url.startswith(("http://", "https://")):
+            raise DataError(f"{file.url} is not an http or https address")
+        with urllib.request.urlopen(file.url, timeout=TIMEOUT) as response:
+            while chunk := response.read(1 << 18):
+                received += len(chunk)
+                if received > file.size:
+                    raise DataError(f"{file.url} is longer than the {file.size} bytes that were published")
+                digest.update(chunk)
+                target.write(chunk)
+                progress(f"downloading {file.file_name}", received, file.size)
+    if received < file.size:
+        raise DataError(f"{file.url} was cut off after {received} of {file.size} bytes")
+    if digest.hexdigest() != file.sha256:
+        raise DataError(f"{file.url} has sha256 {digest.hexdigest()}, published is {file.sha256}")
+
+
+@contextmanager
+def _sentences(url: str):
+    try:
+        yield
+    except urllib.error.HTTPError as error:
+        raise DataError(f"{url} answered {error.code} {error.reason}") from error
+    except urllib.error.URLError as error:
+        reason = error.reason.strerror if isinstance(error.reason, OSError) else None
+        raise DataError(f"{url} cannot be reached: {reason or error.reason}") from error
+    except (TimeoutError, ConnectionError, http.client.HTTPException, UnicodeError) as error:
+        raise DataError(f"{url} cannot be downloaded: {first_line(error)}") from error
+
+
+@contextmanager
+def _scratch_folder(data_dir: Path, prefix: str):
+    made = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=data_dir, prefix=prefix) as scratch:
+            yield Path(scratch)
+    finally:
+        for folder in made:
+            with suppress(OSError):  # what is not empty stays
+                folder.rmdir()
+
+
+def _convert(name: str, spec: DatasetSpec, scratch: Path, progress: Progress) -> Path:
+    from research.data.folder import write_folder  # imports TFDS, which takes a second
+
+    source = PARSERS[name](spec, scratch)
+    folder = write_folder(name, spec, source, scratch / "tfds", progress)
+    progress(f"reading {name} back", 0, 1)
+    if checksum(read_folder(name, spec, folder)) != checksum(source):
+        raise DataError(f"{name} was written, but reads back differently: the disk may be full or damaged")
+    progress(f"reading {name} back", 1, 1)
+    return folder
