@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from research.records import Run, find_runs
+from research.records import RecordError, Run, find_runs
 from research.studies.statistics import Contrast, Summary, compare, summarize
 
 # Differences in these do not make two runs different experiments.
@@ -119,11 +119,11 @@ def read_studies(folder: Path) -> list[Study]:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        ValueError: there is no run in it, or a file of a run is damaged.
+        RecordError: there is no run in it, or a file of a run is damaged.
     """
     runs = find_runs(folder)
     if not runs:
-        raise ValueError(f"{folder} holds no run: no config.yaml in it or below it")
+        raise RecordError(f"{folder} holds no run: no config.yaml in it or below it")
     by_name: dict[str | None, list[Run]] = defaultdict(list)
     for run in runs:
         plan = run.config.get("study")

@@ -40,10 +40,10 @@ def write_run(
 ) -> Path:
     config = {
         "seed": seed,
-        "model": model or {"name": "plain", "depth": int(study["arm"][-1]) if study else 1},
+        "model": model or {"name": "plain", "depth": int(study["arm"].split()[-1]) if study else 1},
         "data": {"name": data, "dir": None},
         "optimizer": {"name": "adam", "learning_rate": 0.001},
-        "training": {"epochs": epochs},
+        "training": {"epochs": 20, "patience": 3},
         "study": study,
     }
     records.write_config(folder, config)

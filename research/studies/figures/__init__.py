@@ -1,0 +1,16 @@
+"""Figures, each made by one function from the records of a study; ``None`` where they do not fit it."""
+
+from collections.abc import Callable
+
+from matplotlib.figure import Figure
+
+from research.studies.figures.arms import accuracy_against_cost, accuracy_by_arm, learning_curves, overview
+from research.studies.study import Study
+
+# The name of the file, and the function whose docstring is the caption.
+FIGURES: dict[str, Callable[[Study], Figure | None]] = {
+    "accuracy": accuracy_by_arm,
+    "learning_curves": learning_curves,
+    "cost": accuracy_against_cost,
+    "overview": overview,
+}

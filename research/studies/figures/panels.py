@@ -1,0 +1,159 @@
+"""Panels: each draws one relation of a study on given axes; figures are made of them."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from research.studies.figures.style import COLOURS, label, look, panel_width, widen
+from research.studies.study import Arm, Study
+
+LABELS = {
+    "train_loss": "training loss",
+    "validation_loss": "validation loss",
+    "train_accuracy": "training accuracy (%)",
+    "validation_accuracy": "validation accuracy (%)",
+}
+
+
+def drawable(study: Study) -> list[tuple[int, Arm]]:
+    """The arms with a completed run, each with its place in the study, which decides its colour."""
+    return [(index, arm) for index, arm in enumerate(study.arms) if arm.completed]
+
+
+def numeric_axis(study: Study) -> bool:
+    """Whether the study's axis is a number with another value for each arm."""
+    values = [arm.setting(study.axis) for _, arm in drawable(study)]
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    return numbers and len(values) > 1 and len(set(values)) == len(values)
+
+
+def positions(study: Study) -> dict[str, float]:
+    """Where each drawable arm stands on the x axis: its value of a numeric axis, else its rank."""
+    arms = [arm for _, arm in drawable(study)]
+    if numeric_axis(study):
+        return {arm.name: float(arm.setting(study.axis)) for arm in arms}
+    return {arm.name: float(rank) for rank, arm in enumerate(arms)}
+
+
+def draw_arm_axis(axes: Axes, study: Study) -> None:
+    """Name the arms, or the values of a numeric axis, along x."""
+    places = positions(study)
+    x = list(places.values())
+    widen(axes, x, 0.5)
+    axes.grid(False, axis="x")
+    if numeric_axis(study):
+        axes.set_xlabel(str(study.axis).replace("_", " ").replace(".", " "))
+        axes.set_xticks(x, [f"{value:g}" for value in x])
+        return
+    names = [label(name) for name in places]
+    crowded = sum(len(name) + 2 for name in names) > 11 * panel_width(axes)
+    axes.set_xticks(
+        x, names, **({"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if crowded else {})
+    )
+
+
+def draw_accuracy(axes: Axes, study: Study) -> None:
+    """Test accuracy by arm: every seed a dot, the mean and its 95 % interval beside them."""
+    places = positions(study)
+    spacing = min(np.diff(sorted(places.values())), default=1.0)
+    if numeric_axis(study):
+        means = [100 * arm.summary.mean for _, arm in drawable(study)]
+        x = np.array(list(places.values())) + 0.1 * spacing
+        axes.plot(x, means, color="#999999", linewidth=1, zorder=1)
+    for index, arm in drawable(study):
+        y = 100 * np.array(list(arm.accuracies.values()))
+        spread = (np.arange(y.size) - (y.size - 1) / 2) / max(y.size - 1, 1)
+        x = places[arm.name]
+        style: dict[str, Any] = {"color": COLOURS[index % len(COLOURS)]}
+        axes.scatter(x + (0.16 * spread - 0.1) * spacing, y, s=14, alpha=0.6, linewidths=0, **style)
+        draw_interval(axes, x + 0.1 * spacing, arm, markersize=6, marker="D", **style)
+    axes.set_ylabel("test accuracy (%)")
+    draw_arm_axis(axes, study)
+
+
+def draw_interval(axes: Axes, x: float, arm: Arm, **style: Any) -> None:
+    """The arm's mean test accuracy in percent at ``x``, with its 95 % interval where it has one."""
+    half = 100 * (arm.summary.high - arm.summary.mean)
+    yerr = None if np.isnan(half) else half
+    axes.errorbar(
+        x, 100 * arm.summary.mean, yerr, capsize=3, linestyle="none", label=label(arm.name), **style
+    )
+
+
+def draw_seconds(axes: Axes, study: Study) -> None:
+    """Training seconds by arm: every seed a dot, the median a line."""
+    places = positions(study)
+    spacing = min(np.diff(sorted(places.values())), default=1.0)
+    for index, arm in drawable(study):
+        y, x = arm.seconds("train"), places[arm.name]
+        colour = COLOURS[index % len(COLOURS)]
+        axes.bar(x, float(np.median(y)), 0.6 * spacing, color=colour, alpha=0.35)
+        axes.scatter(np.full(len(y), x), y, s=14, color=colour, alpha=0.8, linewidths=0)
+    axes.set_ylim(bottom=0)
+    axes.set_ylabel("training time (s)")
+    draw_arm_axis(axes, study)
+
+
+def draw_cost(axes: Axes, study: Study, cost: str) -> None:
+    """Mean test accuracy with its interval against ``"seconds"`` of training or ``"parameters"``."""
+    arms = drawable(study)
+    values = {
+        "seconds": [float(np.median(arm.seconds("train"))) for _, arm in arms],
+        "parameters": [float(arm.num_parameters or 0) for _, arm in arms],
+    }[cost]
+    for x, (index, arm) in zip(values, arms, strict=True):
+        style = look(index)
+        draw_interval(axes, x, arm, color=style["color"], marker=style["marker"])
+    if min(values) > 0 and max(values) > 20 * min(values):
+        axes.set_xscale("log")
+    else:
+        if max(values) > 2 * min(values):
+            axes.set_xlim(0, 1.08 * max(values))
+        else:
+            axes.margins(x=0.15)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        if cost == "parameters":
+            axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:,.0f}k" if x else "0")
+    axes.set_xlabel({"seconds": "training time (s, median)", "parameters": "trainable parameters"}[cost])
+    axes.set_ylabel("test accuracy (%)")
+
+
+def draw_curves(axes: Axes, study: Study, key: str) -> None:
+    """A metric against the epoch: mean over the completed seeds that reached it, band of one deviation.
+
+    The curve ends where fewer than half of the seeds are left, so that early stopping bends no mean.
+    """
+    scale = 100 if key.endswith("accuracy") else 1
+    for index, arm in drawable(study):
+        epochs, mean, deviation = mean_curve([run.metrics for run in arm.completed.values()], key)
+        if not epochs.size:
+            continue
+        style = look(index)
+        y, band = scale * mean, scale * deviation
+        step = max(1, epochs.size // 8)
+        axes.plot(epochs, y, label=label(arm.name), markersize=4, markevery=step, **style)
+        axes.fill_between(epochs, y - band, y + band, color=style["color"], alpha=0.15, linewidth=0)
+    low, high = axes.dataLim.intervaly
+    if key.endswith("loss") and low > 0 and high > 30 * low:
+        axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(LABELS.get(key, key.replace("_", " ")))
+
+
+def mean_curve(
+    histories: Sequence[Sequence[dict[str, Any]]], key: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Epochs that at least half of the histories reached, and mean and deviation of the metric at each."""
+    by_epoch: dict[int, list[float]] = defaultdict(list)
+    for line in (line for history in histories for line in history):
+        if line.get(key) is not None:
+            by_epoch[int(line["epoch"])].append(float(line[key]))
+    epochs = [epoch for epoch, values in sorted(by_epoch.items()) if 2 * len(values) >= len(histories)]
+    values = [np.array(by_epoch[epoch]) for epoch in epochs]
+    deviation = [v.std(ddof=1) if v.size > 1 else 0.0 for v in values]
+    return np.array(epochs), np.array([v.mean() for v in values]), np.array(deviation)

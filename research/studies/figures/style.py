@@ -1,0 +1,97 @@
+"""The look that all figures share, and how they are saved; no pyplot and so no global state."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Wong, "Points of view: Color blindness", Nature Methods 8 (2011), without its yellow, pale on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+STYLE: Any = {  # an open dict: matplotlib's type for it lists every key there is
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#666666",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#DDDDDD",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "lines.linewidth": 1.6,
+    "svg.hashsalt": "research",  # equal figures give equal files
+}
+NAME_LIMIT = 28
+
+
+@contextmanager
+def canvas(
+    rows: int, columns: int, size: tuple[float, float], **options: Any
+) -> Iterator[tuple[Figure, Any]]:
+    """A new figure of ``size`` inches and its axes, [rows, columns], in the shared style.
+
+    Args:
+        rows: rows of axes.
+        columns: columns of axes.
+        size: width and height in inches.
+        options: as for ``Figure.subplots``.
+    """
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def save(figure: Figure, path: Path) -> tuple[Path, Path]:
+    """Write ``<path>.svg`` and ``<path>.png`` and return both."""
+    svg, png = path.with_name(f"{path.name}.svg"), path.with_name(f"{path.name}.png")
+    with matplotlib.rc_context(STYLE):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # solved; solving again for each file takes most of the time
+        figure.savefig(svg, metadata={"Date": None})
+        figure.savefig(png, dpi=150)
+    return svg, png
+
+
+def label(name: str) -> str:
+    """A name as matplotlib may show it: not too long, and a dollar sign starts no formula."""
+    short = name if len(name) <= NAME_LIMIT else f"{name[: NAME_LIMIT - 1]}…"
+    return short.replace("$", r"\$")
+
+
+def look(index: int) -> dict[str, Any]:
+    """Colour, marker and line style of the arm at ``index``; none relies on colour alone."""
+    lines = ("-", "--", "-.", ":")
+    return {
+        "color": COLOURS[index % len(COLOURS)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": lines[index // len(COLOURS) % len(lines)],
+    }
+
+
+def shared_legend(figure: Figure, axes: Axes, width: float) -> None:
+    """One legend for the whole figure, below it, in as many columns as fit its width in inches."""
+    handles, names = axes.get_legend_handles_labels()
+    if handles:
+        longest = max(len(name) for name in names)
+        columns = max(1, min(len(names), int(width / (0.55 + 0.075 * longest))))
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
+
+
+def widen(axes: Axes, values: Sequence[float] | np.ndarray, share: float = 0.3) -> None:
+    """Leave room left and right of the outermost x values."""
+    low, high = float(np.min(values)), float(np.max(values))
+    room = share * ((high - low) / max(len(values) - 1, 1) or 1.0)
+    axes.set_xlim(low - room, high + room)
+
+
+def panel_width(axes: Axes) -> float:
+    """About how many inches of the figure's width the panel has."""
+    figure, grid = axes.get_figure(root=True), axes.get_gridspec()
+    return (figure.get_figwidth() if figure else 6.4) / (grid.ncols if grid else 1)

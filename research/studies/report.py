@@ -1,0 +1,41 @@
+"""The report of a folder of runs: ``report.md``, ``report.html``, ``results.csv`` and figures."""
+
+import csv
+import io
+from pathlib import Path
+
+from research.records import write_atomically
+from research.studies.markdown import to_markdown
+from research.studies.section import make_sections
+from research.studies.study import read_studies
+from research.studies.table import Table, results_table
+
+
+def write_report(folder: Path) -> Path:
+    """Read every run in ``folder`` and below it, and write there what they show.
+
+    Writes ``report.md``, ``results.csv`` with a row per run, and each figure as
+    ``figures/<study>/<figure>.svg`` and ``.png``. Several studies are several sections of one report.
+
+    Args:
+        folder: holds runs, in it or below it.
+
+    Returns:
+        The path of ``report.md``.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        RecordError: there is no run in it, or a file of a run is damaged.
+    """
+    studies = read_studies(folder)
+    sections = make_sections(studies, folder)
+    write_atomically(folder / "results.csv", to_csv(results_table(studies, folder)).encode())
+    write_atomically(folder / "report.md", to_markdown(sections).encode())
+    return folder / "report.md"
+
+
+def to_csv(table: Table) -> str:
+    """A table as CSV with a header line."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.headers, *table.rows])
+    return text.getvalue()

@@ -1,0 +1,133 @@
+"""What a report says about one study, before any format: text, tables, figures on disk."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from research.studies.figures import FIGURES
+from research.studies.figures.style import save
+from research.studies.study import Arm, Study
+from research.studies.table import (
+    Table,
+    arm_table,
+    commands,
+    contrast_table,
+    difference_table,
+    explain_contrasts,
+    provenance_table,
+    shared_table,
+    unfinished_table,
+)
+
+ARMS_NOTE = (
+    "Test accuracy over the completed seeds: mean ± standard deviation, and the 95 % Student-t interval of "
+    "the mean. Train is the median of the seeds; compile the longest: later seeds find the program compiled."
+)
+UNFINISHED_NOTE = "In no statistic above, and not dropped: they count as what they are."
+
+
+class Part(NamedTuple):
+    """A table under its heading, with a note on how to read it."""
+
+    heading: str
+    note: str
+    table: Table
+
+
+class Drawing(NamedTuple):
+    """A figure: its caption, and its two files relative to the report."""
+
+    caption: str
+    svg: Path
+    png: Path
+
+
+@dataclass(frozen=True)
+class Section:
+    """One study of a report.
+
+    Args:
+        title: name of the study.
+        slug: the same as part of a path or a link; no other section of the report has it.
+        question: what the study asks; empty for runs without a study.
+        plan: how many arms and seeds, and what became of the runs.
+        arms: for drawings beside the table of arms.
+        results: what was found.
+        drawings: the figures.
+        background: settings and provenance.
+        commands: the commands that made the runs, where they are known.
+    """
+
+    title: str
+    slug: str
+    question: str
+    plan: str
+    arms: Sequence[Arm]
+    results: list[Part]
+    drawings: list[Drawing]
+    background: list[Part]
+    commands: list[str]
+
+
+def make_sections(studies: Sequence[Study], folder: Path) -> list[Section]:
+    """Tables and figures of each study; the figures are written to ``<folder>/figures/<slug>/``."""
+    slugs: list[str] = []
+    for study in studies:
+        slug = re.sub(r"[^a-z0-9]+", "-", study.title.lower()).strip("-")[:60] or "study"
+        slugs.append(slug if slug not in slugs else f"{slug}-{len(slugs) + 1}")
+    return [_section(study, slug, folder) for study, slug in zip(studies, slugs, strict=True)]
+
+
+def _section(study: Study, slug: str, folder: Path) -> Section:
+    results = [
+        Part("Arms", ARMS_NOTE, arm_table(study.arms)),
+        Part("Contrasts", explain_contrasts(study), contrast_table(study)),
+        Part("Runs that are not in the statistics", UNFINISHED_NOTE, unfinished_table(study, folder)),
+    ]
+    background = [
+        Part("Settings in which the arms differ", "", difference_table(study)),
+        Part("Settings that all runs share", "", shared_table(study)),
+        Part("Provenance", "", provenance_table(study)),
+    ]
+    return Section(
+        title=study.title,
+        slug=slug,
+        question=study.question or "",
+        plan=_plan(study),
+        arms=study.arms,
+        results=[part for part in results if part.table or part.heading == "Contrasts"],
+        drawings=_draw(study, Path("figures") / slug, folder),
+        background=[part for part in background if part.table],
+        commands=commands(study),
+    )
+
+
+def _plan(study: Study) -> str:
+    counts = Counter(completed=sum(arm.summary.n for arm in study.arms))
+    for arm in study.arms:
+        counts += arm.not_completed
+    seeds = {run.config.get("seed") for run in study.runs}
+    outcome = ", ".join(f"{count} {status}" for status, count in counts.items()) or "0 completed"
+    repeated = sum(len(arm.repeated) for arm in study.arms)
+    outcome += f"; {repeated} repeated" if repeated else ""
+    comparison = f" Reference arm: {study.reference}." if study.reference else ""
+    plural = ("" if len(study.arms) == 1 else "s", "" if len(seeds) == 1 else "s")
+    return (
+        f"{len(study.arms)} arm{plural[0]}, {len(seeds)} seed{plural[1]}; {sum(counts.values())} runs: "
+        f"{outcome}.{comparison}"
+    )
+
+
+def _draw(study: Study, place: Path, folder: Path) -> list[Drawing]:
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    drawings = []
+    for name, draw in FIGURES.items():
+        figure = draw(study)
+        if figure is not None:
+            save(figure, folder / place / name)
+            caption = (draw.__doc__ or name).partition("\n")[0]
+            drawings.append(Drawing(caption, place / f"{name}.svg", place / f"{name}.png"))
+    return drawings

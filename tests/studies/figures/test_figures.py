@@ -1,0 +1,79 @@
+"""Every figure on every kind of study, and the layout that a reader would complain about."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from research.studies.figures import FIGURES
+from research.studies.figures.arms import accuracy_by_arm
+from research.studies.figures.panels import mean_curve
+from research.studies.figures.style import label, save
+from research.studies.study import read_studies
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory, depth_study, write, make_plan):
+    """By kind: a numeric axis, names (one of them hostile), a single run, and nothing completed."""
+    named, single, nothing = (tmp_path_factory.mktemp(name) for name in ("named", "single", "nothing"))
+    arms = ["<script>", "cost in $ and $", "a name that is far too long for any axis of a figure", "d", "e"]
+    for i, arm in enumerate(arms):
+        for seed in range(3):
+            study = make_plan(arm, arms, axis="model.activation", reference=arms[0])
+            model = {"name": "plain", "activation": arm}
+            write(named / f"{i}{seed}", study, seed, 0.9 + 0.01 * i, model=model, epochs=6 - seed)
+    write(single, None, epochs=1)
+    write(nothing, make_plan("depth 1"), status="failed", error="boom", epochs=0)
+    folders = {"numeric": depth_study, "named": named, "single": single, "nothing": nothing}
+    return {kind: read_studies(folder)[0] for kind, folder in folders.items()}
+
+
+@pytest.mark.parametrize("kind", ["numeric", "named", "single"])
+@pytest.mark.parametrize("name", FIGURES)
+def test_figure(studies, tmp_path, kind, name):
+    figure = FIGURES[name](studies[kind])
+    if figure is None:
+        pytest.skip(f"{name} does not fit a {kind} study")
+    svg, png = save(figure, tmp_path / name)
+    assert svg.read_text().startswith("<?xml")
+    pixels = np.asarray(Image.open(png).convert("L"))
+    assert pixels.std() > 5
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+    assert border.min() == 255, "something is cut off at the edge"
+    for axes in figure.axes:
+        if axes.axison and axes.get_label() != "<colorbar>":
+            assert axes.get_ylabel() or not axes.yaxis.get_tick_params()["labelleft"]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_figure_where_nothing_completed(studies, name):
+    assert FIGURES[name](studies["nothing"]) is None
+
+
+def test_equal_figures_give_equal_files(studies, tmp_path):
+    figures = [accuracy_by_arm(studies["numeric"]) for _ in range(2)]
+    files = [save(figure, tmp_path / str(i)) for i, figure in enumerate(figures) if figure]
+    assert files[0][0].read_bytes() == files[1][0].read_bytes()
+    assert files[0][1].read_bytes() == files[1][1].read_bytes()
+
+
+def test_every_seed_is_a_dot(studies):
+    figure = accuracy_by_arm(studies["numeric"])
+    assert figure is not None
+    clouds = [np.shape(dots.get_offsets())[0] for dots in figure.axes[0].collections]
+    assert clouds.count(8) == 3
+
+
+def test_mean_curve_ends_where_fewer_than_half_are_left():
+    histories = [
+        [{"epoch": e, "loss": float(e + s)} for e in range(1, last + 1)] for s, last in enumerate((3, 2, 1))
+    ]
+    epochs, mean, deviation = mean_curve(histories, "loss")
+    assert epochs.tolist() == [1, 2]
+    assert mean.tolist() == [2.0, 2.5]
+    assert deviation.tolist() == pytest.approx([1.0, np.sqrt(0.5)])
+    assert mean_curve([[{"epoch": 1, "loss": None}]], "loss")[0].size == 0
+
+
+def test_labels_start_no_formula():
+    assert label("$a$") == r"\$a\$"
+    assert len(label("x" * 100)) == 28
