@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from research.config import Config, ConfigError, Named
 from research.data import DATASETS, Dataset, Preprocess, load_dataset
@@ -18,7 +17,7 @@ from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
 from research.training.fit import Program
 from research.training.objective import make_cross_entropy
-from research.training.optimizers import make_optimizer
+from research.training.optimizers import make_optimizer, set_rates
 from research.training.schedules import SCHEDULES
 from research.training.state import TrainState, init_state
 from research.training.step import make_train_step
@@ -58,7 +57,7 @@ def check(config: Config) -> None:
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """All that a compiled program depends on. The seed, the data, the learning rate and the weight decay are not."""
+    """All that a compiled program depends on; seed, data, learning rate and weight decay are not in it."""
 
     net: Serial
     optimizer: Named
@@ -92,7 +91,8 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
     num_train = len(dataset.train.labels)
     if training.batch_size > num_train:
         raise ConfigError(
-            f"training.batch_size={training.batch_size} is not allowed; give at most the {num_train} training examples"
+            f"training.batch_size={training.batch_size} is not allowed; "
+            f"give at most the {num_train} training examples"
         )
     data_only = ("learning_rate", "weight_decay")
     arguments = tuple(item for item in config.optimizer.items if item[0] not in data_only)
@@ -116,15 +116,15 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
     """Compile the functions of a run, once for all runs with this specification."""
     schedule = SCHEDULES[spec.schedule.name](spec.num_steps, **spec.schedule.arguments)
 
-    def optimizer(**rates: float | jax.Array) -> optax.GradientTransformationExtraArgs:
-        return make_optimizer(spec.optimizer.name, schedule, **spec.optimizer.arguments, **rates)
+    optimizer = make_optimizer(spec.optimizer.name, schedule, **spec.optimizer.arguments)
 
     def init(key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array) -> TrainState:
-        rates = optimizer(learning_rate=learning_rate, weight_decay=weight_decay)
-        return init_state(spec.net, rates, key, (1, *spec.image_shape))
+        state = init_state(spec.net, optimizer, key, (1, *spec.image_shape))
+        rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+        return state._replace(opt_state=set_rates(state.opt_state, **rates))
 
     train_step = make_train_step(
-        spec.net, optimizer(), make_cross_entropy(spec.label_smoothing), spec.preprocess
+        spec.net, optimizer, make_cross_entropy(spec.label_smoothing), spec.preprocess
     )
     run_steps = jax.jit(make_run_steps(train_step), donate_argnums=0)
     predict = jax.jit(make_predict(spec.net, spec.preprocess))

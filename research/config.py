@@ -44,7 +44,7 @@ class Named:
         return dict(self.items)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """Says of a ``Named`` which functions its name may mean; ``common`` takes keys that all of them have."""
 
@@ -101,17 +101,17 @@ class StudyConfig:
 class Config:
     """Everything that decides the result of a run."""
 
+    model: Annotated[Named, Table(MODELS)]
+    optimizer: Annotated[Named, Table(OPTIMIZERS, make_optimizer)]
+    schedule: Annotated[Named, Table(SCHEDULES)]
     seed: Annotated[int, Between(0, 2**32 - 1)] = 0
-    model: Annotated[Named, Table(MODELS)] = Named("plain")
     data: DataConfig = field(default_factory=DataConfig)
-    optimizer: Annotated[Named, Table(OPTIMIZERS, make_optimizer)] = Named("adam")
-    schedule: Annotated[Named, Table(SCHEDULES)] = Named("constant")
     training: TrainingConfig = field(default_factory=TrainingConfig)
     study: StudyConfig | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
-        """Build strictly from a plain dict.
+        """Build strictly from a plain dict; what it does not say takes its default.
 
         Raises:
             ConfigError: an unknown key, a wrong type or an impossible value.
@@ -124,7 +124,8 @@ class Config:
             ...
             research.config.ConfigError: training.batch_size=0 is not allowed; give a whole number, at least 1
         """
-        return _build(cls, values, "")
+        names = {"model": "plain", "optimizer": "adam", "schedule": "constant"}
+        return _build(cls, {key: {"name": name} for key, name in names.items()} | dict(values), "")
 
     def to_dict(self) -> dict[str, Any]:
         """The plain dict that ``from_dict`` reads."""

@@ -31,7 +31,7 @@ class Between:
         return f"from {self.low:.12g} to {self.high:.12g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # hashed by identity: an annotation must be hashable, a dict is not
 class OneOf:
     """One of some names."""
 

@@ -52,8 +52,8 @@ class Run:
         if not path.exists():
             return {}
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
         except Exception as error:  # a cut zip file raises one of many types
             raise RecordError(f"{path} is damaged: {error}") from error
 

@@ -5,12 +5,19 @@ from pathlib import Path
 
 import jax
 import pytest
-from beartype import BeartypeConf
+from beartype import BeartypeConf, BeartypeDecorPlace
 from beartype.claw import beartype_package
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
-beartype_package("research", conf=BeartypeConf(is_pep484_tower=True))
+conf = BeartypeConf(
+    is_pep484_tower=True,
+    # closest to the function, below jax.custom_vjp and its like
+    claw_decor_place_func=BeartypeDecorPlace.FIRST,
+    # jax rebuilds these NamedTuples with leaves of any kind
+    claw_skip_package_names=("research.training.state",),
+)
+beartype_package("research", conf=conf)
 
 REPOSITORY = Path(__file__).parents[1]
 

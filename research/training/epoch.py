@@ -5,8 +5,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from research.training.state import Batch, TrainState
-from research.training.step import Metrics, TrainStep
+from research.training.state import Batch, Metrics, TrainState
+from research.training.step import TrainStep
 
 
 def epoch_order(key: jax.Array, epoch: int, num_examples: int, batch_size: int) -> jax.Array:

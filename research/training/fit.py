@@ -14,8 +14,7 @@ from research.data import Split
 from research.layers.base import Params, State
 from research.training.epoch import epoch_order
 from research.training.evaluate import measure, predict_all
-from research.training.state import TrainState
-from research.training.step import Metrics
+from research.training.state import Metrics, TrainState
 
 SECONDS_PER_CALL = 3.0  # progress, signals and checkpoints wait at most about this long for the device
 

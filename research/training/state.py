@@ -1,6 +1,6 @@
 """Everything that a training step reads and writes."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ class TrainState(NamedTuple):
     step: jax.Array  # int32 []
     params: Params
     model_state: State
-    opt_state: optax.OptState
+    opt_state: Any  # optax.OptState
     key: jax.Array  # typed PRNG key []
 
 
@@ -24,6 +24,14 @@ class Batch(NamedTuple):
 
     images: jax.Array  # uint8 [N, H, W, C]
     labels: jax.Array  # int32 [N]
+
+
+class Metrics(NamedTuple):
+    """Sums over examples, so that batches, steps and devices add up."""
+
+    loss: jax.Array  # float32 [], nats
+    correct: jax.Array  # int32 []
+    count: jax.Array  # int32 []
 
 
 def init_state(

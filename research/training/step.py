@@ -1,7 +1,6 @@
 """The training step: one pure function, wrapped by the epoch loop and by every parallel strategy."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,15 +8,7 @@ import optax
 
 from research.layers.base import Layer, fold_in_keys
 from research.training.objective import Objective, is_correct
-from research.training.state import Batch, TrainState
-
-
-class Metrics(NamedTuple):
-    """Sums over examples, so that batches, steps and devices add up."""
-
-    loss: jax.Array  # float32 [], nats
-    correct: jax.Array  # int32 []
-    count: jax.Array  # int32 []
+from research.training.state import Batch, Metrics, TrainState
 
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]

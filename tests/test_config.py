@@ -1,0 +1,123 @@
+"""The strict configuration, and the YAML files that fill it."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from research.config import Config, ConfigError
+from research.data import DATASETS
+from research.models import MODELS
+from research.training.optimizers import OPTIMIZERS, make_optimizer
+from research.training.schedules import SCHEDULES
+
+CONF = Path(__file__).parents[1] / "conf"
+
+
+def test_an_empty_dict_gives_the_defaults_with_every_key_filled_in():
+    config = Config.from_dict({})
+    assert config.model == Config.from_dict({"model": {"name": "plain"}}).model
+    assert config.optimizer.name == "adam"
+    assert config.to_dict()["training"]["batch_size"] == 64
+
+
+def test_to_dict_and_from_dict_are_inverse():
+    values = {"seed": 3, "model": {"name": "plain", "depth": 3}, "data": {"augmentations": ["flip"]}}
+    config = Config.from_dict(values)
+    assert Config.from_dict(config.to_dict()) == config
+    assert config.model.arguments["depth"] == 3
+    assert hash(config) == hash(Config.from_dict(values))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"sed": 1}, "there is no key sed; allowed: model, optimizer, schedule, seed"),
+        ({"model": {"name": "plain", "dept": 3}}, r"there is no key model\.dept; allowed: depth"),
+        ({"model": {"name": "plane"}}, r"model\.name=plane is not allowed; give one of classic"),
+        ({"model": {"depth": 2}}, r"model\.name=null is not allowed; give one of classic"),
+        ({"model": "plain"}, "model=plain is not allowed; give a mapping with a name"),
+        ({"model": {"name": "plain", "depth": 9}}, r"model\.depth=9 is not allowed; give .*from 1 to 4"),
+        (
+            {"model": {"name": "plain", "depth": 2.5}},
+            r"model\.depth=2\.5 is not allowed; give a whole number",
+        ),
+        (
+            {"model": {"name": "plain", "activation": "rlu"}},
+            r"model\.activation=rlu is not .* one of elu, gelu",
+        ),
+        ({"data": {"name": "minst"}}, r"data\.name=minst is not allowed; give one of cifar10"),
+        ({"data": {"augmentations": "flip"}}, r"data\.augmentations=flip is not allowed; give a list"),
+        ({"optimizer": {"name": "adm"}}, r"optimizer\.name=adm is not allowed; give one of adagrad"),
+        ({"optimizer": {"name": "sgd", "b1": 0.9}}, r"there is no key optimizer\.b1; allowed: learning_rate"),
+        (
+            {"optimizer": {"name": "sgd", "learning_rate": "fast"}},
+            "learning_rate=fast .* give a number, above 0",
+        ),
+        ({"optimizer": {"name": "sgd", "learning_rate": float("nan")}}, "learning_rate=nan is not allowed"),
+        (
+            {"training": {"batch_size": 0}},
+            r"training\.batch_size=0 is not allowed; give a whole number, at least 1",
+        ),
+        ({"training": {"batch_size": True}}, "batch_size=True is not allowed"),
+        ({"training": {"keep": "all"}}, r"training\.keep=all is not allowed; give one of best, last"),
+        ({"training": None}, "training=null is not allowed; give a mapping"),
+        ({"seed": "one"}, "seed=one is not allowed; give a whole number, from 0 to 4294967295"),
+        ({"seed": -1}, "seed=-1 is not allowed"),
+        ({"study": {"name": "depth"}}, r"study\.question is missing"),
+    ],
+)
+def test_a_wrong_value_names_the_key_the_value_and_what_is_allowed(values, message):
+    with pytest.raises(ConfigError, match=message):
+        Config.from_dict(values)
+
+
+def test_a_whole_number_serves_as_a_number():
+    config = Config.from_dict({"optimizer": {"name": "sgd", "learning_rate": 1}})
+    assert config.optimizer.arguments["learning_rate"] == 1.0
+    assert isinstance(config.optimizer.arguments["learning_rate"], float)
+
+
+def test_the_fingerprint_tells_runs_apart_but_not_where_the_data_lies():
+    base = Config.from_dict({})
+    assert Config.from_dict({"seed": 1}).fingerprint() != base.fingerprint()
+    assert Config.from_dict({"data": {"dir": "/elsewhere"}}).fingerprint() == base.fingerprint()
+    assert Config.from_dict({"model": {"name": "plain", "depth": 2}}).fingerprint() == base.fingerprint()
+
+
+def test_a_run_name_is_a_plain_folder_name():
+    study = {
+        "name": "s",
+        "question": "?",
+        "axis": "a",
+        "arm": "../x y",
+        "arms": ["../x y"],
+        "reference": "../x y",
+    }
+    name = Config.from_dict({"study": study}).run_name()
+    assert "/" not in name
+    assert " " not in name
+
+
+def yaml_files(group: str) -> dict[str, dict]:
+    return {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CONF / group).glob("*.yaml"))}
+
+
+@pytest.mark.parametrize(
+    ("group", "table", "common"),
+    [("model", MODELS, None), ("optimizer", OPTIMIZERS, make_optimizer), ("schedule", SCHEDULES, None)],
+)
+def test_every_name_has_a_file_with_every_key(group, table, common):
+    files = yaml_files(group)
+    assert sorted(files) == sorted(table)
+    for name, values in files.items():
+        config = Config.from_dict({group: values})
+        assert config.to_dict()[group] | values == config.to_dict()[group], name
+        assert set(values) == set(config.to_dict()[group]), name
+
+
+def test_every_dataset_has_a_file():
+    files = yaml_files("data")
+    assert sorted(files) == sorted(DATASETS)
+    for name, values in files.items():
+        assert Config.from_dict(values).data.name == name

@@ -1,0 +1,48 @@
+import jax
+import jax.numpy as jnp
+import pytest
+
+from research.training import checkpoint
+
+
+@pytest.fixture
+def tree():
+    return {"params": {"conv": {"kernel": jnp.arange(6.0).reshape(2, 3)}}, "model_state": {}}
+
+
+def test_what_is_saved_is_restored_to_the_bit(tree, tmp_path, assert_same):
+    checkpoint.save(tmp_path / "final", tree)
+    shapes = jax.eval_shape(lambda: tree)
+    assert_same(tree, checkpoint.restore(tmp_path / "final", shapes))
+
+
+def test_saving_again_replaces(tree, tmp_path, assert_same):
+    checkpoint.save(tmp_path / "final", tree)
+    other = jax.tree.map(lambda x: x + 1, tree)
+    checkpoint.save(tmp_path / "final", other)
+    assert_same(other, checkpoint.restore(tmp_path / "final", tree))
+
+
+def test_another_network_is_named(tree, tmp_path):
+    checkpoint.save(tmp_path / "final", tree)
+    wider = {"params": {"conv": {"kernel": jnp.zeros((2, 4))}}, "model_state": {}}
+    message = r"params/conv/kernel is float32 \(2, 3\) there, float32 \(2, 4\) here"
+    with pytest.raises(checkpoint.CheckpointError, match=message):
+        checkpoint.restore(tmp_path / "final", wider)
+    more = {"params": tree["params"] | {"extra": jnp.zeros(1)}, "model_state": {}}
+    with pytest.raises(checkpoint.CheckpointError, match=r"params/extra is absent there"):
+        checkpoint.restore(tmp_path / "final", more)
+
+
+def test_a_missing_one_is_named(tree, tmp_path):
+    with pytest.raises(checkpoint.CheckpointError, match="there is no checkpoint"):
+        checkpoint.restore(tmp_path / "final", tree)
+
+
+def test_a_damaged_one_is_named(tree, tmp_path):
+    checkpoint.save(tmp_path / "final", tree)
+    for path in (tmp_path / "final").rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(checkpoint.CheckpointError, match="cannot be read"):
+        checkpoint.restore(tmp_path / "final", tree)
