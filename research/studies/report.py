@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 from research.records import write_atomically
+from research.studies.html import to_html
 from research.studies.markdown import to_markdown
 from research.studies.section import make_sections
 from research.studies.study import read_studies
@@ -14,8 +15,8 @@ from research.studies.table import Table, results_table
 def write_report(folder: Path) -> Path:
     """Read every run in ``folder`` and below it, and write there what they show.
 
-    Writes ``report.md``, ``results.csv`` with a row per run, and each figure as
-    ``figures/<study>/<figure>.svg`` and ``.png``. Several studies are several sections of one report.
+    Writes ``report.md``, the same as ``report.html`` in one file, ``results.csv`` with a row per run, and
+    each figure as ``figures/<study>/<figure>.svg`` and ``.png``. Several studies are sections of one report.
 
     Args:
         folder: holds runs, in it or below it.
@@ -30,6 +31,7 @@ def write_report(folder: Path) -> Path:
     studies = read_studies(folder)
     sections = make_sections(studies, folder)
     write_atomically(folder / "results.csv", to_csv(results_table(studies, folder)).encode())
+    write_atomically(folder / "report.html", to_html(sections, folder).encode())
     write_atomically(folder / "report.md", to_markdown(sections).encode())
     return folder / "report.md"
 

@@ -149,8 +149,9 @@ def unfinished_table(study: Study, folder: Path) -> Table:
         for run in arm.repeated:
             reason = f"repeated: another run of this seed counts. {_reason(run)}".strip()
             rows.append((arm.name, seed_of(run), run.status, reason, _relative(run, folder)))
-        for seed in arm.absent:
-            rows.append((arm.name, seed, "missing", "never started: there is no folder", NOTHING))
+        if arm.absent:
+            seeds = ", ".join(str(seed) for seed in arm.absent)
+            rows.append((arm.name, seeds, "missing", "never started: there is no folder", NOTHING))
     headers = ("arm", "seed", "status", "why", "folder")
     return Table(headers, [tuple(str(cell) for cell in row) for row in rows])
 
