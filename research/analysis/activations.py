@@ -43,7 +43,8 @@ def activation_statistics(net: Serial, params: Params, state: State, x: Array) -
                 statistics[node.path]["saturated"] = (jnp.abs(slope) < SATURATED_BELOW).mean()
         return statistics
 
-    return jax.tree.map(float, compute(params, state, x))
+    statistics = jax.tree.map(float, compute(params, state, x))
+    return {node.path: statistics[node.path] for node in nodes}  # jit has sorted them by name
 
 
 def _slope(layer: Activation, x: Array) -> Array:

@@ -2,8 +2,8 @@
 
 All take ``image_shape`` ``(H, W, C)`` of one image and ``num_classes``, the number of logits. ``widths`` are
 the features of the convolutions and ``hidden`` those of the dense layers before the logits; ``dropout_rate``
-is in [0, 1); ``activation``, ``initializer`` and ``algorithm`` are names from their tables. A ValueError names
-a number out of range or an unknown name.
+is in [0, 1); ``activation``, ``initializer`` and ``algorithm`` are names from their tables. A ValueError
+names a number out of range or an unknown name.
 """
 
 from research.layers import Activation, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool, Serial, Shape

@@ -1,0 +1,32 @@
+import jax.numpy as jnp
+import pytest
+
+from research.analysis import activation_statistics
+from research.layers import Activation, Residual, Serial
+
+
+def statistics(net, x):
+    return activation_statistics(net, {}, {}, jnp.asarray(x))
+
+
+def test_numbers():
+    found = statistics(Serial((("relu", Activation("relu")),)), [[-1.0, -2.0, 0.0, 4.0]])["relu"]
+    assert found == {"mean": 1.0, "std": pytest.approx(3**0.5), "zeros": 0.75, "saturated": 0.75}
+
+
+@pytest.mark.parametrize(
+    ("name", "saturated"),
+    [("tanh", 0.5), ("sigmoid", 0.5), ("elu", 0.25), ("softplus", 0.25), ("leaky_relu", 0.0)],
+)
+def test_saturated_where_the_slope_is_flat(name, saturated):
+    found = statistics(Serial((("act", Activation(name)),)), [[-8.0, -1.0, 1.0, 8.0]])
+    assert found["act"]["saturated"] == saturated
+
+
+def test_slope_is_taken_at_the_input_of_the_layer_itself_in_a_shortcut():
+    net = Serial((("block", Residual(Activation("tanh"), Activation("relu"))),))
+    found = statistics(net, [[-8.0, -8.0, 8.0, 8.0]])
+    assert list(found) == ["block/body", "block/shortcut", "block"]
+    assert found["block/body"]["saturated"] == 1.0
+    assert found["block/shortcut"]["saturated"] == 0.5
+    assert "saturated" not in found["block"]

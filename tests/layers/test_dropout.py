@@ -1,0 +1,59 @@
+import jax
+import jax.numpy as jnp
+import pytest
+
+from research.layers import BatchNorm, Dense, Dropout, Residual, Serial, SpatialDropout
+
+BOTH = pytest.mark.parametrize("kind", [Dropout, SpatialDropout])
+NET = Serial((("drop1", SpatialDropout(0.3)), ("block", Residual(Serial((("drop", Dropout(0.5)),))))))
+
+
+def test_masks_do_not_depend_on_how_the_batch_is_split():
+    x = jnp.ones((6, 4, 4, 8))
+    keys = jax.random.split(jax.random.key(0), 6)
+
+    @jax.jit
+    def apply(x, keys):
+        return NET.apply({}, {}, x, train=True, key=keys)[0]
+
+    def run(part: slice):
+        return apply(x[part], keys[part])
+
+    whole = run(slice(None))
+    assert (run(slice(0, 3)) == whole[:3]).all()
+    assert (run(slice(3, 6)) == whole[3:]).all()
+    assert not (whole[0] == whole[1]).all()
+
+
+@BOTH
+def test_identity_when_not_training_and_needs_no_key(kind):
+    x = jnp.ones((2, 4, 4, 8))
+    assert (kind(0.5).apply({}, {}, x, train=False)[0] == x).all()
+
+
+@BOTH
+def test_training_without_keys(kind):
+    with pytest.raises(ValueError, match=rf"{kind.__name__}\(rate=0.5\) with train=True needs key"):
+        kind(0.5).apply({}, {}, jnp.ones((2, 4, 4, 8)), train=True)
+    with pytest.raises(ValueError, match="needs key"):
+        Serial((("drop", kind(0.5)),)).apply({}, {}, jnp.ones((2, 4, 4, 8)), train=True)
+
+
+def test_layers_that_draw_nothing_need_no_keys(fill):
+    net = Serial((("dense", Dense(2)), ("norm", BatchNorm())))
+    params, state = fill(net, (2, 3))
+    net.apply(params, state, jnp.ones((2, 3)), train=True)
+
+
+@BOTH
+@pytest.mark.parametrize("rate", [-0.1, 1.0, float("nan")])
+def test_rate_out_of_range(kind, rate):
+    with pytest.raises(ValueError, match=r"rate must be in \[0, 1\), got"):
+        kind(rate)
+
+
+def test_spatial_dropout_keeps_or_drops_channels_whole():
+    keys = jax.random.split(jax.random.key(0), 4)
+    y, _ = SpatialDropout(0.5).apply({}, {}, jnp.ones((4, 3, 3, 16)), train=True, key=keys)
+    assert (y == y[:, :1, :1]).all()
+    assert set(jnp.unique(y).tolist()) == {0.0, 2.0}
