@@ -32,6 +32,12 @@ def pair(value: Size, name: str) -> Pair:
     return both
 
 
+def check_images(x: Array) -> None:
+    """Raise ValueError unless ``x`` is ``[N, H, W, C]``."""
+    if x.ndim != 4:
+        raise ValueError(f"x must be [N, H, W, C], got shape {x.shape}")
+
+
 def resolve_padding(
     padding: Padding, in_size: Size, kernel_size: Size, strides: Size = 1, dilation: Size = 1
 ) -> Pads:

@@ -1,38 +1,20 @@
-"""Max and average pooling, global and adaptive."""
+"""Max and average pooling, over windows, global and adaptive."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+import math
+from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 
 from research.ops.conv.im2col import conv_output_size
-from research.ops.padding import Array, Padding, Pair, Size, pair, resolve_padding
+from research.ops.maximum import first_max
+from research.ops.padding import Array, Padding, Pads, Pair, Size, check_images, pair, resolve_padding
 
-
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
-def _max(x: Array, axes: tuple[int, ...]) -> Array:
-    """Maximum over ``axes``, kept as axes of size 1; its gradient goes to the first winner only."""
-    return jnp.max(x, axes, keepdims=True)
-
-
-@_max.defjvp
-def _max_jvp(axes: tuple[int, ...], primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    (x,), (tangent,) = primals, tangents
-    y = _max(x, axes)
-    position = jnp.zeros(x.shape, jnp.int32)
-    size = 1
-    for axis in reversed(axes):
-        position += size * lax.broadcasted_iota(jnp.int32, x.shape, axis)
-        size *= x.shape[axis]
-    wins = (x == y) | jnp.isnan(x)
-    first = jnp.min(jnp.where(wins, position, size), axes, keepdims=True)
-    return y, jnp.sum(jnp.where(position == first, tangent, 0), axes, keepdims=True)
+Reduce = Callable[[Array, tuple[int, ...]], Array]
 
 
 def max_pool(x: Array, window: Size = 2, strides: Size | None = None, padding: Padding = "VALID") -> Array:
-    """Largest value in each window; on a tie the gradient goes to the first winner only.
+    """Largest value in each window; the gradient goes to one pixel, on a tie the first in reading order.
 
     .. math:: y_{i,j} = \\max_{a,b} x_{i s + a,\\ j s + b}
 
@@ -47,27 +29,27 @@ def max_pool(x: Array, window: Size = 2, strides: Size | None = None, padding: P
         ``[N, H_out, W_out, C]``, the dtype of ``x``.
 
     Raises:
-        ValueError: the window does not fit into the padded image.
+        ValueError: the window does not fit into the padded image, or into the border alone.
 
     Example:
         >>> x = jnp.array([[1.0, 3, 2, 4], [5, 1, 6, 2], [7, 9, 3, 8], [2, 4, 1, 5]])
         >>> max_pool(x.reshape(1, 4, 4, 1))[0, :, :, 0].tolist()
         [[5.0, 6.0], [9.0, 8.0]]
+
+    Source: Jarrett et al., What is the Best Multi-Stage Architecture for Object Recognition?, 2009.
     """
-    window, strides, pads, (out_h, out_w) = _geometry(x, window, strides, padding)
-    if strides == window and pads == ((0, 0), (0, 0)):
-        return _max(_split(x, window, (out_h, out_w)), (2, 4)).reshape(x.shape[0], out_h, out_w, x.shape[3])
-    return lax.reduce_window(x, -jnp.inf, lax.max, (1, *window, 1), (1, *strides, 1), ((0, 0), *pads, (0, 0)))
+    window, strides, pads = _geometry(x, window, strides, padding)
+    return _pool(x, window, strides, pads, -math.inf, first_max)
 
 
 def average_pool(
     x: Array, window: Size = 2, strides: Size | None = None, padding: Padding = "VALID"
 ) -> Array:
-    """Mean of each window; pixels of the border count neither above nor below the line.
+    """Mean of the pixels of the image in each window; the border does not count.
 
-    .. math:: y_{i,j} = \\frac{1}{|W|} \\sum_{(a,b) \\in W} x_{i s + a,\\ j s + b}
+    .. math:: y_{i,j} = \\frac{1}{|W_{i,j}|} \\sum_{p \\in W_{i,j}} x_p
 
-    with ``W`` the pixels of the window that lie inside the image.
+    with ``W`` the pixels of the window that lie in the image.
 
     Args:
         x: images ``[N, H, W, C]``, floating.
@@ -79,29 +61,30 @@ def average_pool(
         ``[N, H_out, W_out, C]``, the dtype of ``x``.
 
     Raises:
-        ValueError: the window does not fit into the padded image.
+        ValueError: the window does not fit into the padded image, or into the border alone.
 
     Example:
-        >>> average_pool(jnp.arange(4.0).reshape(1, 2, 2, 1)).item()
-        1.5
+        >>> average_pool(jnp.array([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1), padding="SAME").ravel().tolist()
+        [1.5, 6.0]
+
+    Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998, section II.B.
     """
-    window, strides, pads, out_size = _geometry(x, window, strides, padding)
-    if strides == window and pads == ((0, 0), (0, 0)):
-        return _split(x, window, out_size).mean((2, 4))
-    dims = (1, *window, 1), (1, *strides, 1), ((0, 0), *pads, (0, 0))
-    total = lax.reduce_window(x, 0.0, lax.add, *dims)
-    count = lax.reduce_window(jnp.ones((1, *x.shape[1:3], 1), x.dtype), 0.0, lax.add, *dims)
-    return total / count
+    window, strides, pads = _geometry(x, window, strides, padding)
+    mean = _pool(x, window, strides, pads, 0.0, jnp.mean)
+    if not any(map(any, pads)):
+        return mean
+    return mean / _pool(jnp.ones((1, *x.shape[1:3], 1), x.dtype), window, strides, pads, 0.0, jnp.mean)
 
 
 def global_max_pool(x: Array) -> Array:
-    """Largest value of each channel: ``[N, H, W, C]`` to ``[N, C]``, with the gradient rule of `max_pool`.
+    """Largest value of each channel: ``[N, H, W, C]`` to ``[N, C]``, with the gradient of `max_pool`.
 
     Example:
         >>> global_max_pool(jnp.arange(8.0).reshape(1, 2, 2, 2)).tolist()
         [[6.0, 7.0]]
     """
-    return _max(x, (1, 2)).squeeze((1, 2))
+    check_images(x)
+    return first_max(x, (1, 2))
 
 
 def global_average_pool(x: Array) -> Array:
@@ -113,17 +96,25 @@ def global_average_pool(x: Array) -> Array:
 
     Source: Lin, Chen and Yan, Network in Network, 2014, section 3.2.
     """
-    return x.mean((1, 2))
+    check_images(x)
+    return jnp.mean(x, (1, 2))
 
 
 def adaptive_max_pool(x: Array, output_size: Size) -> Array:
-    """`max_pool` to a fixed output size; bins as in `adaptive_average_pool`.
+    """Largest value of each bin, the bins those of `adaptive_average_pool`, with the gradient of `max_pool`.
+
+    Args:
+        x: images ``[N, H, W, C]``, floating.
+        output_size: height and width of the output.
+
+    Returns:
+        ``[N, *output_size, C]``, the dtype of ``x``.
 
     Example:
         >>> adaptive_max_pool(jnp.arange(5.0).reshape(1, 5, 1, 1), (2, 1)).ravel().tolist()
         [2.0, 4.0]
     """
-    return _adaptive(x, output_size, lambda part, axis: _max(part, (axis,)))
+    return _adaptive(x, output_size, first_max)
 
 
 def adaptive_average_pool(x: Array, output_size: Size) -> Array:
@@ -133,7 +124,7 @@ def adaptive_average_pool(x: Array, output_size: Size) -> Array:
 
     .. math:: [\\lfloor i h / n \\rfloor,\\ \\lceil (i + 1) h / n \\rceil)
 
-    so bins may overlap by a pixel, and repeat pixels where ``n > h``.
+    so neighbours share a pixel where ``n`` does not divide ``h``, and pixels repeat where ``n > h``.
 
     Args:
         x: images ``[N, H, W, C]``, floating.
@@ -145,30 +136,46 @@ def adaptive_average_pool(x: Array, output_size: Size) -> Array:
     Example:
         >>> adaptive_average_pool(jnp.arange(5.0).reshape(1, 5, 1, 1), (2, 1)).ravel().tolist()
         [1.0, 3.0]
+
+    Source: the bins of ``torch.nn.AdaptiveAvgPool2d``.
     """
-    return _adaptive(x, output_size, lambda part, axis: part.mean(axis, keepdims=True))
+    return _adaptive(x, output_size, jnp.mean)
 
 
-def _adaptive(x: Array, output_size: Size, reduce: Callable[[Array, int], Array]) -> Array:
-    rows, columns = pair(output_size, "output_size")
-    # columns before rows, so that the winner of a maximum is the first in reading order
-    for axis, num_bins in ((2, columns), (1, rows)):
-        parts = [reduce(lax.slice_in_dim(x, *b, axis=axis), axis) for b in _bins(x.shape[axis], num_bins)]
-        x = lax.concatenate(parts, axis)
-    return x
-
-
-def _bins(size: int, num_bins: int) -> Iterator[Pair]:
-    return ((i * size // num_bins, -(-(i + 1) * size // num_bins)) for i in range(num_bins))
-
-
-def _geometry(x: Array, window: Size, strides: Size | None, padding: Padding):
+def _geometry(x: Array, window: Size, strides: Size | None, padding: Padding) -> tuple[Pair, Pair, Pads]:
+    check_images(x)
     window = pair(window, "window")
     strides = window if strides is None else pair(strides, "strides")
     pads = resolve_padding(padding, x.shape[1:3], window, strides)
-    return window, strides, pads, conv_output_size(x.shape[1:3], window, strides=strides, padding=pads)
+    if any(max(sides) >= size for sides, size in zip(pads, window, strict=True)):
+        raise ValueError(
+            f"padding {pads} leaves windows of {window[0]}x{window[1]} with no pixel of the image"
+        )
+    return window, strides, pads
 
 
-def _split(x: Array, window: Pair, out_size: Pair) -> Array:
-    (wh, ww), (out_h, out_w) = window, out_size
-    return x[:, : out_h * wh, : out_w * ww].reshape(x.shape[0], out_h, wh, out_w, ww, x.shape[3])
+def _pool(x: Array, window: Pair, strides: Pair, pads: Pads, border: float, reduce: Reduce) -> Array:
+    """Reduce windows by a function of arrays and axes that can be applied to one axis after the other."""
+    out_size = conv_output_size(x.shape[1:3], window, strides=strides, padding=pads)
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=border)
+    if strides == window:
+        (height, width), (rows, columns) = out_size, window
+        x = x[:, : height * rows, : width * columns]
+        return reduce(x.reshape(x.shape[0], height, rows, width, columns, x.shape[3]), (2, 4))
+    # Slices, not reduce_window, whose gradient is 5 to 15 times slower in a scan on the CPU. Columns before
+    # rows, here and below: so the first winner is the first in reading order.
+    for axis in (2, 1):
+        size, step, count = window[axis - 1], strides[axis - 1], out_size[axis - 1]
+        parts = [lax.slice_in_dim(x, a, a + (count - 1) * step + 1, step, axis) for a in range(size)]
+        x = reduce(jnp.stack(parts, axis + 1), (axis + 1,))
+    return x
+
+
+def _adaptive(x: Array, output_size: Size, reduce: Reduce) -> Array:
+    check_images(x)
+    num_bins = pair(output_size, "output_size")
+    for axis in (2, 1):
+        size, num = x.shape[axis], num_bins[axis - 1]
+        bins = [(i * size // num, -(-(i + 1) * size // num)) for i in range(num)]
+        x = jnp.stack([reduce(lax.slice_in_dim(x, *ends, axis=axis), (axis,)) for ends in bins], axis)
+    return x

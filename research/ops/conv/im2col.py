@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from research.ops.padding import Array, Padding, Pads, Pair, Size, pad2d, pair, resolve_padding
+from research.ops.padding import Array, Padding, Pads, Pair, Size, check_images, pad2d, pair, resolve_padding
 
 
 def conv_output_size(
@@ -78,15 +78,12 @@ def im2col(
     Source: Chellapilla, Puri and Simard, High Performance Convolutional Neural Networks for Document
     Processing, 2006, section 3.
     """
-    (kh, kw), strides, dilation = (
-        pair(kernel_size, "kernel_size"),
-        pair(strides, "strides"),
-        pair(dilation, "dilation"),
-    )
+    check_images(x)
+    (kh, kw), (sh, sw) = pair(kernel_size, "kernel_size"), pair(strides, "strides")
+    dh, dw = pair(dilation, "dilation")
     pads = resolve_padding(padding, x.shape[1:3], (kh, kw), strides, dilation)
     out_h, out_w = conv_output_size(x.shape[1:3], (kh, kw), strides=strides, padding=pads, dilation=dilation)
     x = pad2d(x, pads, padding_mode)
-    (sh, sw), (dh, dw) = strides, dilation
     slices = [
         lax.slice(
             x,
