@@ -9,10 +9,12 @@ from typing import NamedTuple
 
 from research.studies.figures import FIGURES
 from research.studies.figures.style import save
+from research.studies.predictions import shown_arm
 from research.studies.study import Arm, Study
 from research.studies.table import (
     Table,
     arm_table,
+    class_table,
     commands,
     contrast_table,
     difference_table,
@@ -87,7 +89,10 @@ def _section(study: Study, slug: str, folder: Path) -> Section:
         Part("Contrasts", explain_contrasts(study), contrast_table(study)),
         Part("Runs that are not in the statistics", UNFINISHED_NOTE, unfinished_table(study, folder)),
     ]
+    shown = shown_arm(study)
+    pooled = f"All seeds of the arm {shown.name!r} together." if shown else ""
     background = [
+        Part("Scores by class", pooled, class_table(study)),
         Part("Settings in which the arms differ", "", difference_table(study)),
         Part("Settings that all runs share", "", shared_table(study)),
         Part("Provenance", "", provenance_table(study)),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from research.records import Run
+from research.studies.predictions import class_scores, confusion_counts, pool_predictions, shown_arm
 from research.studies.statistics import Contrast, is_testable
 from research.studies.study import IGNORED_SECTIONS, Arm, Study, differing_keys, flatten, seed_of
 
@@ -217,6 +218,25 @@ def _values(values: Iterable[Any]) -> str:
     if len(counts) == 1:
         return next(iter(counts))
     return "; ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in counts.most_common())
+
+
+def class_table(study: Study) -> Table:
+    """A row per class: precision, recall and F1 over all seeds of the arm that stands for the study."""
+    arm = shown_arm(study)
+    predictions = pool_predictions(arm) if arm else None
+    headers = ("class", "test images", "precision (%)", "recall (%)", "F1 (%)")
+    if predictions is None:
+        return Table(headers, [])
+    counts = confusion_counts(predictions)
+    images = counts.sum(1) // predictions.num_seeds
+    scores = class_scores(counts)
+    return Table(
+        headers,
+        [
+            (str(index), str(images[index]), *(percent(float(score[index])) for score in scores))
+            for index in range(len(counts))
+        ],
+    )
 
 
 def commands(study: Study) -> list[str]:

@@ -9,6 +9,7 @@ from research.studies.study import Study, read_studies
 from research.studies.table import (
     Table,
     arm_table,
+    class_table,
     commands,
     contrast_table,
     difference_table,
@@ -137,3 +138,11 @@ def test_results_hold_every_run_in_full_precision(tmp_path, write, make_plan):
 
 def test_percent():
     assert (percent(1.0), percent(0.12345), percent(math.nan)) == ("100.00", "12.35", "—")
+
+
+def test_scores_by_class(depth_study, tmp_path, write):
+    rows = as_dicts(class_table(read_studies(depth_study)[0]))
+    assert [row["class"] for row in rows] == [str(i) for i in range(10)]
+    assert all(90 < float(row["F1 (%)"]) <= 100 for row in rows)
+    write(tmp_path, None)
+    assert not class_table(read_studies(tmp_path)[0])

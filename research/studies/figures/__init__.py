@@ -5,6 +5,8 @@ from collections.abc import Callable
 from matplotlib.figure import Figure
 
 from research.studies.figures.arms import accuracy_against_cost, accuracy_by_arm, learning_curves, overview
+from research.studies.figures.network import feature_maps, first_kernels
+from research.studies.figures.predictions import confusion_matrix, reliability
 from research.studies.study import Study
 
 # The name of the file, and the function whose docstring is the caption.
@@ -13,4 +15,8 @@ FIGURES: dict[str, Callable[[Study], Figure | None]] = {
     "learning_curves": learning_curves,
     "cost": accuracy_against_cost,
     "overview": overview,
+    "confusion": confusion_matrix,
+    "reliability": reliability,
+    "first_kernels": first_kernels,
+    "feature_maps": feature_maps,
 }

@@ -54,7 +54,7 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     with matplotlib.rc_context(STYLE):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")  # solved; solving again for each file takes most of the time
-        figure.savefig(svg, metadata={"Date": None})
+        figure.savefig(svg, dpi=150, metadata={"Date": None})
         figure.savefig(png, dpi=150)
     return svg, png
 

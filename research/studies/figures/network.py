@@ -1,0 +1,103 @@
+"""Figures of what one trained network holds: its first kernels and the feature maps of one image."""
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from research.records import Run
+from research.studies.figures.style import canvas, label
+from research.studies.predictions import shown_arm
+from research.studies.study import Study
+
+MOST_TILES = 64
+MOST_MAPS = 16
+
+
+def first_kernels(study: Study) -> Figure | None:
+    """Learned kernels of the first convolution of one run; red is positive, blue negative."""
+    name, run = _shown_run(study)
+    kernels = run.arrays().get("first_kernels") if run else None
+    if kernels is None:
+        return None
+    tiles = np.moveaxis(kernels, -1, 0)[:MOST_TILES].astype(np.float64)
+    coloured = tiles.shape[-1] == 3
+    largest = float(np.abs(tiles).max()) or 1.0
+    picture = mosaic(0.5 + 0.5 * tiles / largest if coloured else tiles.mean(-1), aspect=2)
+    height = 0.9 + 5.6 * picture.shape[0] / picture.shape[1]
+    with canvas(1, 1, (6.4, height)) as (figure, axes):
+        panel = axes[0, 0]
+        panel.axis("off")
+        image = panel.imshow(
+            picture, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest", aspect="equal"
+        )
+        if not coloured:
+            figure.colorbar(image, ax=panel, label="weight", shrink=0.8)
+        shown = f"{len(tiles)} of {kernels.shape[-1]}" if len(tiles) < kernels.shape[-1] else str(len(tiles))
+        panel.set_title(f"{name}: {shown} kernels of {kernels.shape[0]}x{kernels.shape[1]}")
+        return figure
+
+
+def feature_maps(study: Study) -> Figure | None:
+    """One test image and what the layers of one run make of it; each layer has its own scale."""
+    name, run = _shown_run(study)
+    arrays = run.arrays() if run else {}
+    layers = {key.partition("/")[2]: maps for key, maps in arrays.items() if key.startswith("feature_map/")}
+    layers = {layer: maps for layer, maps in layers.items() if maps.ndim == 3}
+    if not layers or "image" not in arrays:
+        return None
+    pictures = {layer: mosaic(np.moveaxis(maps[..., :MOST_MAPS], -1, 0)) for layer, maps in layers.items()}
+    columns = min(3, 1 + len(layers))
+    rows = math.ceil((1 + len(layers)) / columns)
+    with canvas(rows, columns, (2.7 * columns, 2.8 * rows)) as (figure, axes):
+        for panel in axes.flat:
+            panel.axis("off")
+        panels = iter(axes.flat)
+        first = next(panels)
+        first.imshow(_as_picture(arrays["image"]), cmap="gray", interpolation="nearest")
+        first.set_title(f"{name}: input")
+        for panel, (layer, picture) in zip(panels, pictures.items(), strict=False):
+            panel.imshow(picture, cmap="viridis", interpolation="nearest")
+            height, width, channels = layers[layer].shape
+            panel.set_title(f"{label(layer)}: {height}x{width}x{channels}")
+        return figure
+
+
+def mosaic(tiles: np.ndarray, aspect: float = 1.0) -> np.ndarray:
+    """Tiles side by side with narrow gaps of NaN, or of white in colour; small tiles are enlarged.
+
+    Args:
+        tiles: [N, H, W] or [N, H, W, 3].
+        aspect: about how much wider than high the mosaic shall be.
+
+    Example:
+        >>> mosaic(np.zeros((4, 32, 32))).shape
+        (66, 66)
+    """
+    factor = math.ceil(24 / tiles.shape[1])
+    tiles = tiles.repeat(factor, 1).repeat(factor, 2)
+    count, height, width, *colours = tiles.shape
+    columns = min(count, math.ceil(math.sqrt(count * aspect * height / width)))
+    rows = math.ceil(count / columns)
+    gap = max(2, height // 16)
+    shape = (rows * (height + gap) - gap, columns * (width + gap) - gap, *colours)
+    picture = np.full(shape, 1.0 if colours else np.nan)
+    for index, tile in enumerate(tiles):
+        top, left = (index // columns) * (height + gap), (index % columns) * (width + gap)
+        picture[top : top + height, left : left + width] = tile
+    return picture
+
+
+def _shown_run(study: Study) -> tuple[str, Run | None]:
+    arm = shown_arm(study)
+    if arm is None:
+        return "", None
+    seed, run = next(iter(arm.completed.items()))
+    return f"{label(arm.name)}, seed {seed}", run
+
+
+def _as_picture(image: np.ndarray) -> np.ndarray:
+    """An image in any range as one that can be shown: [H, W] or [H, W, 3] in [0, 1]."""
+    image = image.astype(np.float64)
+    image = (image - image.min()) / (float(np.ptp(image)) or 1.0)
+    return image if image.shape[-1] == 3 else image.mean(-1)

@@ -1,0 +1,106 @@
+"""What the recorded test logits say: confusions, scores by class, calibration. Pure NumPy."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import softmax
+
+from research.studies.study import Arm, Study
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Class probabilities and labels of a test split, over the seeds of an arm one after the other.
+
+    Args:
+        arm: name of the arm.
+        num_seeds: how many runs are in it.
+        probabilities: [N, K], each row sums to 1.
+        labels: [N], in 0 .. K - 1.
+    """
+
+    arm: str
+    num_seeds: int
+    probabilities: np.ndarray
+    labels: np.ndarray
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The most probable class, [N]."""
+        return self.probabilities.argmax(1)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """The probability of the predicted class, [N]."""
+        return self.probabilities.max(1)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the prediction is the label, [N]."""
+        return self.predicted == self.labels
+
+
+class Calibration(NamedTuple):
+    """Bins of equal width over the confidence: bounds [B + 1]; counts, mean confidence, accuracy [B]."""
+
+    bounds: np.ndarray
+    counts: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error: sum over the bins of count / N * |accuracy - confidence|, in [0, 1]."""
+        filled = self.counts > 0
+        gaps = np.abs(self.accuracy[filled] - self.confidence[filled])
+        return float(np.sum(self.counts[filled] * gaps) / self.counts.sum())
+
+
+def shown_arm(study: Study) -> Arm | None:
+    """The arm that stands for the study: the reference arm, else the first with a completed run."""
+    arms = [arm for arm in study.arms if arm.completed]
+    return next((arm for arm in arms if arm.name == study.reference), arms[0] if arms else None)
+
+
+def pool_predictions(arm: Arm) -> Predictions | None:
+    """The predictions of all completed runs of an arm; ``None`` if they recorded no logits."""
+    recorded = [run.arrays() for run in arm.completed.values()]
+    recorded = [arrays for arrays in recorded if "test_logits" in arrays]
+    if not recorded:
+        return None
+    logits = np.concatenate([arrays["test_logits"] for arrays in recorded]).astype(np.float64)
+    labels = np.concatenate([arrays["test_labels"] for arrays in recorded])
+    return Predictions(arm.name, len(recorded), softmax(logits, axis=1), labels)
+
+
+def confusion_counts(predictions: Predictions) -> np.ndarray:
+    """How often the class of the row was predicted as the class of the column, [K, K]."""
+    num_classes = predictions.probabilities.shape[1]
+    pairs = predictions.labels * num_classes + predictions.predicted
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def class_scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Precision, recall and F1 of each class from the confusion counts, each [K]; NaN for 0 / 0.
+
+    precision = right / predicted, recall = right / labelled, F1 = 2 right / (predicted + labelled)
+    """
+    right, predicted, labelled = np.diag(counts), counts.sum(0), counts.sum(1)
+    with np.errstate(invalid="ignore"):
+        return right / predicted, right / labelled, 2 * right / (predicted + labelled)
+
+
+def calibration(predictions: Predictions, num_bins: int = 15) -> Calibration:
+    """Accuracy against confidence in ``num_bins`` bins of equal width; NaN in an empty bin.
+
+    Source:
+        Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML (2017), section 2.
+    """
+    bounds = np.linspace(0, 1, num_bins + 1)
+    bins = np.clip(np.digitize(predictions.confidence, bounds, right=True) - 1, 0, num_bins - 1)
+    counts = np.bincount(bins, minlength=num_bins)
+    with np.errstate(invalid="ignore"):
+        confidence = np.bincount(bins, predictions.confidence, num_bins) / counts
+        accuracy = np.bincount(bins, predictions.correct, num_bins) / counts
+    return Calibration(bounds, counts, confidence, accuracy)
