@@ -3,7 +3,9 @@
 import importlib.metadata
 import os
 import platform
+import shlex
 import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ def provenance(data_checksum: str) -> dict[str, Any]:
         "device": f"{device.platform}: {_cpu_model() if device.platform == 'cpu' else device.device_kind}",
         "num_devices": jax.device_count(),
         "data_checksum": data_checksum,
+        "command": shlex.join(["python", *sys.argv]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -33,8 +33,8 @@ USER_ERRORS = (
 
 
 def main(
-    config_name: str, job: Callable[[dict[str, Any]], Any], after: Callable[[], int] = lambda: 0
-) -> NoReturn:
+    config_name: str, job: Callable[[dict[str, Any]], Any], after: Callable[[], int] | None = None
+) -> None:
     """Compose ``conf/<config_name>.yaml`` with the command line, call ``job``, then ``after``, and exit.
 
     Args:
@@ -47,16 +47,24 @@ def main(
 
     def compose(config: Any) -> Any:
         try:
-            values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-            return job({str(key): value for key, value in dict(values).items()})  # pyright: ignore
+            values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            return job(values)
         except Exception as error:  # Hydra would print the overrides above our sentence
             errors.append(error)
 
-    try:
+    def work() -> int:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(compose)()
         if errors:
             raise errors[0]
-        code = after()
+        return after() if after else 0
+
+    exit_with(work, config_name)
+
+
+def exit_with(work: Callable[[], int], config_name: str = "config") -> NoReturn:
+    """Exit with what ``work`` returns, or with 2 and one sentence where the user can mend the error."""
+    try:
+        code = work()
     except USER_ERRORS as error:
         print(f"{Path(sys.argv[0]).name}: {_sentence(error, config_name)}", file=sys.stderr)
         code = 2
@@ -83,6 +91,8 @@ def _sentence(error: Exception, config_name: str) -> str:
         group = options[2]
         value = options[1].removeprefix(f"{group}/")
         return f"{group}={value} is not allowed; give one of {', '.join(options[3].split())}"
+    if isinstance(error, OverrideParseException):
+        return f"{error.override} cannot be parsed: {' '.join(error.message.split())}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing; give {error.full_key}=..."
     return " ".join(text.split())

@@ -1,6 +1,5 @@
 """Download a dataset, check it, and write it as a TFDS folder, with no TensorFlow installed."""
 
-from pathlib import Path
 from typing import Any
 
 from _main import main
@@ -11,9 +10,9 @@ from research.data import prepare
 
 def job(values: dict[str, Any]) -> None:
     """Prepare ``data`` in ``data.dir``."""
-    url = values.pop("url")
+    mirror = values.pop("mirror")
     data = Config.from_dict(values).data
-    folder = prepare(data.name, data_dir=data.dir and Path(data.dir), url_root=url)
+    folder = prepare(data.name, data_dir=data.dir, mirror=mirror)
     print(f"{data.name} is in {folder}")
 
 

@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from research.build import check
-from research.config import Config
+from research.config import Config, ConfigError
 from research.progress import Progress
 from research.run import configure_jax, run
 from research.sweep import Sweep
@@ -26,6 +26,10 @@ def job(values: dict[str, Any]) -> None:
         folder = Path(hydra.sweep.dir) / config.run_name()
         if hydra.runtime.choices["hydra/launcher"] == "basic":
             return sweep.plan(config, folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run={folder} cannot be written: {error.strerror}; give another folder") from error
     configure_jax()
     result = run(config, folder, Progress())
     accuracy = result["test_accuracy"]

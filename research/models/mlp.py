@@ -2,16 +2,17 @@
 
 from research.layers import Activation, Dense, Flatten, Layer, Serial, Shape
 from research.models.assemble import assemble
+from research.models.keywords import ActivationName, AlgorithmName, Counts, InitializerName
 
 
 def mlp(
     image_shape: Shape,
     num_classes: int,
     *,
-    hidden: tuple[int, ...] = (128,),
-    activation: str = "relu",
-    initializer: str = "he_normal",
-    algorithm: str = "auto",
+    hidden: Counts = (128,),
+    activation: ActivationName = "relu",
+    initializer: InitializerName = "he_normal",
+    algorithm: AlgorithmName = "auto",
 ) -> Serial:
     """Dense layers only. 101,770 parameters on 28×28×1 with 10 classes.
 

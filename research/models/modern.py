@@ -13,18 +13,19 @@ from research.layers import (
     Shape,
 )
 from research.models.assemble import assemble
+from research.models.keywords import ActivationName, AlgorithmName, Count, Counts, DropRate, InitializerName
 
 
 def modern_cnn(
     image_shape: Shape,
     num_classes: int,
     *,
-    widths: tuple[int, ...] = (64, 128, 256),
-    hidden: int = 512,
-    dropout_rate: float = 0.5,
-    activation: str = "relu",
-    initializer: str = "he_normal",
-    algorithm: str = "auto",
+    widths: Counts = (64, 128, 256),
+    hidden: Count = 512,
+    dropout_rate: DropRate = 0.5,
+    activation: ActivationName = "relu",
+    initializer: InitializerName = "he_normal",
+    algorithm: AlgorithmName = "auto",
 ) -> Serial:
     """Two 3×3 convolutions of each width and a pool, batch norm after each; global average, dense, dropout.
 

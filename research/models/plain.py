@@ -1,19 +1,23 @@
 """The network of the depth and activation studies."""
 
+from typing import Annotated
+
+from research.constraints import Between
 from research.layers import Activation, BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool, Serial, Shape
 from research.models.assemble import assemble
+from research.models.keywords import ActivationName, AlgorithmName, Counts, InitializerName
 
 
 def plain(
     image_shape: Shape,
     num_classes: int,
     *,
-    depth: int = 2,
-    widths: tuple[int, ...] = (32, 64, 64, 64),
+    depth: Annotated[int, Between(1, 4)] = 2,
+    widths: Counts = (32, 64, 64, 64),
     batch_norm: bool = False,
-    activation: str = "relu",
-    initializer: str = "he_normal",
-    algorithm: str = "auto",
+    activation: ActivationName = "relu",
+    initializer: InitializerName = "he_normal",
+    algorithm: AlgorithmName = "auto",
 ) -> Serial:
     """``depth`` 3×3 SAME convolutions, 2×2 pooling after the first two, one dense layer.
 

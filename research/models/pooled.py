@@ -8,16 +8,17 @@ names a number out of range or an unknown name.
 
 from research.layers import Activation, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool, Serial, Shape
 from research.models.assemble import assemble
+from research.models.keywords import ActivationName, AlgorithmName, Counts, DropRate, InitializerName
 
 
 def tiny(
     image_shape: Shape,
     num_classes: int,
     *,
-    widths: tuple[int, ...] = (8, 16),
-    activation: str = "relu",
-    initializer: str = "he_normal",
-    algorithm: str = "auto",
+    widths: Counts = (8, 16),
+    activation: ActivationName = "relu",
+    initializer: InitializerName = "he_normal",
+    algorithm: AlgorithmName = "auto",
 ) -> Serial:
     """VALID convolutions of 8 and 16, no hidden dense layer. 5,258 parameters on 28×28×1 with 10 classes."""
     layers = _convolutions(widths, activation, initializer, algorithm, padding="VALID")
@@ -28,11 +29,11 @@ def reference(
     image_shape: Shape,
     num_classes: int,
     *,
-    widths: tuple[int, ...] = (16, 32),
-    hidden: tuple[int, ...] = (64,),
-    activation: str = "relu",
-    initializer: str = "he_normal",
-    algorithm: str = "auto",
+    widths: Counts = (16, 32),
+    hidden: Counts = (64,),
+    activation: ActivationName = "relu",
+    initializer: InitializerName = "he_normal",
+    algorithm: AlgorithmName = "auto",
 ) -> Serial:
     """Convolutions of 16 and 32, dense 64: the network of the framework comparison.
 
@@ -46,11 +47,11 @@ def conv_pair(
     image_shape: Shape,
     num_classes: int,
     *,
-    widths: tuple[int, ...] = (32, 64),
-    hidden: tuple[int, ...] = (128,),
-    activation: str = "relu",
-    initializer: str = "he_normal",
-    algorithm: str = "auto",
+    widths: Counts = (32, 64),
+    hidden: Counts = (128,),
+    activation: ActivationName = "relu",
+    initializer: InitializerName = "he_normal",
+    algorithm: AlgorithmName = "auto",
 ) -> Serial:
     """Convolutions of 32 and 64, dense 128: the network of the timings.
 
@@ -64,10 +65,10 @@ def classic(
     image_shape: Shape,
     num_classes: int,
     *,
-    dropout_rate: float = 0.5,
-    activation: str = "relu",
-    initializer: str = "he_normal",
-    algorithm: str = "auto",
+    dropout_rate: DropRate = 0.5,
+    activation: ActivationName = "relu",
+    initializer: InitializerName = "he_normal",
+    algorithm: AlgorithmName = "auto",
 ) -> Serial:
     """Convolutions of 32 and 64, dense 128, dropout. 545,098 parameters on 32×32×3 with 10 classes."""
     layers = _convolutions((32, 64), activation, initializer, algorithm)
@@ -79,10 +80,10 @@ def simple_cnn(
     image_shape: Shape,
     num_classes: int,
     *,
-    dropout_rate: float = 0.5,
-    activation: str = "relu",
-    initializer: str = "he_normal",
-    algorithm: str = "auto",
+    dropout_rate: DropRate = 0.5,
+    activation: ActivationName = "relu",
+    initializer: InitializerName = "he_normal",
+    algorithm: AlgorithmName = "auto",
 ) -> Serial:
     """Convolutions of 32, 64 and 128, dropout, dense 256, dropout.
 

@@ -14,17 +14,18 @@ from research.layers import (
     Shape,
 )
 from research.models.assemble import assemble
+from research.models.keywords import ActivationName, AlgorithmName, Count, Counts, InitializerName
 
 
 def simple_resnet(
     image_shape: Shape,
     num_classes: int,
     *,
-    widths: tuple[int, ...] = (64, 128, 256),
-    blocks: int = 2,
-    activation: str = "relu",
-    initializer: str = "he_normal",
-    algorithm: str = "auto",
+    widths: Counts = (64, 128, 256),
+    blocks: Count = 2,
+    activation: ActivationName = "relu",
+    initializer: InitializerName = "he_normal",
+    algorithm: AlgorithmName = "auto",
 ) -> Serial:
     """A stem, then for each width a stage of residual blocks of two 3×3 convolutions; global average.
 

@@ -10,7 +10,6 @@ from research.layers.base import Layer, fold_in_keys
 from research.training.objective import Objective, is_correct
 from research.training.state import Batch, Metrics, TrainState
 
-
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 
 

@@ -1,0 +1,15 @@
+"""Types of the keywords that models share; ``research.config`` reads what they allow."""
+
+from typing import Annotated
+
+from research.constraints import AtLeastOne, OneOf, Rate
+from research.layers import INITIALIZERS
+from research.ops.activation import ACTIVATIONS
+from research.ops.conv import CONV_ALGORITHMS
+
+ActivationName = Annotated[str, OneOf(ACTIVATIONS)]
+InitializerName = Annotated[str, OneOf(INITIALIZERS)]
+AlgorithmName = Annotated[str, OneOf(("auto", *CONV_ALGORITHMS))]
+Count = Annotated[int, AtLeastOne]
+Counts = tuple[Count, ...]
+DropRate = Annotated[float, Rate]

@@ -1,0 +1,34 @@
+"""Call a script as a person would, in this process: arguments in; exit code, output and errors out."""
+
+import runpy
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+class Outcome(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def call(monkeypatch, capsys, tmp_path):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def call(script: str, *arguments: str) -> Outcome:
+        monkeypatch.setattr(sys, "argv", [f"scripts/{script}", *arguments])
+        GlobalHydra.instance().clear()
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(SCRIPTS / script), run_name="__main__")
+        code = ended.value.code
+        return Outcome(code if isinstance(code, int) else 1, *capsys.readouterr())
+
+    return call

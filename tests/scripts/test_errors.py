@@ -1,0 +1,106 @@
+"""Bad input gives one sentence that names the key, the value and what is allowed, and exit code 2."""
+
+import pytest
+
+MISTAKES = {
+    "misspelt group": (
+        ["trainig.epochs=2"],
+        "there is no key trainig (did you mean training?); allowed: seed",
+    ),
+    "misspelt key": (
+        ["model.dept=3"],
+        "there is no key model.dept (did you mean depth?); allowed in model: name",
+    ),
+    "key of another model": (
+        ["model=tiny", "model.depth=2"],
+        "there is no key model.depth; allowed in model:",
+    ),
+    "model": (["model=plane"], "model=plane is not allowed; give one of classic, conv_pair, mlp,"),
+    "optimizer": (["optimizer=adm"], "optimizer=adm is not allowed; give one of adagrad, adam, adamw,"),
+    "schedule": (["schedule=cos"], "schedule=cos is not allowed; give one of constant, cosine,"),
+    "activation": (["model.activation=rlu"], "model.activation=rlu is not allowed; give one of elu, gelu,"),
+    "initializer": (["model.initializer=xavier"], "model.initializer=xavier is not allowed; give one of"),
+    "algorithm": (["model.algorithm=fast"], "model.algorithm=fast is not allowed; give one of auto, im2col,"),
+    "dataset": (["data=minst"], "data=minst is not allowed; give one of cifar10, cifar100, digits,"),
+    "study": (
+        ["-m", "+study=deep"],
+        "study=deep is not allowed; give one of activation, architecture, depth,",
+    ),
+    "negative batch": (
+        ["training.batch_size=-1"],
+        "training.batch_size=-1 is not allowed; give a whole number",
+    ),
+    "no batch": (
+        ["training.batch_size=0"],
+        "training.batch_size=0 is not allowed; give a whole number, at least 1",
+    ),
+    "large batch": (
+        ["training.batch_size=5000"],
+        "training.batch_size=5000 is not allowed; give at most the 1294",
+    ),
+    "depth": (["model.depth=9"], "model.depth=9 is not allowed; give a whole number, from 1 to 4"),
+    "seed": (["seed=one"], "seed=one is not allowed; give a whole number, from 0 to 4294967295"),
+    "sweep without -m": (["seed=range(0,3)"], "'seed=range(0,3)' requires --multirun"),
+    "rate": (
+        ["optimizer.learning_rate=-1"],
+        "optimizer.learning_rate=-1 is not allowed; give a number, above 0",
+    ),
+    "augmentation": (
+        ["data.augmentations=[flop]"],
+        "data.augmentations=flop is not allowed; give one of crop, flip",
+    ),
+    "data folder": (
+        ["data=mnist", "data.dir=/nowhere"],
+        "mnist is not in /nowhere; run: python scripts/prepare_data",
+    ),
+    "output folder": (["run=/proc/x"], "run=/proc/x cannot be written"),
+    "added key": (["+extra=1"], "there is no key extra; allowed: model, optimizer,"),
+    "syntax": (["seed=["], "seed=["),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence_and_exit_code_2(call, mistake):
+    arguments, sentence = MISTAKES[mistake]
+    outcome = call("train.py", *arguments)
+    assert outcome.code == 2
+    assert sentence in outcome.err
+    assert outcome.err.startswith("train.py: ")
+    assert outcome.err.count("\n") == 1
+    assert outcome.out == ""
+
+
+def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
+    outcome = call("train.py", "-m", "model.depth=1,2,9", "hydra.sweep.dir=sweep")
+    assert outcome.code == 2
+    assert "model.depth=9 is not allowed" in outcome.err
+    assert not list(tmp_path.rglob("config.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "sentence"),
+    [
+        ("evaluate.py", [], "run is missing; give run=..."),
+        ("evaluate.py", ["run=nowhere"], "nowhere is not a run: it holds no config.yaml"),
+        ("inspect_model.py", ["format=xml"], "format=xml is not allowed; give one of table, json"),
+        ("inspect_model.py", ["model.depth=9"], "model.depth=9 is not allowed"),
+        ("prepare_data.py", ["data=mnits"], "data=mnits is not allowed; give one of"),
+        ("prepare_data.py", ["data=digits"], "digits"),
+        ("report.py", ["nowhere"], "there is no folder nowhere"),
+    ],
+)
+def test_the_other_scripts_say_it_the_same_way(call, script, arguments, sentence):
+    outcome = call(script, *arguments)
+    assert outcome.code == 2
+    assert sentence in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "script", ["train.py", "evaluate.py", "inspect_model.py", "prepare_data.py", "report.py"]
+)
+def test_help_reads_well(call, script):
+    outcome = call(script, "--help")
+    assert outcome.code == 0
+    assert "Traceback" not in outcome.err
+    assert len(outcome.out.splitlines()) > 5

@@ -1,0 +1,104 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from research.records import find_runs, read_run
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+QUICK = ("training.epochs=2", "data.train_limit=300", "model=tiny")
+
+
+def test_a_run_says_its_accuracy_and_folder_and_can_be_evaluated(call):
+    outcome = call("train.py", *QUICK, "run='a run, ä'")
+    assert outcome.code == 0, outcome.err
+    *epochs, accuracy, folder = outcome.out.splitlines()
+    assert len(epochs) == 2
+    assert folder == "run a run, ä"
+    result = read_run(Path("a run, ä")).result
+    assert result is not None
+    assert accuracy == f"test accuracy {result['test_accuracy']:.4f}"
+    again = call("evaluate.py", "run='a run, ä'")
+    assert again.out.splitlines() == [
+        f"test loss {result['test_loss']!r}",
+        f"test accuracy {result['test_accuracy']!r}",
+    ]
+
+
+def test_a_finished_run_is_not_overwritten(call):
+    assert call("train.py", *QUICK, "run=once").code == 0
+    before = Path("once/result.json").read_bytes()
+    outcome = call("train.py", *QUICK, "run=once", "seed=1")
+    assert outcome.code == 2
+    assert "once holds a finished run" in outcome.err
+    assert Path("once/result.json").read_bytes() == before
+
+
+def test_inspect_model_prints_a_table_or_json(call):
+    table = call("inspect_model.py", "model=plain", "model.depth=3", "data=mnist")
+    assert table.code == 0
+    assert table.out.splitlines()[-1].split()[:2] == ["total", "87,114"]
+    rows = json.loads(
+        call("inspect_model.py", "model=plain", "model.depth=3", "data=mnist", "format=json").out
+    )
+    assert rows["total"]["parameters"] == 87114
+
+
+def launch(command, folder):
+    """Run a command as a person would, without what this process set for itself."""
+    environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    environment |= {"XDG_CACHE_HOME": str(folder / "cache")}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_sweep_runs_in_a_worker_and_a_second_launch_runs_nothing(tmp_path):
+    command = [
+        sys.executable,
+        str(SCRIPTS / "train.py"),
+        *(
+            "-m",
+            "+study=activation",
+            "model.activation=relu,tanh",
+            "seed=0,1",
+            *QUICK[:2],
+            "hydra.sweep.dir=sweep",
+        ),
+    ]
+    first = launch(command, tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert first.stderr == ""
+    assert len(first.stdout.splitlines()) == 4
+    runs = find_runs(tmp_path / "sweep")
+    assert sorted((run.config["study"]["arm"], run.config["seed"]) for run in runs) == [
+        ("relu", 0),
+        ("relu", 1),
+        ("tanh", 0),
+        ("tanh", 1),
+    ]
+    assert {run.status for run in runs} == {"completed"}
+    times = [(run.path / "result.json").stat().st_mtime_ns for run in runs]
+    second = launch(command, tmp_path)
+    assert second.returncode == 0
+    assert second.stdout == "4 of 4 runs are done already\n"
+    assert [(run.path / "result.json").stat().st_mtime_ns for run in runs] == times
+
+    report = [sys.executable, str(SCRIPTS / "report.py"), "sweep"]
+    said = launch(report, tmp_path)
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.splitlines()[-1] == "report sweep/report.md"
+    assert "relu" in (tmp_path / "sweep" / "report.md").read_text()
+
+
+@pytest.mark.parametrize("status", ["diverged"])
+def test_a_diverged_run_is_recorded_and_not_raised(call, status):
+    outcome = call("train.py", *QUICK, "run=wild", "optimizer=sgd", "optimizer.learning_rate=1e30")
+    assert outcome.code == 0
+    assert "diverged: the loss is not finite" in outcome.out
+    run = read_run(Path("wild"))
+    assert run.status == status
+    assert run.result is not None
+    assert run.result["test_accuracy"] is None
