@@ -12,7 +12,6 @@ from research.studies.figures.panels import mean_curve
 from research.studies.figures.style import label, save
 from research.studies.study import read_studies
 
-
 # These need the arrays of a run, which the runs of the named study do not have.
 FROM_ARRAYS = ("confusion", "reliability", "first_kernels", "feature_maps")
 
