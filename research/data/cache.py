@@ -47,7 +47,8 @@ def read_cached(folder: Path, decode: Callable[[], Source]) -> tuple[Source, str
     try:
         _write(folder, source, digest)
     except OSError as error:
-        message = f"decoded images cannot be kept, so every start decodes them again: {first_line(error)}"
+        reason = error.strerror or first_line(error)
+        message = f"decoded images cannot be kept in {folder} ({reason}), so every start decodes them again"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     return source, digest
 

@@ -1,6 +1,7 @@
 """Parsers of the files that datasets are published as: IDX, and the binary version of CIFAR."""
 
 import gzip
+import math
 import tarfile
 import zlib
 from pathlib import Path
@@ -26,7 +27,8 @@ def parse_idx_files(spec: DatasetSpec, folder: Path) -> Source:
         images, labels = read_idx(images_path), read_idx(labels_path)
         if images.shape[1:] != spec.image_shape[:2] or labels.shape != images.shape[:1]:
             found = f"{images_path.name} has shape {images.shape}, {labels_path.name} {labels.shape}"
-            raise DataError(f"{found}; images must be {spec.image_shape[:2]}, with a label each")
+            size = "x".join(map(str, spec.image_shape[:2]))
+            raise DataError(f"{found}; images must be {size}, with a label each")
         splits.append(Split(images.reshape(-1, *spec.image_shape), labels.astype(np.int32)))
     return Source(*splits, class_names=spec.class_names or ())
 
@@ -48,8 +50,10 @@ def read_idx(path: Path) -> np.ndarray:
     if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise DataError(f"{path.name} is no IDX file of bytes: it begins with {content[:4].hex()}")
     start = 4 + 4 * content[3]
+    if len(content) < start:
+        raise DataError(f"{path.name} is cut off after {len(content)} of the {start} bytes of its header")
     shape = tuple(np.frombuffer(content[4:start], ">u4").tolist())
-    if len(shape) != content[3] or len(content) - start != np.prod(shape, dtype=object):
+    if len(content) - start != math.prod(shape):
         raise DataError(f"{path.name} holds {len(content) - start} values, its header says {shape}")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
 
@@ -99,7 +103,7 @@ def _parse_cifar(
     for files in (train, (test,)):
         parts = [_read_cifar_records(f"{path.name}: {name}", content[name], spec) for name in files]
         splits.append(Split(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))))
-    class_names = tuple(content[names].decode("utf-8").split())
+    class_names = tuple(content[names].decode("utf-8", errors="replace").split())
     if len(class_names) != spec.num_classes:
         raise DataError(f"{path.name}: {names} holds {len(class_names)} names, not {spec.num_classes}")
     return Source(*splits, class_names=class_names)
@@ -109,7 +113,7 @@ def _read_cifar_records(what: str, content: bytes, spec: DatasetSpec) -> Split:
     height, width, channels = spec.image_shape
     num_pixels = height * width * channels
     num_labels = 2 if spec.num_classes == 100 else 1
-    if len(content) % (num_labels + num_pixels):
+    if not content or len(content) % (num_labels + num_pixels):
         raise DataError(f"{what} holds {len(content)} bytes, not a multiple of {num_labels + num_pixels}")
     records = np.frombuffer(content, np.uint8).reshape(-1, num_labels + num_pixels)
     images = records[:, num_labels:].reshape(-1, channels, height, width).transpose(0, 2, 3, 1)

@@ -103,8 +103,9 @@ def prepare(
             target.parent.mkdir(exist_ok=True)
             if not target.exists():  # another process may have been faster
                 os.rename(finished, target)
-    except OSError as error:
-        raise DataError(f"{name} cannot be written in {data_dir}: {error.strerror or error}") from error
+    except (OSError, RuntimeError) as error:  # RuntimeError is how array_record says that the disk is full
+        reason = getattr(error, "strerror", None) or first_line(error).split(";")[0]
+        raise DataError(f"{name} cannot be written in {data_dir}: {reason}") from error
     return target
 
 
@@ -139,6 +140,7 @@ def _sentences(url: str):
     try:
         yield
     except urllib.error.HTTPError as error:
+        error.close()
         raise DataError(f"{url} answered {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         reason = error.reason.strerror if isinstance(error.reason, OSError) else None
@@ -164,6 +166,11 @@ def _convert(name: str, spec: DatasetSpec, scratch: Path, progress: Progress) ->
     from research.data.folder import write_folder  # imports TFDS, which takes a second
 
     source = PARSERS[name](spec, scratch)
+    for labels in (source.train.labels, source.test.labels):
+        if labels.max() >= spec.num_classes:
+            raise DataError(
+                f"{name} was published with label {labels.max()}, not in 0..{spec.num_classes - 1}"
+            )
     folder = write_folder(name, spec, source, scratch / "tfds", progress)
     progress(f"reading {name} back", 0, 1)
     if checksum(read_folder(name, spec, folder)) != checksum(source):

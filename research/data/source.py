@@ -54,15 +54,22 @@ def fingerprint(folder: Path) -> str:
     return hashlib.sha256(repr(listing).encode()).hexdigest()[:16]
 
 
-def open_folder(folder: Path) -> Any:
-    """The TFDS builder of a prepared folder, all of whose files are there.
+class Records(NamedTuple):
+    """The encoded examples of a split, in the files that hold them."""
+
+    examples: Any  # an ArrayRecordDataSource
+    shards: tuple[tuple[Path, int], ...]  # each file and how many examples it holds
+
+
+def open_folder(folder: Path) -> tuple[dict[str, Records], tuple[str, ...]]:
+    """The splits of a prepared folder, all of whose files are there, and the names of its classes.
 
     Raises:
         DataError: a file is missing, its description is damaged, or it needs TensorFlow to be read.
     """
     import tensorflow_datasets as tfds  # takes a second, and a cached dataset does not need it
 
-    again = f"delete {folder} and run: {_how_to_prepare(folder)}"
+    again = f"move {folder} away and run: {_how_to_prepare(folder)}"
     try:
         # TFDS imports whatever module this file names
         json.loads((folder / "features.json").read_text(encoding="utf-8"), object_hook=_check_feature)
@@ -70,16 +77,21 @@ def open_folder(folder: Path) -> Any:
         kinds = {name: type(feature).__name__ for name, feature in builder.info.features.items()}
         if kinds.get("image") != "Image" or kinds.get("label") != "ClassLabel":
             raise DataError(f"its features are {kinds}, an Image image and a ClassLabel label are needed")
-        infos = [builder.info.splits[split] for split in SPLIT_NAMES]
-        file_format = builder.info.file_format.value
+        if builder.info.file_format.value != "array_record":
+            raise DataError(f"its {builder.info.file_format.value} files need TensorFlow")
+        splits = {}
+        for split in SPLIT_NAMES:
+            info = builder.info.splits[split]
+            examples = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
+            shards = zip(map(Path, info.filepaths), info.shard_lengths, strict=True)
+            splits[split] = Records(examples, tuple(shards))
+        class_names = tuple(builder.info.features["label"].names)
     except Exception as error:  # TFDS raises many types
         raise DataError(f"{folder} cannot be read ({first_line(error)}); {again}") from error
-    if file_format != "array_record":
-        raise DataError(f"{folder} holds {file_format} files, which need TensorFlow; {again}")
-    for path in (Path(path) for info in infos for path in info.filepaths):
+    for path in (path for records in splits.values() for path, _ in records.shards):
         if not path.is_file():
             raise DataError(f"{path} is missing; {again}")
-    return builder
+    return splits, class_names
 
 
 def read_folder(name: str, spec: DatasetSpec, folder: Path) -> Source:
@@ -89,14 +101,14 @@ def read_folder(name: str, spec: DatasetSpec, folder: Path) -> Source:
         DataError: a file is missing or damaged, an image has another size or mode, or a label is out of
             range; the message names the file, and the record where there is one.
     """
-    builder = open_folder(folder)
-    names = spec.class_names or tuple(builder.info.features["label"].names)
-    if len(names) != spec.num_classes:
-        raise DataError(f"{folder} has {len(names)} class names, {name} has {spec.num_classes} classes")
+    splits, class_names = open_folder(folder)
+    class_names = spec.class_names or class_names
+    if len(class_names) != spec.num_classes:
+        raise DataError(f"{folder} has {len(class_names)} class names, {name} has {spec.num_classes} classes")
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        train, test = (_read_split(name, spec, builder, split) for split in SPLIT_NAMES)
-    return Source(train, test, names)
+        train, test = (_read_split(name, spec, splits[split]) for split in SPLIT_NAMES)
+    return Source(train, test, class_names)
 
 
 def first_line(error: BaseException) -> str:
@@ -116,29 +128,31 @@ def _check_feature(content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _read_split(name: str, spec: DatasetSpec, builder: Any, split: str) -> Split:
-    from tensorflow_datasets.core.decode import SkipDecoding
+def _read_split(name: str, spec: DatasetSpec, records: Records) -> Split:
+    from array_record.python.array_record_module import ArrayRecordReader
 
-    info = builder.info.splits[split]
-    records = builder.as_data_source(split, decoders={"image": SkipDecoding()})
     images, labels = [], []
     start = 0
-    for path, length in zip(info.filepaths, info.shard_lengths, strict=True):
+    for path, length in records.shards:
+        try:
+            held = ArrayRecordReader(str(path)).num_records()
+        except Exception as error:  # array_record raises RuntimeError for all that can be wrong
+            raise DataError(f"{path} is damaged: {first_line(error)}") from error
+        if held != length:
+            raise DataError(f"{path} holds {held} records, dataset_info.json says {length}")
         for offset in range(0, length, RECORDS_AT_ONCE):
             indices = range(offset, min(offset + RECORDS_AT_ONCE, length))
             try:
-                batch = records.__getitems__([start + index for index in indices])
-            except Exception as error:  # array_record raises RuntimeError for all that can be wrong
+                examples = records.examples.__getitems__([start + index for index in indices])
+            except Exception as error:
                 raise DataError(f"{path} is damaged: {first_line(error)}") from error
-            for index, record in zip(indices, batch, strict=True):
+            for index, example in zip(indices, examples, strict=True):
                 try:
-                    images.append(_decode(record["image"], spec.image_shape))
-                    labels.append(_check_label(record["label"], spec.num_classes))
+                    images.append(_decode(example["image"], spec.image_shape))
+                    labels.append(_check_label(example["label"], spec.num_classes))
                 except DataError as error:
                     raise DataError(f"record {index} of {path} is not of {name}: {error}") from error
         start += length
-    if not images:
-        raise DataError(f"{name} holds no examples in its split {split}")
     return Split(np.stack(images), np.array(labels, np.int32))
 
 
