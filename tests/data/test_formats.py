@@ -132,7 +132,7 @@ def test_nothing_is_extracted_and_links_are_not_followed(tmp_path):
     members = cifar10_members()
     path = tmp_path / "in" / "cifar-10-binary.tar.gz"
     path.parent.mkdir()
-    write_tar(path, members | {"../escaped": b"x", "/tmp/escaped": b"x"})
+    write_tar(path, members | {"../escaped": b"x", "/escaped": b"x"})
     parse_cifar10(CIFAR10, path.parent)
     assert list(tmp_path.iterdir()) == [path.parent]
     with tarfile.open(path, "w:gz") as archive:
