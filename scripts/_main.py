@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -63,6 +64,7 @@ def main(
 
 def exit_with(work: Callable[[], int], config_name: str = "config") -> NoReturn:
     """Exit with what ``work`` returns, or with 2 and one sentence where the user can mend the error."""
+    warnings.showwarning = lambda message, *_: print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     try:
         code = work()
     except USER_ERRORS as error:

@@ -3,6 +3,8 @@
 from typing import Any
 
 from _main import main
+from rich.console import Console
+from rich.progress import Progress
 
 from research.config import Config
 from research.data import prepare
@@ -12,7 +14,17 @@ def job(values: dict[str, Any]) -> None:
     """Prepare ``data`` in ``data.dir``."""
     mirror = values.pop("mirror")
     data = Config.from_dict(values).data
-    folder = prepare(data.name, data_dir=data.dir, mirror=mirror)
+    console = Console()
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        tasks = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what)
+                bar.console.print(what, highlight=False)
+            bar.update(tasks[what], completed=done, total=total)
+
+        folder = prepare(data.name, data_dir=data.dir, mirror=mirror, progress=progress)
     print(f"{data.name} is in {folder}")
 
 

@@ -1,7 +1,6 @@
 """Real images: sources, splits, batches of a fixed shape, and augmentation."""
 
 from research.data.augmentation import AUGMENTATIONS, Preprocess
-from research.data.batches import epoch_order, pad_batches
 from research.data.dataset import DATASETS, DataError, Dataset, DatasetSpec, Split
 from research.data.loading import default_data_dir, load_dataset
 from research.data.preparation import prepare
@@ -15,8 +14,6 @@ __all__ = [
     "Preprocess",
     "Split",
     "default_data_dir",
-    "epoch_order",
     "load_dataset",
-    "pad_batches",
     "prepare",
 ]
