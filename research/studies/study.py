@@ -99,16 +99,16 @@ class Study:
     @cached_property
     def contrasts(self) -> dict[str, Contrast]:
         """Each planned arm against the reference arm, paired by seed; empty without a reference."""
-        planned = {arm.name: arm.accuracies for arm in self.arms if arm.planned}
-        if self.reference not in planned:
+        judged = [arm for arm in self.arms if arm.planned and arm.name != self.reference]
+        if not any(arm.planned and arm.name == self.reference for arm in self.arms):
             return {}
-        reference = planned.pop(self.reference)
-        return compare(
-            {
-                name: [accuracies[seed] - reference[seed] for seed in sorted(accuracies.keys() & reference)]
-                for name, accuracies in planned.items()
-            }
-        )
+        return compare({arm.name: paired(self, arm) for arm in judged})
+
+
+def paired(study: Study, arm: Arm) -> list[float]:
+    """Test accuracy of the arm minus that of the reference arm, for each seed that both completed."""
+    reference = next((other.accuracies for other in study.arms if other.name == study.reference), {})
+    return [arm.accuracies[seed] - reference[seed] for seed in sorted(arm.accuracies.keys() & reference)]
 
 
 def read_studies(folder: Path) -> list[Study]:

@@ -4,7 +4,13 @@ from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
-from research.studies.figures.arms import accuracy_against_cost, accuracy_by_arm, learning_curves, overview
+from research.studies.figures.arms import (
+    accuracy_against_cost,
+    accuracy_by_arm,
+    learning_curves,
+    overview,
+    paired_differences,
+)
 from research.studies.figures.network import feature_maps, first_kernels
 from research.studies.figures.predictions import confusion_matrix, reliability
 from research.studies.study import Study
@@ -12,6 +18,7 @@ from research.studies.study import Study
 # The name of the file, and the function whose docstring is the caption.
 FIGURES: dict[str, Callable[[Study], Figure | None]] = {
     "accuracy": accuracy_by_arm,
+    "differences": paired_differences,
     "learning_curves": learning_curves,
     "cost": accuracy_against_cost,
     "overview": overview,

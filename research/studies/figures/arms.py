@@ -6,12 +6,13 @@ from research.studies.figures.panels import (
     draw_accuracy,
     draw_cost,
     draw_curves,
+    draw_differences,
     draw_seconds,
     drawable,
     numeric_axis,
 )
 from research.studies.figures.style import canvas, shared_legend
-from research.studies.study import Study
+from research.studies.study import Study, paired
 
 
 def accuracy_by_arm(study: Study) -> Figure | None:
@@ -21,6 +22,16 @@ def accuracy_by_arm(study: Study) -> Figure | None:
         return None
     with canvas(1, 1, (min(10.0, 3.6 + 0.6 * num_arms), 3.8)) as (figure, axes):
         draw_accuracy(axes[0, 0], study)
+        return figure
+
+
+def paired_differences(study: Study) -> Figure | None:
+    """Test accuracy minus the reference arm's, seed by seed: dots are pairs, the bar is the 95 % interval."""
+    judged = [arm for arm in study.arms if arm.name in study.contrasts and paired(study, arm)]
+    if not judged:
+        return None
+    with canvas(1, 1, (6.4, 1.2 + 0.5 * len(judged))) as (figure, axes):
+        draw_differences(axes[0, 0], study, judged)
         return figure
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from research.studies.figures.style import COLOURS, label, look, panel_width, widen
-from research.studies.study import Arm, Study
+from research.studies.study import Arm, Study, paired
 
 LABELS = {
     "train_loss": "training loss",
@@ -84,6 +84,24 @@ def draw_interval(axes: Axes, x: float, arm: Arm, **style: Any) -> None:
     )
 
 
+def draw_differences(axes: Axes, study: Study, arms: Sequence[Arm]) -> None:
+    """A row per arm: its paired differences to the reference in percentage points, and what is claimed."""
+    places = {arm.name: index for index, arm in enumerate(study.arms)}
+    axes.axvline(0, color="#888888", linewidth=1)
+    for row, arm in enumerate(arms):
+        contrast, colour = study.contrasts[arm.name], COLOURS[places[arm.name] % len(COLOURS)]
+        difference = contrast.difference
+        pairs = 100 * np.array(paired(study, arm))
+        axes.scatter(pairs, np.full(pairs.size, row - 0.18), s=12, alpha=0.6, color=colour, linewidths=0)
+        half = None if np.isnan(difference.low) else 100 * (difference.high - difference.mean)
+        axes.errorbar(100 * difference.mean, row + 0.1, xerr=half, color=colour, marker="D", capsize=3)
+    verdicts = [f"{label(arm.name)}\n{study.contrasts[arm.name].verdict}" for arm in arms]
+    axes.set_yticks(range(len(arms)), verdicts)
+    axes.set_ylim(len(arms) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    axes.set_xlabel(f"difference of test accuracy to {label(str(study.reference))} (percentage points)")
+
+
 def draw_seconds(axes: Axes, study: Study) -> None:
     """Training seconds by arm: every seed a dot, the median a line."""
     places = positions(study)
@@ -110,14 +128,15 @@ def draw_cost(axes: Axes, study: Study, cost: str) -> None:
         draw_interval(axes, x, arm, color=style["color"], marker=style["marker"])
     if min(values) > 0 and max(values) > 20 * min(values):
         axes.set_xscale("log")
-    else:
-        if max(values) > 2 * min(values):
-            axes.set_xlim(0, 1.08 * max(values))
-        else:
-            axes.margins(x=0.15)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    elif max(values) > 2 * min(values):
+        axes.set_xlim(0, 1.08 * max(values))
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        if cost == "parameters":
-            axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:,.0f}k" if x else "0")
+    else:
+        axes.margins(x=0.15)
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}")
     axes.set_xlabel({"seconds": "training time (s, median)", "parameters": "trainable parameters"}[cost])
     axes.set_ylabel("test accuracy (%)")
 
