@@ -41,10 +41,12 @@ def simple_resnet(
         activation, initializer, algorithm: names from their tables.
 
     Raises:
-        ValueError: a name is unknown.
+        ValueError: a name is unknown, or there are no stages or no blocks.
 
     Source: He et al. (2016), Deep residual learning, section 4.2, with wider and fewer blocks.
     """
+    if not widths or blocks < 1:
+        raise ValueError(f"at least one width and one block are needed, got widths={widths}, blocks={blocks}")
     conv = partial(Conv2D, use_bias=False, initializer=initializer, algorithm=algorithm)
 
     def block(width: int, strides: int, project: bool) -> Residual:

@@ -1,5 +1,7 @@
 """Numbers drawn by NumPy: XLA takes over a second to compile each draw of its own."""
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -30,3 +32,9 @@ def fill(draw):
         )
 
     return fill_layer
+
+
+@pytest.fixture
+def quick_jit():
+    """``jax.jit`` that compiles several times faster, to slower programs."""
+    return partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

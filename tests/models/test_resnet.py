@@ -1,4 +1,5 @@
 import jax
+import pytest
 
 from research.layers import Conv2D, Layer, Residual, Serial
 from research.layers.base import abstract_init
@@ -30,3 +31,9 @@ def test_no_convolution_has_a_bias():
 def test_numbers_of_stages_and_blocks():
     assert len(blocks(widths=(8, 16), blocks=3)) == 6
     assert first_convolution(blocks(widths=(8, 16), blocks=3)[0]) == Conv2D(8, use_bias=False)
+
+
+@pytest.mark.parametrize("arguments", [{"blocks": 0}, {"widths": ()}])
+def test_nothing_to_build(arguments):
+    with pytest.raises(ValueError, match="at least one width and one block are needed, got"):
+        blocks(**arguments)
