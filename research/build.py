@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from research.config import Config, ConfigError, Named
 from research.data import DATASETS, Dataset, Preprocess, load_dataset
-from research.layers import Serial
+from research.layers import Params, Serial, State
 from research.models import MODELS
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
@@ -76,6 +76,7 @@ class CompiledProgram(NamedTuple):
     """A program and what it cost."""
 
     program: Program
+    trace: Callable[..., dict[str, jax.Array]]  # (params, model_state, images) -> activations by layer
     learning_rate_factor: Callable[[int], float]  # by step
     compile_seconds: float
     temporary_bytes: int | None  # of the training steps; None where the backend does not say
@@ -129,6 +130,9 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
     run_steps = jax.jit(make_run_steps(train_step), donate_argnums=0)
     predict = jax.jit(make_predict(spec.net, spec.preprocess))
 
+    def trace(params: Params, model_state: State, images: jax.Array) -> dict[str, jax.Array]:
+        return spec.net.trace(params, model_state, spec.preprocess(images), train=False)[2]
+
     def images(count: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((count, *spec.image_shape), jnp.uint8)
 
@@ -153,6 +157,7 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
     memory = compiled_steps.memory_analysis()
     return CompiledProgram(
         Program(compiled_init, compiled_steps, compiled_predict),
+        jax.jit(trace),
         lambda step: float(schedule(step)),
         time.perf_counter() - began,
         None if memory is None else memory.temp_size_in_bytes,

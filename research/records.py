@@ -7,7 +7,6 @@ did not finish.
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,15 +59,15 @@ class Run:
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` so that ``path`` holds either what it held before or all of it."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -150,7 +149,8 @@ def find_runs(folder: Path) -> list[Run]:
 
 
 def _parse_lines(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in text.splitlines()]
+    *lines, _ = text.split("\n")  # what follows the last line break was cut off while it was written
+    return [json.loads(line) for line in lines]
 
 
 def _parse(path: Path, parser: Any) -> Any:

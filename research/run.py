@@ -11,15 +11,14 @@ import numpy as np
 import platformdirs
 
 from research import records
-from research.build import build_data, compile_program, program_spec
+from research.build import CompiledProgram, ProgramSpec, build_data, compile_program, program_spec
 from research.config import Config
 from research.data import Dataset
-from research.layers import Serial
 from research.progress import Progress, Quiet
 from research.provenance import provenance
 from research.training import checkpoint
 from research.training.evaluate import make_predict, measure, predict_all
-from research.training.fit import FitResult, Program, fit
+from research.training.fit import FitResult, fit
 
 
 def configure_jax() -> None:
@@ -90,7 +89,7 @@ def run(config: Config, folder: Path, progress: Progress | None = None) -> dict[
         "status": fitted.status,
         "error": None if fitted.status == "completed" else "the loss is not finite",
         "traceback": None,
-        **_measure(folder, program, spec.net, fitted, dataset, training.eval_batch_size),
+        **_measure(folder, compiled, spec, fitted, dataset),
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
         "num_parameters": num_parameters,
@@ -139,7 +138,7 @@ def evaluate(folder: Path) -> dict[str, float]:
 
 
 def _measure(
-    folder: Path, program: Program, net: Serial, fitted: FitResult, dataset: Dataset, batch_size: int
+    folder: Path, compiled: CompiledProgram, spec: ProgramSpec, fitted: FitResult, dataset: Dataset
 ) -> dict[str, float | None]:
     """Read the test split, once, with the kept parameters; save them and what the figures need."""
     names = ("test_accuracy", "test_loss", "validation_accuracy", "validation_loss")
@@ -147,13 +146,17 @@ def _measure(
     if fitted.status != "completed" or params is None or model_state is None:
         return dict.fromkeys(names)
     checkpoint.save(folder / "checkpoints" / "final", {"params": params, "model_state": model_state})
-    logits = predict_all(program.predict, params, model_state, dataset.test.images, batch_size)
+    images, batch_size = dataset.test.images, spec.eval_batch_size
+    logits = predict_all(compiled.program.predict, params, model_state, images, batch_size)
     loss, accuracy = measure(logits, dataset.test.labels)
     image = dataset.test.images[:1]
     arrays = {"test_logits": logits, "test_labels": dataset.test.labels, "image": image[0]}
-    kernels = [params[name]["kernel"] for name, _ in net.layers if "kernel" in params.get(name, {})]
+    kernels = [params[name]["kernel"] for name, _ in spec.net.layers if "kernel" in params.get(name, {})]
     if kernels and kernels[0].ndim == 4:
         arrays["first_kernels"] = np.asarray(kernels[0])
+    for name, activation in compiled.trace(params, model_state, image).items():
+        if activation.ndim == 4:
+            arrays[f"feature_map/{name}"] = np.asarray(activation[0])
     records.write_arrays(folder, arrays)
     chosen = fitted.history[fitted.best_epoch - 1]
     return dict(zip(names, (accuracy, loss, chosen.validation_accuracy, chosen.validation_loss), strict=True))

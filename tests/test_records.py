@@ -33,6 +33,12 @@ def test_a_run_without_result_is_missing_and_has_no_arrays(folder):
     assert run.arrays() == {}
 
 
+def test_a_line_that_was_cut_off_while_it_was_written_is_left_out(folder):
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "tr')
+    assert [line["epoch"] for line in records.read_run(folder).metrics] == [1, 2]
+
+
 def test_starting_again_clears_what_an_unfinished_run_left(folder):
     records.start_run(folder, {"seed": 2})
     assert records.read_run(folder).metrics == []
@@ -81,7 +87,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         ("result.json", json.dumps({"format": 99, "status": "completed"}), "has format 99"),
         ("config.yaml", "a: [", "config.yaml is damaged"),
         ("config.yaml", "text", "config.yaml is damaged: not a mapping"),
-        ("metrics.jsonl", '{"epoch": 1}\n{"epo', "metrics.jsonl is damaged"),
+        ("metrics.jsonl", '{"epoch": 1}\n{"epo\n', "metrics.jsonl is damaged"),
     ],
 )
 def test_a_damaged_file_is_named(folder, name, content, message):

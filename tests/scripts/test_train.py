@@ -102,3 +102,15 @@ def test_a_diverged_run_is_recorded_and_not_raised(call, status):
     assert run.status == status
     assert run.result is not None
     assert run.result["test_accuracy"] is None
+
+
+@pytest.mark.parametrize("study", sorted(path.stem for path in (SCRIPTS.parent / "conf" / "study").glob("*.yaml")))
+def test_every_study_runs_all_its_arms(call, study):
+    small = ("training.epochs=1", "training.batch_size=32", "data.train_limit=64")
+    outcome = call("train.py", "-m", f"+study={study}", *small)
+    assert outcome.code == 0, outcome.err
+    runs = find_runs(Path("multirun") / study)
+    plan = runs[0].config["study"]
+    assert {run.config["study"]["arm"] for run in runs} == set(plan["arms"])
+    assert plan["reference"] in plan["arms"]
+    assert {run.status for run in runs} == {"completed"}
