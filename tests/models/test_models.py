@@ -40,7 +40,7 @@ def test_number_of_parameters(name, image_shape, arguments, expected):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(
-    ("image_shape", "num_classes"), [(DIGITS, 10), (MNIST, 10), (CIFAR, 10), (CIFAR, 100), ((1, 1, 1), 2)]
+    ("image_shape", "num_classes"), [(DIGITS, 10), (MNIST, 10), (CIFAR, 100), ((1, 1, 1), 2)]
 )
 def test_every_model_runs_on_every_dataset(name, image_shape, num_classes):
     # nothing VALID fits a single pixel
@@ -65,8 +65,9 @@ def test_every_model_takes_the_common_names_and_is_a_value(name):
     model = MODELS[name]
     arguments = {"activation": "tanh", "initializer": "glorot_uniform", "algorithm": "lax"}
     net = model(DIGITS, 10, **arguments)
-    assert net == model(DIGITS, 10, **arguments) != model(DIGITS, 10)
-    assert hash(net) == hash(model(DIGITS, 10, **arguments))
+    again = model(DIGITS, 10, **arguments)
+    assert net == again != model(DIGITS, 10)
+    assert hash(net) == hash(again)
     with pytest.raises(ValueError, match="unknown activation 'magic'"):
         model(DIGITS, 10, activation="magic")
     with pytest.raises(ValueError, match="unknown initializer 'magic'"):
