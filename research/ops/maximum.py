@@ -33,6 +33,6 @@ def _first_max_jvp(
     wins = (x == jnp.expand_dims(y, axes)) | jnp.isnan(x)
     first = jnp.min(jnp.where(wins, position, math.prod(sizes)), axes, keepdims=True)
     winner = position == first
-    # There is one winner, so the division changes nothing, but the sum in it ends a fusion. Without it XLA:CPU
+    # There is one winner, so the division changes nothing, but its sum ends a fusion. Without it XLA:CPU
     # computes the gradient that comes in anew for each element: a third of the step of a small network.
     return y, jnp.sum(jnp.where(winner, tangent, 0), axes) / jnp.sum(winner, axes, dtype=x.dtype)

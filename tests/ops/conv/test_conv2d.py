@@ -1,0 +1,227 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.test_util import check_grads
+
+from research.ops.conv import CONV_ALGORITHMS, conv2d
+from tests.ops.conv.reference import conv_reference
+from tests.ops.sampling import every_pair, name, product, quick_jit
+
+PAIRS = every_pair(
+    size=[(9, 8), (7, 10)],
+    kernel_size=[(1, 1), (3, 3), (2, 3), (3, 2)],
+    strides=[1, 2, 3, (1, 2)],
+    padding=["SAME", "VALID", 1, ((0, 2), (1, 0))],
+    padding_mode=["zeros", "reflect", "replicate", "circular"],
+    dilation=[1, 2, (3, 1)],
+    groups=[1, 2, 4],
+)
+ALL = product(
+    size=[(9, 8)],
+    kernel_size=[(3, 3), (2, 1)],
+    strides=[1, 2, 3],
+    padding=["SAME", "VALID", ((0, 2), (1, 0))],
+    padding_mode=["zeros", "reflect"],
+    dilation=[1, 2],
+    groups=[1, 2, 4],
+)
+
+
+def draw(rng, *shape):
+    return rng.standard_normal(shape)
+
+
+def check_against_numpy(size, kernel_size, **options):
+    """Value and both gradients of every algorithm, and of lax with its own padding, in float64."""
+    rng = np.random.default_rng(0)
+    x, kernel = draw(rng, 2, *size, 4), draw(rng, *kernel_size, 4 // options["groups"], 8)
+    cotangent = draw(rng, *conv_reference(x, kernel, **options)[0].shape)
+    expected = conv_reference(x, kernel, cotangent=cotangent, **options)
+
+    @quick_jit
+    def computed(x, kernel, cotangent):
+        def values_and_gradients(algorithm):
+            y, pullback = jax.vjp(lambda x, k: conv2d(x, k, algorithm=algorithm, **options), x, kernel)
+            return y, *pullback(cotangent)
+
+        return {algorithm: values_and_gradients(algorithm) for algorithm in CONV_ALGORITHMS}
+
+    with jax.enable_x64(True):
+        results = computed(*map(jnp.asarray, (x, kernel, cotangent)))
+    for algorithm, result in results.items():
+        for what, value, reference in zip(("y", "dx", "dkernel"), result, expected, strict=True):
+            np.testing.assert_allclose(
+                value, reference, rtol=1e-12, atol=1e-12, err_msg=f"{algorithm} {what}"
+            )
+
+
+@pytest.mark.parametrize("case", PAIRS, ids=name)
+def test_every_pair_of_options_against_numpy(case):
+    check_against_numpy(**case)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ALL, ids=name)
+def test_all_options_against_numpy(case):
+    check_against_numpy(**case)
+
+
+@pytest.mark.parametrize("strides", [1, 2, 3])
+@pytest.mark.parametrize("dilation", [1, 2, 3])
+def test_same_padding_is_that_of_lax(strides, dilation):
+    rng = np.random.default_rng(0)
+    x, kernel = jnp.float32(draw(rng, 1, 11, 8, 2)), jnp.float32(draw(rng, 3, 2, 2, 3))
+    y = conv2d(x, kernel, strides=strides, dilation=dilation, algorithm="im2col")
+    expected = lax.conv_general_dilated(
+        x, kernel, (strides,) * 2, "SAME", None, (dilation,) * 2, ("NHWC", "HWIO", "NHWC")
+    )
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("algorithm", CONV_ALGORITHMS)
+def test_worked_examples(algorithm):
+    image = jnp.arange(1.0, 10.0).reshape(1, 3, 3, 1)
+    y = conv2d(image, jnp.eye(2).reshape(2, 2, 1, 1), padding="VALID", algorithm=algorithm)
+    np.testing.assert_array_equal(y[0, :, :, 0], [[6, 8], [12, 14]])
+
+    rows = [
+        [10, 20, 15, 25, 30],
+        [40, 50, 60, 32, 18],
+        [25, 33, 45, 60, 80],
+        [15, 20, 30, 40, 50],
+        [40, 30, 25, 15, 10],
+    ]
+    kernel = jnp.full((3, 3), -1.0).at[1, 1].set(8.0).reshape(3, 3, 1, 1)
+    y = conv2d(jnp.array(rows, jnp.float32).reshape(1, 5, 5, 1), kernel, padding="VALID", algorithm=algorithm)
+    assert y.shape == (1, 3, 3, 1)
+    assert y[0, 0, 0, 0] == 152
+
+
+@pytest.mark.parametrize("algorithm", CONV_ALGORITHMS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_dtype_stays(dtype, algorithm):
+    rng = np.random.default_rng(0)
+    x, kernel = jnp.asarray(draw(rng, 2, 6, 6, 4), dtype), jnp.asarray(draw(rng, 3, 3, 2, 6), dtype)
+    options = {"strides": 1, "padding": "SAME", "padding_mode": "circular", "dilation": 1, "groups": 2}
+
+    @quick_jit
+    def computed(x, kernel):
+        y, pullback = jax.vjp(lambda x, k: conv2d(x, k, algorithm=algorithm, **options), x, kernel)
+        return y, *pullback(y)
+
+    results = computed(x, kernel)
+    expected = conv_reference(*map(np.float64, (x, kernel)), cotangent=np.float64(results[0]), **options)
+    for value, reference in zip(results, expected, strict=True):
+        assert value.dtype == dtype
+        error = np.abs(np.float64(value) - reference).max() / np.abs(reference).max()
+        assert error < {"float32": 1e-6, "bfloat16": 1e-2}[dtype]
+
+
+@pytest.mark.parametrize("algorithm", CONV_ALGORITHMS)
+def test_gradients_by_finite_differences(algorithm):
+    rng = np.random.default_rng(0)
+    options = {"strides": (1, 2), "groups": 2, "padding_mode": "reflect", "algorithm": algorithm}
+    with jax.enable_x64(True):
+        x, kernel = jnp.asarray(draw(rng, 1, 4, 5, 2)), jnp.asarray(draw(rng, 2, 3, 1, 2))
+        check_grads(jax.jit(lambda x, k: conv2d(x, k, **options)), (x, kernel), order=1)
+
+
+def loss(x, kernel, **options):
+    return jnp.square(conv2d(x, kernel, **options)).sum()
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("strides", [1, 2])
+def test_im2col_stays_a_dot_under_vmap_and_grad(groups, strides):
+    rng = np.random.default_rng(0)
+    x, kernels = jnp.float32(draw(rng, 2, 6, 6, 4)), jnp.float32(draw(rng, 3, 3, 3, 4 // groups, 6))
+
+    def gradients(kernel):
+        return jax.grad(loss, (0, 1))(x, kernel, strides=strides, groups=groups, algorithm="im2col")
+
+    program = str(jax.make_jaxpr(jax.vmap(gradients))(kernels))
+    assert "dot_general" in program
+    assert "conv_general_dilated" not in program
+    batches, singles = quick_jit(lambda ks: (jax.vmap(gradients)(ks), [gradients(k) for k in ks]))(kernels)
+    for batched, *single in zip(batches, *singles, strict=True):
+        np.testing.assert_allclose(batched, jnp.stack(single), rtol=1e-4, atol=1e-4)
+
+
+def test_pointwise_im2col_copies_nothing():
+    x, kernel = jnp.ones((2, 5, 5, 4)), jnp.ones((1, 1, 4, 3))
+    program = jax.make_jaxpr(lambda x, k: conv2d(x, k, algorithm="im2col"))(x, kernel)
+    copies = {"concatenate", "gather", "pad"} & {equation.primitive.name for equation in program.eqns}
+    assert not copies
+
+
+@pytest.mark.parametrize(("backend", "is_conv"), [("cpu", False), ("gpu", True), ("tpu", True)])
+def test_auto_is_im2col_on_the_cpu_only(monkeypatch, backend, is_conv):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    program = str(jax.make_jaxpr(lambda x, k: conv2d(x, k))(jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1))))
+    assert ("conv_general_dilated" in program) == is_conv
+
+
+@pytest.mark.parametrize("algorithm", CONV_ALGORITHMS)
+@pytest.mark.parametrize(
+    ("x_shape", "kernel_shape", "options", "message"),
+    [
+        ((1, 5, 5, 3), (3, 3, 8, 4), {}, r"kernel has 8 input channels, x has 3 \(groups=1\)"),
+        ((1, 5, 5, 4), (3, 3, 4, 4), {"groups": 2}, r"kernel has 4 input channels, x has 4 \(groups=2\)"),
+        (
+            (1, 5, 5, 3),
+            (3, 3, 1, 4),
+            {"groups": 2},
+            "groups=2 must divide the 3 channels of x and the 4 output",
+        ),
+        (
+            (1, 5, 5, 4),
+            (3, 3, 2, 3),
+            {"groups": 2},
+            "groups=2 must divide the 4 channels of x and the 3 output",
+        ),
+        ((1, 5, 5, 4), (3, 3, 4, 3), {"groups": 0}, "groups=0 must divide"),
+        (
+            (1, 2, 5, 1),
+            (3, 3, 1, 1),
+            {"padding": "VALID"},
+            "window spans 3x3 pixels, the padded image has 2x5",
+        ),
+        (
+            (1, 4, 4, 1),
+            (3, 3, 1, 1),
+            {"padding": 0, "dilation": 2},
+            "window spans 5x5 pixels, the padded image has 4x4",
+        ),
+        ((1, 4, 4, 1), (3, 3, 1, 1), {"padding": "same"}, "padding must be .* got 'same'"),
+        ((1, 4, 4, 1), (3, 3, 1, 1), {"padding": (1, 2, 3)}, r"padding must be .* got \(1, 2, 3\)"),
+        ((1, 4, 4, 1), (3, 3, 1, 1), {"padding": -1}, "padding must be .* got -1"),
+        (
+            (1, 4, 4, 1),
+            (3, 3, 1, 1),
+            {"padding_mode": "mirror"},
+            "unknown padding mode 'mirror'; allowed: circular",
+        ),
+        (
+            (1, 4, 4, 1),
+            (3, 3, 1, 1),
+            {"strides": 0},
+            "strides must be a positive int or a pair of them, got 0",
+        ),
+        ((1, 4, 4, 1), (3, 3, 1, 1), {"dilation": (1, 2, 3)}, r"dilation must be .* got \(1, 2, 3\)"),
+        ((4, 4, 1), (3, 3, 1, 1), {}, r"got shapes \(4, 4, 1\) and \(3, 3, 1, 1\)"),
+        ((1, 4, 4, 1), (3, 3, 1), {}, r"got shapes \(1, 4, 4, 1\) and \(3, 3, 1\)"),
+    ],
+)
+def test_errors_say_the_numbers(x_shape, kernel_shape, options, message, algorithm):
+    with pytest.raises(ValueError, match=message):
+        conv2d(jnp.ones(x_shape), jnp.ones(kernel_shape), algorithm=algorithm, **options)
+
+
+def test_unknown_algorithm_and_mixed_dtypes():
+    x, kernel = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1))
+    with pytest.raises(ValueError, match="unknown convolution algorithm 'fast'; allowed: auto, im2col, lax"):
+        conv2d(x, kernel, algorithm="fast")
+    with pytest.raises(TypeError, match="x is float32, kernel is bfloat16"):
+        conv2d(x, kernel.astype(jnp.bfloat16))

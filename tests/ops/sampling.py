@@ -1,0 +1,36 @@
+"""Many cases in little time: few in which every pair of options still meets, compiled without care."""
+
+import itertools
+import random
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+
+Case = dict[str, Any]
+
+# compiling is what takes the time; test_compiled.py is for the programs that XLA optimises
+quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def product(valid: Callable[[Case], bool] = lambda case: True, **options: Sequence[Any]) -> list[Case]:
+    cases = (dict(zip(options, values, strict=True)) for values in itertools.product(*options.values()))
+    return [case for case in cases if valid(case)]
+
+
+def every_pair(valid: Callable[[Case], bool] = lambda case: True, **options: Sequence[Any]) -> list[Case]:
+    """Greedy choice from the product: in turn the case with the most pairs that no earlier case has."""
+    cases = product(valid, **options)
+    random.Random(0).shuffle(cases)
+    pairs = [set(itertools.combinations([(k, repr(v)) for k, v in case.items()], 2)) for case in cases]
+    missing, chosen = set().union(*pairs), []
+    while missing:
+        best = max(range(len(cases)), key=lambda i: len(pairs[i] & missing))
+        missing -= pairs[best]
+        chosen.append(cases[best])
+    return chosen
+
+
+def name(case: Case) -> str:
+    return "-".join(f"{key}={value}".replace(" ", "") for key, value in case.items())
