@@ -141,8 +141,10 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
 
     began = time.perf_counter()
     number = jax.ShapeDtypeStruct((), jnp.float32)
-    compiled_init = jax.jit(init).lower(jax.eval_shape(lambda: jax.random.key(0)), number, number).compile()
-    state = jax.eval_shape(init, jax.random.key(0), number, number)
+    # XLA on the CPU takes a second for each jax.random.normal, four times as long as at level 1
+    quick = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    lowered_init = jax.jit(init).lower(jax.eval_shape(lambda: jax.random.key(0)), number, number)
+    compiled_init, state = lowered_init.compile(quick), lowered_init.out_info
     steps = spec.window or spec.num_train // spec.batch_size
     num_resident = spec.window * spec.batch_size if spec.window else spec.num_train
     compiled_steps = run_steps.lower(
