@@ -124,7 +124,7 @@ class Config:
             ...
             research.config.ConfigError: training.batch_size=0 is not allowed; give a whole number, at least 1
         """
-        names = {"model": "plain", "optimizer": "adam", "schedule": "constant"}
+        names = {"model": "plain", "optimizer": "adam", "schedule": "cosine"}
         return _build(cls, {key: {"name": name} for key, name in names.items()} | dict(values), "")
 
     def to_dict(self) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def make_optimizer(
     name: str,
     schedule: optax.Schedule,
     *,
-    learning_rate: Annotated[float, Positive] = 1e-3,
+    learning_rate: Annotated[float, Positive] = 3e-3,
     weight_decay: Annotated[float, NonNegative] = 0.0,
     clip_norm: Annotated[float, Positive] | None = None,
     **arguments: Any,

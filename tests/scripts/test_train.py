@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from research.config import Config
 from research.records import find_runs, read_run
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -114,3 +115,10 @@ def test_every_study_runs_all_its_arms(call, study):
     assert {run.config["study"]["arm"] for run in runs} == set(plan["arms"])
     assert plan["reference"] in plan["arms"]
     assert {run.status for run in runs} == {"completed"}
+
+
+def test_the_files_and_the_package_have_the_same_defaults(call):
+    assert call("train.py", *QUICK[:2], "run=defaults").code == 0
+    config = read_run(Path("defaults")).config
+    config["training"]["epochs"], config["data"]["train_limit"] = 20, None
+    assert config == Config.from_dict({}).to_dict()
