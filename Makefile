@@ -3,6 +3,7 @@ PYTHON ?= python3
 EXTRAS ?= dev
 STUDY_DIR ?= multirun/digits
 SEEDS ?= 5
+JOBS ?= -n auto --maxprocesses=4
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,10 +38,10 @@ study: $(VENV)/.installed-base  ## compare depths, activations and optimizers on
 	$(BIN)/python scripts/report.py $(STUDY_DIR)
 
 test: $(STAMP)  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(JOBS)
 
 test-all: $(STAMP)  ## run the tests and the slow ones
-	$(BIN)/python -m pytest -m ''
+	$(BIN)/python -m pytest $(JOBS) -m ''
 
 lint: $(STAMP)  ## ruff and pyright
 	$(BIN)/ruff check .

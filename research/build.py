@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from research.config import Config, ConfigError, Named
-from research.data import DATASETS, Dataset, Preprocess, load_dataset
+from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
 from research.layers import Params, Serial, State
 from research.models import MODELS
 from research.training.epoch import make_run_steps
@@ -36,21 +36,37 @@ def build_network(model: Named, image_shape: tuple[int, int, int], num_classes: 
 
 
 def build_data(config: Config) -> Dataset:
-    """The three splits of a configuration."""
+    """The three splits of a configuration.
+
+    Raises:
+        DataError: the dataset is missing or damaged.
+        ConfigError: a number does not fit the dataset.
+    """
     data = config.data
-    return load_dataset(
-        data.name,
-        data_dir=data.dir,
-        cache_dir=data.cache_dir,
-        validation_fraction=data.validation_fraction,
-        test_fraction=data.test_fraction,
-        split_seed=data.split_seed,
-        train_limit=data.train_limit,
-    )
+    try:
+        return load_dataset(
+            data.name,
+            data_dir=data.dir,
+            cache_dir=data.cache_dir,
+            validation_fraction=data.validation_fraction,
+            test_fraction=data.test_fraction,
+            split_seed=data.split_seed,
+            train_limit=data.train_limit,
+        )
+    except DataError:
+        raise
+    except ValueError as error:  # its message begins with the key
+        raise ConfigError(f"data.{error}") from error
 
 
 def check(config: Config) -> None:
-    """Raise a ``ConfigError`` where the network does not fit the dataset's images; loads no data."""
+    """Find out what is wrong before anything runs; loads no data.
+
+    Raises:
+        ConfigError: the network does not fit the dataset's images.
+        DataError: the dataset is not there.
+    """
+    locate(config.data.name, config.data.dir)
     dataset = DATASETS[config.data.name]
     build_network(config.model, dataset.image_shape, dataset.num_classes)
 

@@ -13,13 +13,15 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from research.constraints import AtLeastOne, Between, Fraction, OneOf, Rate
 from research.data import AUGMENTATIONS, DATASETS
 from research.models import MODELS
 from research.training.optimizers import OPTIMIZERS, make_optimizer
 from research.training.schedules import SCHEDULES
+
+T = TypeVar("T")
 
 
 class ConfigError(ValueError):
@@ -125,7 +127,7 @@ class Config:
             research.config.ConfigError: training.batch_size=0 is not allowed; give a whole number, at least 1
         """
         names = {"model": "plain", "optimizer": "adam", "schedule": "cosine"}
-        return _build(cls, {key: {"name": name} for key, name in names.items()} | dict(values), "")
+        return construct(cls, {key: {"name": name} for key, name in names.items()} | dict(values))
 
     def to_dict(self) -> dict[str, Any]:
         """The plain dict that ``from_dict`` reads."""
@@ -142,6 +144,19 @@ class Config:
         """Name of the run's folder in a sweep: arm, seed and fingerprint."""
         arm = self.study.arm if self.study else self.model.name
         return f"{re.sub(r'[^A-Za-z0-9.]+', '-', arm)}_seed-{self.seed}_{self.fingerprint()[:8]}"
+
+
+def construct(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Build a frozen dataclass strictly from a plain dict, by its annotations.
+
+    Raises:
+        ConfigError: an unknown key, a wrong type or an impossible value.
+
+    Example:
+        >>> construct(DataConfig, {"name": "mnist"}).validation_fraction
+        0.1
+    """
+    return _build(cls, values, "")
 
 
 TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

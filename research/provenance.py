@@ -16,20 +16,28 @@ PACKAGES = ("cnn-research", "jax", "jaxlib", "numpy", "optax", "flax")
 
 
 def provenance(data_checksum: str) -> dict[str, Any]:
-    """Git commit and whether the tree differs from it, versions, device, flags and the data's checksum."""
-    commit = _git("rev-parse", "HEAD")
+    """Code and machine, and the device of this process, its XLA flags and the data's checksum."""
     device = jax.devices()[0]
+    kind = _cpu_model() if device.platform == "cpu" else device.device_kind
+    return code_and_machine() | {
+        "device": f"{device.platform}: {kind}",
+        "num_devices": jax.device_count(),
+        "data_checksum": data_checksum,
+    }
+
+
+def code_and_machine() -> dict[str, Any]:
+    """Git commit and whether the tree differs from it, versions, processor, command; starts no device."""
+    commit = _git("rev-parse", "HEAD")
     return {
         "commit": commit,
         "dirty": None if commit is None else bool(_git("status", "--porcelain")),
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
         "platform": platform.platform(),
+        "cpu": _cpu_model(),
         "cpu_count": os.cpu_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
-        "device": f"{device.platform}: {_cpu_model() if device.platform == 'cpu' else device.device_kind}",
-        "num_devices": jax.device_count(),
-        "data_checksum": data_checksum,
         "command": shlex.join(["python", *sys.argv]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }

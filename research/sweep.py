@@ -1,6 +1,8 @@
 """Many runs, one after the other, in a worker process that is replaced when it dies."""
 
 import multiprocessing
+import os
+import threading
 import traceback
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -78,4 +80,12 @@ def _is_done(folder: Path) -> bool:
 
 
 def _worker() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn"))
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """In the worker: end when the sweep's process is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -23,7 +23,7 @@ ALLOWED = {
     "analysis": LAYERS | {"models"},
     "data": FOUNDATION,
     "training": TRAINING,
-    "frameworks": LAYERS | {"models", "data", "training"},
+    "frameworks": LAYERS | {"models", "data", "training", "config"},
     "studies": FOUNDATION | {"records"},
     "config": BUILD,
     "build": BUILD,

@@ -2,7 +2,7 @@
 
 from research.data.augmentation import AUGMENTATIONS, Preprocess
 from research.data.dataset import DATASETS, DataError, Dataset, DatasetSpec, Split
-from research.data.loading import default_data_dir, load_dataset
+from research.data.loading import default_data_dir, load_dataset, locate
 from research.data.preparation import prepare
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "Split",
     "default_data_dir",
     "load_dataset",
+    "locate",
     "prepare",
 ]

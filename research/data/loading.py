@@ -18,6 +18,19 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
+def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
+    """The folder that a dataset is read from; ``None`` for one that comes with a package.
+
+    Raises:
+        DataError: the dataset is not there; the message says how to get it.
+        ValueError: an unknown name.
+    """
+    spec = lookup(DATASETS, name, "dataset")
+    if spec.version is None:
+        return None
+    return find_folder(name, spec, Path(data_dir).expanduser() if data_dir else default_data_dir())
+
+
 def load_dataset(
     name: str,
     *,
@@ -59,11 +72,11 @@ def load_dataset(
             raise ValueError(f"{what}={fraction}; allowed: above 0 and below 1")
     if split_seed < 0:
         raise ValueError(f"split_seed={split_seed}; allowed: 0 and above")
-    if spec.version is None:
+    folder = locate(name, data_dir)
+    if folder is None:
         source = _read_digits(spec, test_fraction, split_seed)
         digest = checksum(source)
     else:
-        folder = find_folder(name, spec, Path(data_dir).expanduser() if data_dir else default_data_dir())
         cache = (
             Path(cache_dir).expanduser() if cache_dir else Path(platformdirs.user_cache_dir("cnn-research"))
         )

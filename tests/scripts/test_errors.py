@@ -54,6 +54,11 @@ MISTAKES = {
         "mnist is not in /nowhere; run: python scripts/prepare_data",
     ),
     "output folder": (["run=/proc/x"], "run=/proc/x cannot be written"),
+    "sweep without its data": (
+        ["-m", "data=mnist", "data.dir=/nowhere"],
+        "mnist is not in /nowhere; run: python",
+    ),
+    "large limit": (["data.train_limit=9999"], "data.train_limit=9999; allowed: 1 to 1294 for digits"),
     "added key": (["+extra=1"], "there is no key extra; allowed: model, optimizer,"),
     "syntax": (["seed=["], "seed=["),
 }

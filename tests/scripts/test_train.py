@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,39 @@ def test_a_sweep_runs_in_a_worker_and_a_second_launch_runs_nothing(tmp_path):
     assert "relu" in (tmp_path / "sweep" / "report.md").read_text()
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the worker through /proc")
+def test_the_worker_of_a_killed_sweep_ends(tmp_path):
+    command = [
+        sys.executable,
+        str(SCRIPTS / "train.py"),
+        "-m",
+        "seed=0,1",
+        "training.epochs=1000000",
+        QUICK[2],
+    ]
+    sweep = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: list(tmp_path.rglob("metrics.jsonl")))
+    children = Path(f"/proc/{sweep.pid}/task/{sweep.pid}/children").read_text().split()
+    assert children
+    sweep.kill()
+    sweep.wait()
+    wait_for(lambda: not any(is_running(child) for child in children))
+
+
+def is_running(pid: str) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("status", ["diverged"])
 def test_a_diverged_run_is_recorded_and_not_raised(call, status):
     outcome = call("train.py", *QUICK, "run=wild", "optimizer=sgd", "optimizer.learning_rate=1e30")
@@ -105,7 +139,9 @@ def test_a_diverged_run_is_recorded_and_not_raised(call, status):
     assert run.result["test_accuracy"] is None
 
 
-@pytest.mark.parametrize("study", sorted(path.stem for path in (SCRIPTS.parent / "conf" / "study").glob("*.yaml")))
+@pytest.mark.parametrize(
+    "study", sorted(path.stem for path in (SCRIPTS.parent / "conf" / "study").glob("*.yaml"))
+)
 def test_every_study_runs_all_its_arms(call, study):
     small = ("training.epochs=1", "training.batch_size=32", "data.train_limit=64")
     outcome = call("train.py", "-m", f"+study={study}", *small)
