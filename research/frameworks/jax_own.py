@@ -1,0 +1,106 @@
+# ruff: noqa: D102 -- the methods are documented once, in Framework
+"""The networks of this codebase, trained by its own step."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from research.frameworks.base import ADAM_EPSILON, Arrays, Task, flatten, nest
+from research.lookup import lookup
+from research.models import MODELS
+from research.training.epoch import make_run_steps
+from research.training.objective import make_cross_entropy
+from research.training.optimizers import make_optimizer
+from research.training.schedules import SCHEDULES
+from research.training.state import Batch, TrainState
+from research.training.step import make_train_step
+
+
+class Jax:
+    """A network of ``research.models``.
+
+    With im2col all the steps of an epoch are one compiled program, as everywhere in this codebase. With lax
+    each step is a program: XLA on the CPU has a fast form for ``lax.conv`` outside of loops only.
+    """
+
+    def __init__(self, task: Task, algorithm: str) -> None:
+        model = lookup(MODELS, task.model, "model")
+        net = model(task.image_shape, task.num_classes, algorithm=algorithm, **task.model_arguments)
+        objective = make_cross_entropy()
+        numbers = {"learning_rate": task.learning_rate}
+        numbers |= {"epsilon": ADAM_EPSILON} if task.optimizer == "adam" else {}
+        self._net, self._in_shape = net, (1, *task.image_shape)
+        self._optimizer = make_optimizer(task.optimizer, SCHEDULES["constant"](1), **numbers)
+        self._train_step = make_train_step(net, self._optimizer, objective, lambda images, keys=None: images)
+        self._one_program = algorithm != "lax"
+        self._num_rows = 0
+        self._step: Any = jax.jit(self._train_step, donate_argnums=0)
+        self._run_steps: Any = jax.jit(make_run_steps(self._train_step), donate_argnums=0)
+
+        def loss(params: Any, images: Any, labels: Any) -> jax.Array:
+            return objective(net.apply(params, {}, images, train=True)[0], labels).mean()
+
+        self._gradients = jax.jit(jax.grad(loss))
+        self._predict = jax.jit(lambda params, images: net.apply(params, {}, images, train=False)[0])
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the parameters by name."""
+        tree = jax.eval_shape(lambda: self._net.init(jax.random.key(0), self._in_shape)[0])
+        return {f"{layer}/{name}": a.shape for layer, own in tree.items() for name, a in own.items()}
+
+    def load(self, params: Arrays) -> None:
+        tree = jax.tree.map(jnp.asarray, nest(params))
+        self._state = TrainState(jnp.int32(0), tree, {}, self._optimizer.init(tree), jax.random.key(0))
+
+    def gradients(self, images: np.ndarray, labels: np.ndarray) -> Arrays:
+        return flatten(self._gradients(self._state.params, images, labels))
+
+    def step(self, images: np.ndarray, labels: np.ndarray) -> float:
+        if self._one_program:
+            order = np.arange(len(labels), dtype=np.int32)[None]
+            self._state, metrics = self._run_steps(self._state, images, labels, order, *_interval(1))
+        else:
+            self._state, metrics = self._step(self._state, Batch(jnp.asarray(images), jnp.asarray(labels)))
+        return float(metrics.loss) / len(labels)
+
+    def compile(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> float | None:
+        started = time.perf_counter()
+        if self._one_program:
+            arguments = (images, labels, order[0], *_interval(1))
+            self._run_steps = self._run_steps.lower(self._state, *arguments).compile()
+            self._num_rows = order.shape[1]
+        else:
+            batch = next(_batches(images, labels, order))
+            self._step = self._step.lower(self._state, batch).compile()
+        return time.perf_counter() - started
+
+    def train(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> None:
+        if self._one_program:
+            examples = jax.device_put((images, labels))
+            for epoch in order:
+                # as many rows as were compiled for; only those of the epoch are run
+                rows = np.pad(epoch, ((0, max(0, self._num_rows - len(epoch))), (0, 0)))
+                self._state, _ = self._run_steps(self._state, *examples, rows, *_interval(len(epoch)))
+        else:
+            for batch in _batches(images, labels, order):
+                self._state, _ = self._step(self._state, batch)
+        jax.block_until_ready(self._state)
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        return np.asarray(self._predict(self._state.params, images))
+
+    def parameters(self) -> Arrays:
+        return flatten(self._state.params)
+
+
+def _interval(num_steps: int) -> tuple[jax.Array, jax.Array]:
+    return jnp.int32(0), jnp.int32(num_steps)
+
+
+def _batches(images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> Iterator[Batch]:
+    for batch in order.reshape(-1, order.shape[-1]):
+        yield Batch(jnp.asarray(images[batch]), jnp.asarray(labels[batch]))

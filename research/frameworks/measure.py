@@ -1,0 +1,181 @@
+"""What one process of the comparison does: ``python -m research.frameworks.measure spec.json result.json``.
+
+The process that compares starts it with the threads, the processors and the environment that hold for all. It
+imports one framework only, so that its memory and its first step are that framework's own.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import math
+import os
+import resource
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from research.frameworks.base import Arrays, Entry, Framework, Task
+from research.frameworks.parity import (
+    compare_steps,
+    draw_weights,
+    first_batches,
+    first_steps,
+    is_repeatable,
+    make_order,
+    predict_all,
+)
+
+
+def measure(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Do one piece of work.
+
+    Args:
+        spec: ``work`` ("reference", "parity" or "timing"), ``entry`` and ``task`` (fields of ``Entry`` and
+            ``Task``), ``folder`` (of the arrays that all processes share), ``weights`` (of which network),
+            ``seed``, ``epochs``, ``batch_size``, ``num_threads``.
+
+    Returns:
+        What ``write_reference``, ``check_parity`` or ``time_training`` returns.
+    """
+    entry = Entry(**spec["entry"])
+    threads = set_threads(entry.packages, spec["num_threads"])
+    framework = entry.build(make_task(spec["task"]))
+    data = read_arrays(Path(spec["folder"]) / "data.npz")
+    for split in ("train", "test"):
+        data[f"{split}_images"] = data[f"{split}_images"].astype(np.float32) / 255
+    work = {"reference": write_reference, "parity": check_parity, "timing": time_training}[spec["work"]]
+    return work(framework, data, spec) | {"threads": threads, "versions": versions(entry.packages)}
+
+
+def write_reference(framework: Any, data: Arrays, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Compute in float64 by JAX what the frameworks are held against, and write it to ``reference.npz``.
+
+    Also write the initial weights in float32, ``<weights>-<seed>.npz``, of every network in
+    ``spec["networks"]`` (fields of ``Task``, by name) for every seed in ``spec["seeds"]``.
+    """
+    for name, fields in spec["networks"].items():
+        network: Any = Entry(**spec["entry"]).build(make_task(fields))
+        for seed in spec["seeds"]:
+            weights: dict[str, Any] = draw_weights(network.shapes(), seed)
+            np.savez(_weights({**spec, "weights": name, "seed": seed}), **weights)
+    images, labels = data["train_images"].astype(np.float64), data["train_labels"]
+    params = {key: array.astype(np.float64) for key, array in read_arrays(_weights(spec)).items()}
+    batches = first_batches(spec["seed"], len(labels), spec["batch_size"])
+    gradients, losses = first_steps(framework, params, images, labels, batches)
+    reference: dict[str, Any] = {"losses": losses, **gradients}
+    np.savez(Path(spec["folder"]) / "reference.npz", **reference)
+    return {"losses": losses.tolist()}
+
+
+def check_parity(framework: Framework, data: Arrays, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of ``Parity``, ``None`` for those that are not finite; ``holds``; ``repeatable``."""
+    batches = first_batches(spec["seed"], len(data["train_labels"]), spec["batch_size"])
+    images, labels = data["train_images"], data["train_labels"]
+    params = read_arrays(_weights(spec))
+    gradients, losses = first_steps(framework, params, images, labels, batches)
+    reference_gradients = read_arrays(Path(spec["folder"]) / "reference.npz")
+    reference_losses = reference_gradients.pop("losses")
+    parity = compare_steps(gradients, losses, reference_gradients, reference_losses)
+    fields = dataclasses.asdict(parity)
+    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields.items()}
+    repeatable = is_repeatable(framework, params, images, labels, batches[0, :10])
+    return finite | {"holds": parity.holds, "repeatable": repeatable}
+
+
+def time_training(framework: Framework, data: Arrays, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Train from the shared parameters over the shared batches.
+
+    Returns:
+        ``accuracy`` on the test split after the last epoch, in [0, 1]; ``compile_s``, compilation ahead of
+        training, ``None`` where there is none; ``first_step_s``, from loaded parameters to the first
+        update, compilation included; ``train_s``, without it; ``images_per_s``; ``peak_mib``, the
+        most memory the process had resident; ``parameters_sha256``, of the trained parameters' bits.
+    """
+    images, labels = data["train_images"], data["train_labels"]
+    params = read_arrays(_weights(spec))
+    order = make_order(spec["seed"], spec["epochs"], len(labels), spec["batch_size"])
+    framework.load(params)
+    started = time.perf_counter()
+    compile_s = framework.compile(images, labels, order)
+    framework.train(images, labels, order[:1, :1])
+    first_step_s = time.perf_counter() - started
+    framework.load(params)
+    started = time.perf_counter()
+    framework.train(images, labels, order)
+    train_s = time.perf_counter() - started
+    correct = predict_all(framework, data["test_images"]).argmax(axis=1) == data["test_labels"]
+    return {
+        "accuracy": float(correct.mean()),
+        "compile_s": compile_s,
+        "first_step_s": first_step_s,
+        "train_s": train_s,
+        "images_per_s": order.size / train_s,
+        "peak_mib": peak_mib(),
+        "num_parameters": sum(p.size for p in params.values()),
+        "parameters_sha256": sha256(framework.parameters()),
+    }
+
+
+def set_threads(packages: Sequence[str], num_threads: int) -> dict[str, Any]:
+    """Set what only the framework itself can set, and say which limits hold in this process."""
+    limits: dict[str, Any] = {key: os.environ.get(key) for key in ("OMP_NUM_THREADS", "XLA_FLAGS")}
+    if hasattr(os, "sched_getaffinity"):
+        limits["processors"] = sorted(os.sched_getaffinity(0))
+    if "torch" in packages:
+        import torch
+
+        torch.set_num_threads(num_threads)
+        limits["torch"] = torch.get_num_threads()
+    return {"num_threads": num_threads} | limits
+
+
+def versions(packages: Sequence[str]) -> dict[str, str]:
+    """The installed version of each package."""
+    return {package: importlib.metadata.version(package) for package in packages}
+
+
+def peak_mib() -> float:
+    """Most memory this process has had resident, MiB.
+
+    On Linux from VmHWM: the maximum of ``getrusage`` begins with that of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # bytes on macOS
+
+
+def sha256(arrays: Arrays) -> str:
+    """Checksum of the bits of named arrays."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()
+
+
+def read_arrays(path: Path) -> Arrays:
+    """The arrays of an npz file by name."""
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def make_task(fields: Mapping[str, Any]) -> Task:
+    """The task that was written as JSON, which has no tuples."""
+    arguments = fields.get("model_arguments", {})
+    tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+    return Task(**{**fields, "image_shape": tuple(fields["image_shape"]), "model_arguments": tuples})
+
+
+def _weights(spec: Mapping[str, Any]) -> Path:
+    return Path(spec["folder"]) / f"{spec['weights']}-{spec['seed']}.npz"
+
+
+if __name__ == "__main__":
+    spec_path, result_path = map(Path, sys.argv[1:])
+    result_path.write_text(json.dumps(measure(json.loads(spec_path.read_text()))))

@@ -1,0 +1,43 @@
+# ruff: noqa: D102 -- the methods are documented once, in Framework
+"""The NumPy network as a framework of the comparison."""
+
+import numpy as np
+
+from research.frameworks.base import ADAM_EPSILON, Arrays, Task, require_reference
+from research.frameworks.numpy_scratch.network import REFERENCE, forward, loss_and_gradients
+from research.frameworks.numpy_scratch.optimizers import OPTIMIZERS
+from research.lookup import lookup
+
+
+class NumPy:
+    """The reference network in NumPy alone."""
+
+    def __init__(self, task: Task) -> None:
+        require_reference(task)
+        more = {"epsilon": ADAM_EPSILON} if task.optimizer == "adam" else {}
+        self._optimizer = lookup(OPTIMIZERS, task.optimizer, "optimizer")(task.learning_rate, **more)
+
+    def load(self, params: Arrays) -> None:
+        self._params = dict(params)
+        self._state = self._optimizer.init(self._params)
+
+    def gradients(self, images: np.ndarray, labels: np.ndarray) -> Arrays:
+        return loss_and_gradients(REFERENCE, self._params, images, labels)[1]
+
+    def step(self, images: np.ndarray, labels: np.ndarray) -> float:
+        loss, gradients = loss_and_gradients(REFERENCE, self._params, images, labels)
+        self._params, self._state = self._optimizer.update(self._params, gradients, self._state)
+        return loss
+
+    def compile(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> float | None:
+        return None
+
+    def train(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> None:
+        for batch in order.reshape(-1, order.shape[-1]):
+            self.step(images[batch], labels[batch])
+
+    def predict(self, images: np.ndarray) -> np.ndarray:
+        return forward(REFERENCE, self._params, images)[0]
+
+    def parameters(self) -> Arrays:
+        return dict(self._params)

@@ -1,0 +1,255 @@
+"""The report of the framework comparison: ``results.json``, ``report.md`` and its figure."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from research.records import RecordError, write_atomically
+from research.studies.figures.style import COLOURS, canvas, look, save, shared_legend
+from research.studies.markdown import escape
+from research.studies.statistics import summarize
+from research.studies.table import NOTHING, Table
+
+MEASURED = ("accuracy", "train_s", "images_per_s", "compile_s", "first_step_s", "peak_mib")
+OURS = "jax_im2col"
+PUBLISHED = {"numpy": (0.850, 45.2), "torch": (0.987, 12.1), "keras": (0.991, 8.7)}
+"""Accuracy and seconds on MNIST of an earlier comparison: three different networks, once each."""
+
+Row = dict[str, Any]
+
+
+def write_comparison(folder: Path) -> Path:
+    """Read ``measurements.json`` in ``folder`` and write there what it shows.
+
+    Writes ``results.json`` with a summary over the seeds of each measured number, ``report.md``, and the
+    figure ``comparison.svg`` and ``.png``.
+
+    Returns:
+        The path of ``report.md``.
+
+    Raises:
+        FileNotFoundError: the folder holds no ``measurements.json``.
+        RecordError: the file is damaged.
+    """
+    path = folder / "measurements.json"
+    try:
+        measured = json.loads(path.read_text(encoding="utf-8"))
+        results = summarize_comparison(measured)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path} is damaged: {error!r}") from error
+    write_atomically(folder / "results.json", json.dumps(results, indent=2, allow_nan=False).encode())
+    drawn = draw_comparison(results)
+    if drawn:
+        save(drawn, folder / "comparison")
+    write_atomically(folder / "report.md", _report(results, drawn is not None).encode())
+    return folder / "report.md"
+
+
+def summarize_comparison(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Results per framework: ``status``, the errors of parity, and a summary over the seeds of each number.
+
+    A summary is ``{"n", "mean", "deviation", "low", "high"}`` with the bounds of the 95 % Student-t interval,
+    and ``None`` for what too few values do not give; accuracy is a share in [0, 1].
+    """
+    small = dict(measured["small"])
+    if small and OURS in measured["frameworks"]:
+        small = {"reference": measured["frameworks"][OURS]} | small
+    tables = {"frameworks": measured["frameworks"], "small": small}
+    return {
+        **{key: value for key, value in measured.items() if key not in tables},
+        **{key: {name: _summarize(row) for name, row in table.items()} for key, table in tables.items()},
+    }
+
+
+def _summarize(row: Row) -> Row:
+    parity, rounds = row["parity"] or {}, row["rounds"]
+    last = rounds[-1] if rounds else parity
+    return {
+        **{key: row[key] for key in ("status", "install", "error")},
+        **{key: parity.get(key) for key in ("gradient_error", "worst_array", "loss_error", "repeatable")},
+        **{key: _interval([r[key] for r in rounds if r[key] is not None]) for key in MEASURED},
+        **{key: last.get(key) for key in ("num_parameters", "threads", "versions")},
+    }
+
+
+def _interval(values: list[float]) -> dict[str, float | None] | None:
+    if not values:
+        return None
+    return {key: None if np.isnan(value) else value for key, value in asdict(summarize(values)).items()}
+
+
+def draw_comparison(results: Mapping[str, Any]) -> Figure | None:
+    """Accuracy, training time, and one against the other: mean and 95 % interval over the seeds."""
+    rows = {name: row for name, row in results["frameworks"].items() if row["accuracy"]}
+    if not rows:
+        return None
+    with canvas(1, 3, (11.0, 2.2 + 0.26 * len(rows))) as (figure, axes):
+        accuracy, seconds, both = axes[0]
+        for panel, key in ((accuracy, "accuracy"), (seconds, "train_s")):
+            for index, row in enumerate(rows.values()):
+                mean, half = _mean_and_half(row[key], key)
+                panel.errorbar(mean, index, xerr=half, **_style(index))
+            panel.set_yticks(range(len(rows)), rows if key == "accuracy" else [""] * len(rows))
+            panel.invert_yaxis()
+            panel.grid(False, axis="y")
+        for index, (name, row) in enumerate(rows.items()):
+            (x, xerr), (y, yerr) = (_mean_and_half(row[key], key) for key in ("train_s", "accuracy"))
+            both.errorbar(x, y, yerr, xerr, label=name, **_style(index))
+        accuracy.set(title="a  accuracy", xlabel="test accuracy (%)")
+        seconds.set(title="b  training time", xlabel="training time (s)")
+        both.set(title="c  both", xlabel="training time (s)", ylabel="test accuracy (%)")
+        means = [row["train_s"]["mean"] for row in rows.values()]
+        for panel in (seconds, both):
+            if max(means) > 20 * min(means):
+                panel.set_xscale("log")
+            else:
+                panel.set_xlim(left=0)
+        shared_legend(figure, both, 11.0)
+        return figure
+
+
+def _mean_and_half(summary: Row, key: str) -> tuple[float, float | None]:
+    """The mean and half of its interval, in percent where it is an accuracy."""
+    factor = 100 if key == "accuracy" else 1
+    half = None if summary["high"] is None else factor * (summary["high"] - summary["mean"])
+    return factor * summary["mean"], half
+
+
+def _style(index: int) -> dict[str, Any]:
+    marker = look(index + index // len(COLOURS))["marker"]  # so that the ninth is not as the first
+    return {"color": look(index)["color"], "marker": marker, "linestyle": "none", "capsize": 3}
+
+
+def _report(results: Mapping[str, Any], has_figure: bool) -> str:
+    config, parity = results["config"], results["parity"]
+    rows, small = results["frameworks"], results["small"]
+    parts = [
+        "# One network in several frameworks",
+        f"The reference network on {config['data']}: {results['num_train']:,} training images, "
+        f"{config['epochs']} epochs, batches of {config['batch_size']}, {config['optimizer']} with learning "
+        f"rate {config['learning_rate']:g}, {len(config['seeds'])} seeds, {config['num_threads']} threads. "
+        "Initial weights, batches and their order are the same for all. Every measurement is a process of "
+        "its own.",
+        "## Do they compute the same?",
+        "Gradients of the first step (relative error of the worst array) and the loss after "
+        f"{parity['num_steps']} steps (nats, median over {parity['num_starts']} orders of the batches), both "
+        f"against JAX in float64. What is off by more than {parity['gradient_tolerance']:g} or "
+        f"{parity['loss_tolerance']:g} is not timed.",
+        _markdown(_parity_table(rows)),
+        "## What it costs",
+        f"Mean over the seeds with the 95 % interval, on {results['num_test']:,} test images after the last "
+        "epoch. Training is without compilation; the first step is with it.",
+        _markdown(_cost_table(rows)),
+        _fastest(rows),
+    ]
+    parts += ["![accuracy and training time of each framework](comparison.svg)"] if has_figure else []
+    if small:
+        parts += [
+            "## Smaller networks, and dense layers alone",
+            "In our own JAX.",
+            _markdown(_small_table(small)),
+        ]
+    if config["data"] == "mnist":
+        parts += ["## Published before", PUBLISHED_NOTE, _markdown(_published_table())]
+    parts += ["## Versions and threads", _markdown(_versions_table(rows))]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+PUBLISHED_NOTE = "Three different networks, once each, so that neither column compares frameworks."
+
+
+def _parity_table(rows: Mapping[str, Row]) -> Table:
+    body = []
+    for name, row in rows.items():
+        errors = (
+            _exponent(row["gradient_error"]),
+            row["worst_array"] or NOTHING,
+            _exponent(row["loss_error"]),
+        )
+        repeatable = {None: NOTHING, True: "yes", False: "no"}[row["repeatable"]]
+        body.append((name, _status(row), *errors, repeatable))
+    return Table(("framework", "status", "gradient error", "in", "loss error", "same bits twice"), body)
+
+
+def _cost_table(rows: Mapping[str, Row]) -> Table:
+    costs = {"compile (s)": "compile_s", "first step (s)": "first_step_s", "peak memory (MiB)": "peak_mib"}
+    body = []
+    for name, row in rows.items():
+        if row["accuracy"] is None:
+            body.append((name, "0", _status(row), *[NOTHING] * 6))
+            continue
+        speed = (_with_interval(row["train_s"], 1), _mean(row["images_per_s"]))
+        more = (*(_mean(row[key]) for key in costs.values()), str(row["threads"]["num_threads"]))
+        body.append((name, str(row["accuracy"]["n"]), _with_interval(row["accuracy"], 100), *speed, *more))
+    return Table(
+        ("framework", "n", "test accuracy (%)", "train (s)", "images/s", *costs, "threads"),
+        body,
+    )
+
+
+def _small_table(rows: Mapping[str, Row]) -> Table:
+    body = []
+    for name, row in rows.items():
+        if row["accuracy"] is None:
+            body.append((name, NOTHING, _status(row), NOTHING, NOTHING))
+            continue
+        size, accuracy = f"{row['num_parameters']:,}", _with_interval(row["accuracy"], 100)
+        body.append((name, size, accuracy, _with_interval(row["train_s"], 1), _mean(row["images_per_s"])))
+    return Table(("network", "parameters", "test accuracy (%)", "train (s)", "images/s"), body)
+
+
+def _published_table() -> Table:
+    body = [(name, f"{100 * accuracy:.1f}", f"{s:.1f}") for name, (accuracy, s) in PUBLISHED.items()]
+    return Table(("framework", "test accuracy (%)", "train (s)"), body)
+
+
+def _versions_table(rows: Mapping[str, Row]) -> Table:
+    body = []
+    for name, row in rows.items():
+        if row["versions"]:
+            threads = ", ".join(f"{key}={value}" for key, value in row["threads"].items())
+            body.append((name, ", ".join(f"{k} {v}" for k, v in row["versions"].items()), threads))
+    return Table(("framework", "versions", "threads"), body)
+
+
+def _fastest(rows: Mapping[str, Row]) -> str:
+    """One sentence that says which framework trained fastest, and how ours stands to it."""
+    seconds = {name: row["train_s"]["mean"] for name, row in rows.items() if row["train_s"]}
+    if not seconds:
+        return ""
+    best = min(seconds, key=lambda name: seconds[name])
+    sentence = f"{best} trained fastest, in {seconds[best]:.2f} s"
+    if OURS in seconds and best != OURS:
+        sentence += f"; {OURS}, this codebase's own, took {seconds[OURS] / seconds[best]:.2f} times as long"
+    return sentence + "."
+
+
+def _status(row: Row) -> str:
+    note = {"not installed": row["install"], "failed": row["error"]}.get(row["status"])
+    return f"{row['status']}: {note}" if note else row["status"]
+
+
+def _with_interval(summary: Row, factor: float) -> str:
+    mean, low, high = (summary[key] for key in ("mean", "low", "high"))
+    text = f"{factor * mean:.2f}"
+    return text if low is None else f"{text} [{factor * low:.2f}, {factor * high:.2f}]"
+
+
+def _mean(summary: Row | None) -> str:
+    if summary is None:
+        return NOTHING
+    return f"{summary['mean']:,.0f}" if summary["mean"] >= 100 else f"{summary['mean']:.2f}"
+
+
+def _exponent(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.1e}"
+
+
+def _markdown(table: Table) -> str:
+    lines = [table.headers, tuple("---" for _ in table.headers), *table.rows]
+    return "\n".join(f"| {' | '.join(c if c == '---' else escape(c) for c in line)} |" for line in lines)
