@@ -34,7 +34,7 @@ def code_and_machine() -> dict[str, Any]:
         "dirty": None if commit is None else bool(_git("status", "--porcelain")),
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
         "cpu_count": os.cpu_count(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
