@@ -1,0 +1,43 @@
+"""Train one network in several frameworks, from the same weights over the same batches, and report."""
+
+from pathlib import Path
+from typing import Any
+
+from _main import main
+
+from research.config import ConfigError, construct
+from research.frameworks.compare import compare
+from research.frameworks.config import ComparisonConfig
+from research.provenance import code_and_machine
+from research.studies.comparison import write_comparison
+
+
+def job(values: dict[str, Any]) -> None:
+    """Compare, write the report, and say where it is."""
+    config = construct(ComparisonConfig, values)
+    out = Path(config.out)
+    try:
+        compare(
+            config.data.name,
+            out_dir=out,
+            data_dir=config.data.dir,
+            cache_dir=config.data.cache_dir,
+            train_limit=config.data.train_limit,
+            seeds=range(config.seeds),
+            epochs=config.training.epochs,
+            batch_size=config.training.batch_size,
+            learning_rate=config.learning_rate,
+            optimizer=config.optimizer,
+            frameworks=config.frameworks,
+            small=config.small,
+            num_threads=config.num_threads,
+            provenance=code_and_machine(),
+            on_progress=lambda line: print(line, flush=True),
+        )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    print(f"report {write_comparison(out)}")
+
+
+if __name__ == "__main__":
+    main("compare_frameworks", job)

@@ -1,0 +1,26 @@
+import json
+from pathlib import Path
+
+
+def test_a_small_comparison_ends_with_its_report(call):
+    small = ("data.train_limit=128", "training.epochs=1", "training.batch_size=32", "seeds=1", "small=false")
+    outcome = call("compare_frameworks.py", *small, "frameworks=[numpy,jax_im2col]", "out=out")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out.splitlines()[-1] == "report out/report.md"
+    results = json.loads(Path("out/results.json").read_text())
+    assert {name: row["status"] for name, row in results["frameworks"].items()} == {
+        "numpy": "completed",
+        "jax_im2col": "completed",
+    }
+
+
+def test_mistakes_are_one_sentence(call):
+    for arguments, sentence in (
+        (["frameworks=[jaxx]"], "frameworks=jaxx is not allowed; give one of flax_linen"),
+        (["seeds=0"], "seeds=0 is not allowed; give a whole number, at least 1"),
+        (["training.batch_size=5000"], "batch_size=5000; allowed: 1 to 1294 for digits"),
+    ):
+        outcome = call("compare_frameworks.py", *arguments)
+        assert outcome.code == 2
+        assert sentence in outcome.err
+        assert outcome.err.count("\n") == 1
