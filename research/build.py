@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -158,7 +158,7 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
     began = time.perf_counter()
     number = jax.ShapeDtypeStruct((), jnp.float32)
     # XLA on the CPU takes a second for each jax.random.normal, four times as long as at level 1
-    quick = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    quick: Any = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
     lowered_init = jax.jit(init).lower(jax.eval_shape(lambda: jax.random.key(0)), number, number)
     compiled_init, state = lowered_init.compile(quick), lowered_init.out_info
     steps = spec.window or spec.num_train // spec.batch_size

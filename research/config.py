@@ -205,7 +205,7 @@ def _build_named(table: Table, value: Any, key: str) -> Named:
     if not isinstance(value, Mapping):
         raise _refusal(key, value, "a mapping with a name")
     name = value.get("name")
-    if name not in table.functions:
+    if not isinstance(name, str) or name not in table.functions:
         raise _refusal(f"{key}.name", name, OneOf(table.functions))
     parameters = table.parameters(name)
     given = {item: given for item, given in value.items() if item != "name"}

@@ -14,7 +14,7 @@ from research import records
 from research.build import CompiledProgram, ProgramSpec, build_data, compile_program, program_spec
 from research.config import Config
 from research.data import Dataset
-from research.progress import Progress, Quiet
+from research.progress import Quiet
 from research.provenance import provenance
 from research.training import checkpoint
 from research.training.evaluate import make_predict, measure, predict_all
@@ -32,7 +32,7 @@ def configure_jax() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-def run(config: Config, folder: Path, progress: Progress | None = None) -> dict[str, Any]:
+def run(config: Config, folder: Path, progress: Quiet | None = None) -> dict[str, Any]:
     """Train, evaluate and record.
 
     Args:
@@ -48,7 +48,7 @@ def run(config: Config, folder: Path, progress: Progress | None = None) -> dict[
         DataError: the dataset is missing or damaged.
         FileExistsError: the folder holds a finished run.
     """
-    progress = progress or Quiet()
+    progress = Quiet() if progress is None else progress
     began = time.perf_counter()
     records.start_run(folder, config.to_dict())
     dataset = build_data(config)

@@ -99,7 +99,8 @@ def fit(
     seconds, num_images, steps_per_call = 0.0, 0, scan_steps or 8
 
     def ended(status: str, at: int) -> FitResult:
-        return FitResult(status, *kept, at, history, seconds, num_images)
+        params, model_state = kept
+        return FitResult(status, params, model_state, at, history, seconds, num_images)
 
     for epoch in range(1, epochs + 1):
         loss_sum, correct, count = 0.0, 0, 0

@@ -1,6 +1,7 @@
 """The training step: one pure function, wrapped by the epoch loop and by every parallel strategy."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +55,7 @@ def make_train_step(
 
         grads, (model_state, metrics) = jax.grad(mean_loss, has_aux=True)(state.params)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
+        params: Any = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, model_state, opt_state, state.key), metrics
 
     return train_step

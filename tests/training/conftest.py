@@ -1,6 +1,7 @@
 """A small network and real digits for the tests of training."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -39,9 +40,7 @@ def assert_same():
     def check(a, b):
         a, b = (
             jax.tree.map(
-                lambda x: (
-                    jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
-                ),
+                lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x,
                 tree,
             )
             for tree in (a, b)

@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -35,7 +37,7 @@ def program(net, preprocess):
 def run(program, digits):
     def run(learning_rate=0.01, train=digits.train, **options):
         state = program.init(jax.random.key(0), jnp.float32(learning_rate), jnp.float32(0))
-        defaults = {"epochs": 3, "batch_size": 64, "eval_batch_size": 100}
+        defaults: Any = {"epochs": 3, "batch_size": 64, "eval_batch_size": 100}
         return fit(
             program,
             state,

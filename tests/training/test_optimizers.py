@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +23,8 @@ OPTAX = {
 }
 
 
-def run(optimizer, steps=5):
+def run(optimizer, steps=5) -> Any:
+    params: Any
     params, state = PARAMS, optimizer.init(PARAMS)
     for _ in range(steps):
         updates, state = optimizer.update(GRADS, state, params)
