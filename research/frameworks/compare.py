@@ -117,14 +117,15 @@ def compare(
         for name, row in rows.items():
             if row.status == "completed":
                 row.take_parity(workplace.run("parity", name, task))
+                _write(out_dir, results, rows, small_rows)
         for index, seed in enumerate(seeds):
             pending = [("reference", name, task, row) for name, row in rows.items()]
             pending += [(name, "jax_im2col", networks[name], small_rows[name]) for name in SMALL if small]
             for weights, name, its_task, row in pending[:: -1 if index % 2 else 1]:
                 if row.status == "completed":
                     row.take_round(workplace.run("timing", name, its_task, seed=seed, weights=weights), seed)
-            tables = {"frameworks": rows, "small": small_rows}
-            _write(out_dir, results | {k: {n: vars(r) for n, r in t.items()} for k, t in tables.items()})
+                    _write(out_dir, results, rows, small_rows)
+    _write(out_dir, results, rows, small_rows)
     return out_dir / "measurements.json"
 
 
@@ -169,7 +170,11 @@ class Row:
             self.rounds.append({"seed": seed} | outcome)
 
 
-def _write(folder: Path, results: Mapping[str, Any]) -> None:
+def _write(
+    folder: Path, results: Mapping[str, Any], frameworks: Mapping[str, Row], small: Mapping[str, Row]
+) -> None:
+    tables = {"frameworks": frameworks, "small": small}
+    rows = {key: {name: vars(row) for name, row in table.items()} for key, table in tables.items()}
     temporary = folder / ".measurements.json"
-    temporary.write_text(json.dumps(results, indent=2, allow_nan=False))
+    temporary.write_text(json.dumps({**results, **rows}, indent=2, allow_nan=False))
     os.replace(temporary, folder / "measurements.json")

@@ -41,7 +41,7 @@ class Workplace:
         np.savez(self.folder / "data.npz", **arrays)
 
     def run(self, work: str, framework: str, task: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        """Run one process and return what it wrote, or ``{"error": ...}``."""
+        """Run one process and return what it wrote and the load before it, or ``{"error": ...}``."""
         spec = {**self.common, "weights": "reference", **more}
         spec |= {"work": work, "entry": asdict(FRAMEWORKS[framework]), "task": dict(task)}
         spec |= {"folder": str(self.folder), "num_threads": self.num_threads}
@@ -50,6 +50,7 @@ class Workplace:
         spec_path.write_text(json.dumps(spec))
         result_path.unlink(missing_ok=True)
         command = [sys.executable, "-m", "research.frameworks.measure", str(spec_path), str(result_path)]
+        load = os.getloadavg()[0]
         try:
             with _processors(self.num_threads):
                 child = subprocess.run(
@@ -65,7 +66,7 @@ class Workplace:
         if child.returncode or not result_path.exists():
             lines = child.stderr.strip().splitlines() or ["no message"]
             return {"error": f"exit code {child.returncode}: {lines[-1]}"}
-        return json.loads(result_path.read_text())
+        return json.loads(result_path.read_text()) | {"load_average": load}
 
     def _environment(self, float64: bool) -> dict[str, str]:
         """As many threads for all, the CPU only, nothing compiled before, no settings of the user's."""

@@ -60,7 +60,9 @@ def summarize_comparison(measured: Mapping[str, Any]) -> dict[str, Any]:
     if small and OURS in measured["frameworks"]:
         small = {"reference": measured["frameworks"][OURS]} | small
     tables = {"frameworks": measured["frameworks"], "small": small}
+    rounds = [r for table in tables.values() for row in table.values() for r in row["rounds"]]
     return {
+        "load_average": max((r["load_average"] for r in rounds), default=None),
         **{key: value for key, value in measured.items() if key not in tables},
         **{key: {name: _summarize(row) for name, row in table.items()} for key, table in tables.items()},
     }
@@ -146,6 +148,7 @@ def _report(results: Mapping[str, Any], has_figure: bool) -> str:
         "epoch. Training is without compilation; the first step is with it.",
         _markdown(_cost_table(rows)),
         _fastest(rows),
+        _load(results),
     ]
     parts += ["![accuracy and training time of each framework](comparison.svg)"] if has_figure else []
     if small:
@@ -212,7 +215,7 @@ def _versions_table(rows: Mapping[str, Row]) -> Table:
     body = []
     for name, row in rows.items():
         if row["versions"]:
-            threads = ", ".join(f"{key}={value}" for key, value in row["threads"].items())
+            threads = ", ".join(f"{key}={value}" for key, value in row["threads"].items() if value)
             body.append((name, ", ".join(f"{k} {v}" for k, v in row["versions"].items()), threads))
     return Table(("framework", "versions", "threads"), body)
 
@@ -227,6 +230,17 @@ def _fastest(rows: Mapping[str, Row]) -> str:
     if OURS in seconds and best != OURS:
         sentence += f"; {OURS}, this codebase's own, took {seconds[OURS] / seconds[best]:.2f} times as long"
     return sentence + "."
+
+
+def _load(results: Mapping[str, Any]) -> str:
+    """One sentence on what else the machine may have done."""
+    if results["load_average"] is None:
+        return ""
+    return (
+        f"The load average was at most {results['load_average']:.1f} when a measurement began, "
+        f"of which {results['config']['num_threads']} are the measurement before; other work on the same "
+        "processors makes times longer and intervals wider."
+    )
 
 
 def _status(row: Row) -> str:

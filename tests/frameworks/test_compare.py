@@ -56,6 +56,7 @@ def test_a_framework_that_agrees_is_timed_once_per_seed(measurements):
         assert measured["images_per_s"] == pytest.approx(2 * 20 * 64 / measured["train_s"])
         assert 20 < measured["peak_mib"] < 2000
         assert measured["num_parameters"] == 13_706
+        assert measured["load_average"] >= 0
         assert measured["threads"]["num_threads"] == 1
         assert measured["threads"]["OMP_NUM_THREADS"] == "1"
         assert len(measured["threads"].get("processors", [0])) == 1

@@ -15,6 +15,7 @@ def measured(seed: int, train_s: float, compile_s: float | None = 2.0) -> dict:
         "train_s": train_s + seed,
         "images_per_s": 1000 / train_s,
         "peak_mib": 300.0,
+        "load_average": 2.0 + seed,
         "num_parameters": 105_866,
         "threads": {"num_threads": 2, "processors": [0, 1]},
         "versions": {"jax": "0.10.1"},
@@ -91,6 +92,7 @@ def test_report_shows_every_framework_and_what_became_of_it(measurements, tmp_pa
         "torch trained fastest, in 10.00 s; jax_im2col, this codebase's own, took 2.10 times as long."
         in report
     )
+    assert "at most 4.0 when a measurement began, of which 2 are" in report
     assert "45.2" in report
     assert {path.name for path in tmp_path.iterdir()} == {
         "measurements.json",
