@@ -68,7 +68,8 @@ class FlaxNNX:
 
     def __init__(self, task: Task) -> None:
         require_reference(task)
-        self._net = CNN(task.image_shape, task.num_classes, rngs=nnx.Rngs(0))
+        # without arrays, because load brings its own
+        self._net = nnx.eval_shape(lambda: CNN(task.image_shape, task.num_classes, rngs=nnx.Rngs(0)))
         self._transform = lookup(OPTIMIZERS, task.optimizer, "optimizer")(task.learning_rate)
 
     def load(self, params: Arrays) -> None:

@@ -30,20 +30,24 @@ class Jax:
     def __init__(self, task: Task, algorithm: str) -> None:
         model = lookup(MODELS, task.model, "model")
         net = model(task.image_shape, task.num_classes, algorithm=algorithm, **task.model_arguments)
-        objective = make_cross_entropy()
         numbers = {"learning_rate": task.learning_rate}
         numbers |= {"epsilon": ADAM_EPSILON} if task.optimizer == "adam" else {}
+        optimizer = make_optimizer(task.optimizer, SCHEDULES["constant"](1), **numbers)
+        objective = make_cross_entropy()
+        train_step = make_train_step(net, optimizer, objective, lambda images, keys=None: images)
         self._net, self._in_shape = net, (1, *task.image_shape)
-        self._optimizer = make_optimizer(task.optimizer, SCHEDULES["constant"](1), **numbers)
-        self._train_step = make_train_step(net, self._optimizer, objective, lambda images, keys=None: images)
         self._one_program = algorithm != "lax"
         self._num_rows = 0
-        self._step: Any = jax.jit(self._train_step, donate_argnums=0)
-        self._run_steps: Any = jax.jit(make_run_steps(self._train_step), donate_argnums=0)
+        self._step: Any = jax.jit(train_step, donate_argnums=0)
+        self._run_steps: Any = jax.jit(make_run_steps(train_step), donate_argnums=0)
 
         def loss(params: Any, images: Any, labels: Any) -> jax.Array:
             return objective(net.apply(params, {}, images, train=True)[0], labels).mean()
 
+        def start(params: Any) -> TrainState:
+            return TrainState(jnp.int32(0), params, {}, optimizer.init(params), jax.random.key(0))
+
+        self._start = jax.jit(start)
         self._gradients = jax.jit(jax.grad(loss))
         self._predict = jax.jit(lambda params, images: net.apply(params, {}, images, train=False)[0])
 
@@ -53,8 +57,7 @@ class Jax:
         return {f"{layer}/{name}": a.shape for layer, own in tree.items() for name, a in own.items()}
 
     def load(self, params: Arrays) -> None:
-        tree = jax.tree.map(jnp.asarray, nest(params))
-        self._state = TrainState(jnp.int32(0), tree, {}, self._optimizer.init(tree), jax.random.key(0))
+        self._state = self._start(nest(params))
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> Arrays:
         return flatten(self._gradients(self._state.params, images, labels))
