@@ -31,10 +31,11 @@ $(VENV)/.installed-base: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
-study: $(VENV)/.installed-base  ## compare depths, activations and optimizers on real digits; ends with the report
+study: $(VENV)/.installed-base  ## compare depths, activations, optimizers and frameworks on real digits; ends with the report
 	$(TRAIN) +study=depth hydra.sweep.dir=$(STUDY_DIR)/depth
 	$(TRAIN) +study=activation hydra.sweep.dir=$(STUDY_DIR)/activation
 	$(TRAIN) +study=optimizer hydra.sweep.dir=$(STUDY_DIR)/optimizer
+	$(BIN)/python scripts/compare_frameworks.py seeds=$(SEEDS) out=$(STUDY_DIR)/frameworks
 	$(BIN)/python scripts/report.py $(STUDY_DIR)
 
 test: $(STAMP)  ## run the tests
