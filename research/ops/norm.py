@@ -4,6 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from research.ops.padding import Array
+from research.ops.precision import accumulation_dtype
 
 
 def batch_statistics(x: Array, *, axis_name: str | None = None) -> tuple[Array, Array]:
@@ -134,7 +135,7 @@ def _moments(x: Array, axes: tuple[int, ...], axis_name: str | None = None) -> t
         mean = values.mean(axes, keepdims=True)
         return mean if axis_name is None else lax.pmean(mean, axis_name)
 
-    x = x.astype(_precise(x))
+    x = x.astype(accumulation_dtype(x))
     mean = mean_over(x)
     return mean, mean_over(jnp.square(x - mean))
 
@@ -142,16 +143,12 @@ def _moments(x: Array, axes: tuple[int, ...], axis_name: str | None = None) -> t
 def _normalize(x: Array, mean: Array, variance: Array, scale: Array, bias: Array, epsilon: float) -> Array:
     """Statistics are of the rank of ``x``, or ``[C]`` as scale and bias are."""
     _check_channels(x, scale=scale, bias=bias)
-    dtype = _precise(x)
+    dtype = accumulation_dtype(x)
     mean, variance, scale, bias = (
         v.astype(dtype).reshape((1,) * (x.ndim - v.ndim) + v.shape) for v in (mean, variance, scale, bias)
     )
     y = (x.astype(dtype) - mean) * (lax.rsqrt(variance + epsilon) * scale) + bias
     return y.astype(x.dtype)
-
-
-def _precise(x: Array) -> type:
-    return jnp.float64 if x.dtype == jnp.float64 else jnp.float32
 
 
 def _check_channels(x: Array, **vectors: Array) -> None:

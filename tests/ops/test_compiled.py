@@ -39,11 +39,13 @@ def with_keys(function):
 OPS = {
     **{
         f"conv2d {algorithm} {groups}": with_kernel(
-            lambda x, k, a=algorithm, g=groups: jnp.tanh(conv2d(x, k, strides=g, groups=g, algorithm=a)),
+            lambda x, k, a=algorithm, g=groups, s=strides: jnp.tanh(
+                conv2d(x, k, strides=s, groups=g, algorithm=a)
+            ),
             (3, 3, 4 // groups, 8),
         )
         for algorithm in CONV_ALGORITHMS
-        for groups in (1, 2)
+        for groups, strides in ((1, 1), (2, 2 if algorithm in ("lax", "im2col", "shifted") else 1))
     },
     "network": with_kernel(lambda x, k: max_pool(jax.nn.relu(conv2d(max_pool(x), k))), (3, 3, 4, 4)),
     "max_pool": max_pool,

@@ -20,7 +20,10 @@ MISTAKES = {
     "schedule": (["schedule=cos"], "schedule=cos is not allowed; give one of constant, cosine,"),
     "activation": (["model.activation=rlu"], "model.activation=rlu is not allowed; give one of elu, gelu,"),
     "initializer": (["model.initializer=xavier"], "model.initializer=xavier is not allowed; give one of"),
-    "algorithm": (["model.algorithm=fast"], "model.algorithm=fast is not allowed; give one of auto, im2col,"),
+    "algorithm": (
+        ["model.algorithm=fast"],
+        "model.algorithm=fast is not allowed; give one of auto, fft, im2col,",
+    ),
     "dataset": (["data=minst"], "data=minst is not allowed; give one of cifar10, cifar100, digits,"),
     "study": (
         ["-m", "+study=deep"],

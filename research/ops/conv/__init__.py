@@ -5,13 +5,23 @@ from collections.abc import Callable
 import jax
 
 from research.lookup import lookup
+from research.ops.conv.fft import conv2d_fft
 from research.ops.conv.im2col import conv2d_im2col, conv_output_size
 from research.ops.conv.lax import conv2d_lax
+from research.ops.conv.shifted import conv2d_shifted
+from research.ops.conv.winograd import conv2d_winograd2, conv2d_winograd4
 from research.ops.padding import Array, Padding, Size, pad2d, pair, resolve_padding
 
 ConvAlgorithm = Callable[..., Array]
 
-CONV_ALGORITHMS: dict[str, ConvAlgorithm] = {"lax": conv2d_lax, "im2col": conv2d_im2col}
+CONV_ALGORITHMS: dict[str, ConvAlgorithm] = {
+    "lax": conv2d_lax,
+    "im2col": conv2d_im2col,
+    "shifted": conv2d_shifted,
+    "winograd2": conv2d_winograd2,
+    "winograd4": conv2d_winograd4,
+    "fft": conv2d_fft,
+}
 
 
 def conv2d(
@@ -45,7 +55,7 @@ def conv2d(
         ``[N, H_out, W_out, C_out]``, the dtype of ``x``.
 
     Raises:
-        ValueError: shapes or arguments do not fit together.
+        ValueError: shapes or arguments do not fit together, or the algorithm does not do what is asked for.
         TypeError: ``x`` and ``kernel`` differ in dtype.
 
     Example:

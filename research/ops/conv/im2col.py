@@ -79,22 +79,19 @@ def im2col(
     Processing, 2006, section 3.
     """
     check_images(x)
-    (kh, kw), (sh, sw) = pair(kernel_size, "kernel_size"), pair(strides, "strides")
+    (kh, kw), strides = pair(kernel_size, "kernel_size"), pair(strides, "strides")
     dh, dw = pair(dilation, "dilation")
     pads = resolve_padding(padding, x.shape[1:3], (kh, kw), strides, dilation)
-    out_h, out_w = conv_output_size(x.shape[1:3], (kh, kw), strides=strides, padding=pads, dilation=dilation)
+    out_size = conv_output_size(x.shape[1:3], (kh, kw), strides=strides, padding=pads, dilation=dilation)
     x = pad2d(x, pads, padding_mode)
-    slices = [
-        lax.slice(
-            x,
-            (0, a * dh, b * dw, 0),
-            (x.shape[0], a * dh + (out_h - 1) * sh + 1, b * dw + (out_w - 1) * sw + 1, x.shape[3]),
-            (1, sh, sw, 1),
-        )
-        for a in range(kh)
-        for b in range(kw)
-    ]
-    return lax.concatenate(slices, 3)
+    windows = [window_slice(x, (a * dh, b * dw), out_size, strides) for a in range(kh) for b in range(kw)]
+    return lax.concatenate(windows, 3)
+
+
+def window_slice(x: Array, start: Pair, out_size: Pair, strides: Pair) -> Array:
+    """The pixels that one kernel element sees: ``out_size`` of them from ``start`` on, ``strides`` apart."""
+    stop = [low + (n - 1) * s + 1 for low, n, s in zip(start, out_size, strides, strict=True)]
+    return lax.slice(x, (0, *start, 0), (x.shape[0], *stop, x.shape[3]), (1, *strides, 1))
 
 
 def col2im(
