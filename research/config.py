@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
-from research.constraints import AtLeastOne, Between, Fraction, OneOf, Rate
+from research.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
 from research.data import AUGMENTATIONS, DATASETS
 from research.models import MODELS
 from research.training.optimizers import OPTIMIZERS, make_optimizer
@@ -88,8 +88,17 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class TuningConfig:
+    """Trials of the rates, as factors of the arm's own, over seeds that no run of the study has."""
+
+    seeds: tuple[Annotated[int, Between(0, 2**32 - 1)], ...] = (1000,)
+    learning_rate: tuple[Annotated[float, Positive], ...] = (1.0,)
+    weight_decay: tuple[Annotated[float, Positive], ...] = (1.0,)
+
+
+@dataclass(frozen=True)
 class StudyConfig:
-    """Which comparison a run belongs to, and as which of its arms."""
+    """Which comparison a run belongs to, and as which of its arms; a trial is no run of the comparison."""
 
     name: str
     question: str
@@ -97,6 +106,8 @@ class StudyConfig:
     arm: str
     arms: tuple[str, ...]
     reference: str
+    tuning: TuningConfig | None = None
+    trial: bool = False
 
 
 @dataclass(frozen=True)

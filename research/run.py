@@ -89,7 +89,7 @@ def run(config: Config, folder: Path, progress: Quiet | None = None) -> dict[str
         "status": fitted.status,
         "error": None if fitted.status == "completed" else "the loss is not finite",
         "traceback": None,
-        **_measure(folder, compiled, spec, fitted, dataset),
+        **_measure(folder, compiled, spec, fitted, dataset, trial=bool(config.study and config.study.trial)),
         "epochs": len(fitted.history),
         "best_epoch": fitted.best_epoch,
         "num_parameters": num_parameters,
@@ -138,13 +138,26 @@ def evaluate(folder: Path) -> dict[str, float]:
 
 
 def _measure(
-    folder: Path, compiled: CompiledProgram, spec: ProgramSpec, fitted: FitResult, dataset: Dataset
+    folder: Path,
+    compiled: CompiledProgram,
+    spec: ProgramSpec,
+    fitted: FitResult,
+    dataset: Dataset,
+    *,
+    trial: bool,
 ) -> dict[str, float | None]:
-    """Read the test split, once, with the kept parameters; save them and what the figures need."""
+    """Read the test split, once, with the kept parameters; save them and what the figures need.
+
+    A trial chooses a rate by validation, so it never sees the test split and leaves nothing else behind.
+    """
     names = ("test_accuracy", "test_loss", "validation_accuracy", "validation_loss")
     params, model_state = fitted.params, fitted.model_state
     if fitted.status != "completed" or params is None or model_state is None:
         return dict.fromkeys(names)
+    chosen = fitted.history[fitted.best_epoch - 1]
+    validation = (chosen.validation_accuracy, chosen.validation_loss)
+    if trial:
+        return dict(zip(names, (None, None, *validation), strict=True))
     checkpoint.save(folder / "checkpoints" / "final", {"params": params, "model_state": model_state})
     images, batch_size = dataset.test.images, spec.eval_batch_size
     logits = predict_all(compiled.program.predict, params, model_state, images, batch_size)
@@ -158,5 +171,4 @@ def _measure(
         if activation.ndim == 4:
             arrays[f"feature_map/{name}"] = np.asarray(activation[0])
     records.write_arrays(folder, arrays)
-    chosen = fitted.history[fitted.best_epoch - 1]
-    return dict(zip(names, (accuracy, loss, chosen.validation_accuracy, chosen.validation_loss), strict=True))
+    return dict(zip(names, (accuracy, loss, *validation), strict=True))

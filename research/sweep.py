@@ -51,10 +51,9 @@ class Sweep:
                 outcome = {"status": "failed", "error": "the process died"}
                 pool = _worker()
             failed += outcome["status"] == "failed"
-            accuracy = outcome.get("test_accuracy")
-            said = f"test accuracy {accuracy:.4f}" if accuracy is not None else outcome["error"]
             console.print(
-                f"[{number}/{len(waiting)}] {folder.name}  {outcome['status']}  {said}", markup=False
+                f"[{number}/{len(waiting)}] {folder.name}  {outcome['status']}  {_said(outcome)}",
+                markup=False,
             )
         pool.shutdown()
         return 1 if failed else 0
@@ -73,6 +72,14 @@ def run_recorded(config: Config, folder: Path) -> dict[str, Any]:
         }
         records.write_result(folder, result)
         return result
+
+
+def _said(outcome: dict[str, Any]) -> str:
+    """The accuracy of a run, that of validation for a trial, which has no other, or what went wrong."""
+    for split in ("test", "validation"):
+        if (accuracy := outcome.get(f"{split}_accuracy")) is not None:
+            return f"{split} accuracy {accuracy:.4f}"
+    return str(outcome["error"])
 
 
 def _is_done(folder: Path) -> bool:

@@ -11,9 +11,9 @@ from research.build import check
 from research.config import Config, ConfigError
 from research.progress import Progress
 from research.run import configure_jax, run
-from research.sweep import Sweep
+from research.tuning import TunedSweep
 
-sweep = Sweep()
+sweep = TunedSweep()
 
 
 def job(values: dict[str, Any]) -> None:
@@ -26,6 +26,8 @@ def job(values: dict[str, Any]) -> None:
         folder = Path(hydra.sweep.dir) / config.run_name()
         if hydra.runtime.choices["hydra/launcher"] == "basic":
             return sweep.plan(config, folder)
+    if config.study and config.study.tuning:
+        raise ConfigError("study.tuning is for a sweep on this machine; give -m, or study.tuning=null")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

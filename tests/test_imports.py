@@ -30,6 +30,7 @@ ALLOWED = {
     "progress": {"training"},
     "run": BUILD | {"build", "records", "provenance", "progress"},
     "sweep": {"config", "records", "run"},
+    "tuning": {"config", "records", "sweep"},
 }
 
 

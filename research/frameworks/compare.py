@@ -46,6 +46,8 @@ def compare(
     a round over all frameworks, every other round in the opposite order. The training split is trained on and
     the test split is read once, after the last epoch: nothing is chosen in between.
 
+    Launched again into the same folder with the same settings, only what is missing or failed is run.
+
     Args:
         data_name: a key of ``DATASETS``.
         out_dir: where to write; made if need be.
@@ -66,7 +68,7 @@ def compare(
         ``small`` the fields of ``Row``.
 
     Raises:
-        ValueError: an unknown name, or a number out of range.
+        ValueError: an unknown name, a number out of range, or a folder with a comparison of other settings.
         DataError: the dataset is missing or damaged.
         RuntimeError: the reference could not be computed.
     """
@@ -92,7 +94,6 @@ def compare(
     common = {"epochs": epochs, "batch_size": batch_size, "seed": seeds[0]}
     rows = {name: Row.of(name) for name in names}
     small_rows = {name: Row() for name in SMALL} if small else {}
-    out_dir.mkdir(parents=True, exist_ok=True)
     config = {"data": data_name, "train_limit": train_limit, "seeds": list(seeds), "num_threads": num_threads}
     results = {
         "config": config | common | task,
@@ -107,6 +108,10 @@ def compare(
         "data_checksum": dataset.checksum,
         "provenance": dict(provenance or {}),
     }
+    _take_up(out_dir / "measurements.json", results, {"frameworks": rows, "small": small_rows})
+    out_dir.mkdir(parents=True, exist_ok=True)
+    if all(row.is_done(seeds) for row in (*rows.values(), *small_rows.values())):
+        return _write(out_dir, results, rows, small_rows)
     with tempfile.TemporaryDirectory(prefix="frameworks-") as scratch:
         workplace = Workplace(Path(scratch), common, num_threads, on_progress)
         workplace.share(dataset)
@@ -115,18 +120,17 @@ def compare(
         if "error" in outcome:
             raise RuntimeError(f"the reference could not be computed: {outcome['error']}")
         for name, row in rows.items():
-            if row.status == "completed":
+            if row.status == "completed" and row.parity is None:
                 row.take_parity(workplace.run("parity", name, task))
                 _write(out_dir, results, rows, small_rows)
         for index, seed in enumerate(seeds):
             pending = [("reference", name, task, row) for name, row in rows.items()]
             pending += [(name, "jax_im2col", networks[name], small_rows[name]) for name in SMALL if small]
             for weights, name, its_task, row in pending[:: -1 if index % 2 else 1]:
-                if row.status == "completed":
+                if row.status == "completed" and not row.has(seed):
                     row.take_round(workplace.run("timing", name, its_task, seed=seed, weights=weights), seed)
                     _write(out_dir, results, rows, small_rows)
-    _write(out_dir, results, rows, small_rows)
-    return out_dir / "measurements.json"
+    return _write(out_dir, results, rows, small_rows)
 
 
 @dataclass
@@ -153,6 +157,14 @@ class Row:
         entry = FRAMEWORKS[name]
         return cls("completed" if entry.is_installed else "not installed", entry.install)
 
+    def has(self, seed: int) -> bool:
+        """Whether the round of this seed was measured."""
+        return any(measured["seed"] == seed for measured in self.rounds)
+
+    def is_done(self, seeds: Sequence[int]) -> bool:
+        """Whether nothing is left to measure; what failed is measured again."""
+        return self.status != "completed" or all(self.has(seed) for seed in seeds)
+
     def take_parity(self, outcome: dict[str, Any]) -> None:
         """Note how far the framework is from the reference; too far, or nowhere, and it is not timed."""
         if "error" in outcome:
@@ -170,11 +182,38 @@ class Row:
             self.rounds.append({"seed": seed} | outcome)
 
 
+def _take_up(path: Path, results: Mapping[str, Any], tables: Mapping[str, Mapping[str, Row]]) -> None:
+    """Fill the rows with what an earlier launch measured of the same thing."""
+    if not path.exists():
+        return
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        for key in ("config", "data_checksum"):
+            if _settings(earlier[key]) != _settings(json.loads(json.dumps(results[key]))):
+                raise ValueError(
+                    f"{path.parent} holds a comparison with other settings; choose another folder"
+                )
+        for key, table in tables.items():
+            for name, row in table.items():
+                measured = earlier[key].get(name, {})
+                parity = measured.get("parity")
+                if row.status == "completed" and (parity is None or parity["holds"]):
+                    row.parity, row.rounds = parity, measured.get("rounds", [])
+    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is damaged: {error!r}; remove it or choose another folder") from error
+
+
+def _settings(config: Any) -> Any:
+    """What has to be the same for measurements to stand in one table: all but how many seeds there are."""
+    return {k: v for k, v in config.items() if k != "seeds"} if isinstance(config, dict) else config
+
+
 def _write(
     folder: Path, results: Mapping[str, Any], frameworks: Mapping[str, Row], small: Mapping[str, Row]
-) -> None:
+) -> Path:
     tables = {"frameworks": frameworks, "small": small}
     rows = {key: {name: vars(row) for name, row in table.items()} for key, table in tables.items()}
     temporary = folder / ".measurements.json"
     temporary.write_text(json.dumps({**results, **rows}, indent=2, allow_nan=False))
     os.replace(temporary, folder / "measurements.json")
+    return folder / "measurements.json"

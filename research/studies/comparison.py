@@ -12,14 +12,20 @@ from matplotlib.figure import Figure
 from research.records import RecordError, write_atomically
 from research.studies.figures.style import COLOURS, canvas, look, save, shared_legend
 from research.studies.markdown import escape
+from research.studies.published import (
+    CLAIMS,
+    DATASET,
+    PUBLISHED,
+    Metric,
+    SeedValues,
+    judge,
+    verdict_table,
+)
 from research.studies.statistics import summarize
 from research.studies.table import NOTHING, Table
 
 MEASURED = ("accuracy", "train_s", "images_per_s", "compile_s", "first_step_s", "peak_mib")
 OURS = "jax_im2col"
-PUBLISHED = {"numpy": (0.850, 45.2), "torch": (0.987, 12.1), "keras": (0.991, 8.7)}
-"""Accuracy and seconds on MNIST of an earlier comparison: three different networks, once each."""
-
 Row = dict[str, Any]
 
 
@@ -46,7 +52,7 @@ def write_comparison(folder: Path) -> Path:
     drawn = draw_comparison(results)
     if drawn:
         save(drawn, folder / "comparison")
-    write_atomically(folder / "report.md", _report(results, drawn is not None).encode())
+    write_atomically(folder / "report.md", _report(results, drawn is not None, _verdicts(measured)).encode())
     return folder / "report.md"
 
 
@@ -127,7 +133,18 @@ def _style(index: int) -> dict[str, Any]:
     return {"color": look(index)["color"], "marker": marker, "linestyle": "none", "capsize": 3}
 
 
-def _report(results: Mapping[str, Any], has_figure: bool) -> str:
+def _verdicts(measured: Mapping[str, Any]) -> Table:
+    """The published claims about frameworks, judged over the rounds; empty on another dataset."""
+    claims = CLAIMS["frameworks"] if measured["config"]["data"] == DATASET else ()
+    rounds = {name: row["rounds"] for name, row in measured["frameworks"].items()}
+    values: dict[Metric, dict[str, SeedValues]] = {
+        "accuracy": {name: {r["seed"]: r["accuracy"] for r in its} for name, its in rounds.items()},
+        "seconds": {name: {r["seed"]: r["train_s"] for r in its} for name, its in rounds.items()},
+    }
+    return verdict_table(judge(claims, values))
+
+
+def _report(results: Mapping[str, Any], has_figure: bool, verdicts: Table) -> str:
     config, parity = results["config"], results["parity"]
     rows, small = results["frameworks"], results["small"]
     parts = [
@@ -158,7 +175,7 @@ def _report(results: Mapping[str, Any], has_figure: bool) -> str:
             _markdown(_small_table(small)),
         ]
     if config["data"] == "mnist":
-        parts += ["## Published before", PUBLISHED_NOTE, _markdown(_published_table())]
+        parts += ["## Published before", PUBLISHED_NOTE, _markdown(_published_table()), _markdown(verdicts)]
     parts += ["## Versions and threads", _markdown(_versions_table(rows))]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -207,7 +224,8 @@ def _small_table(rows: Mapping[str, Row]) -> Table:
 
 
 def _published_table() -> Table:
-    body = [(name, f"{100 * accuracy:.1f}", f"{s:.1f}") for name, (accuracy, s) in PUBLISHED.items()]
+    figures = PUBLISHED["frameworks"].items()
+    body = [(name, f"{100 * its.accuracy:.1f}", f"{its.seconds:.1f}") for name, its in figures]
     return Table(("framework", "test accuracy (%)", "train (s)"), body)
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from research.studies.figures import FIGURES
 from research.studies.figures.style import save
 from research.studies.predictions import shown_arm
+from research.studies.published import published_table, study_verdicts
 from research.studies.study import Arm, Study
 from research.studies.table import (
     Table,
@@ -21,12 +22,23 @@ from research.studies.table import (
     explain_contrasts,
     provenance_table,
     shared_table,
+    trial_table,
     unfinished_table,
 )
 
 ARMS_NOTE = (
     "Test accuracy over the completed seeds: mean ± standard deviation, and the 95 % Student-t interval of "
     "the mean. Train is the median of the seeds; compile the longest: later seeds find the program compiled."
+)
+CLAIMS_NOTE = (
+    "Supported where in every comparison the interval lies above 0 and the sign-flip test, adjusted over all "
+    "comparisons of these claims, agrees; not supported where one shows the opposite, or an advantage below "
+    "0.1 points (5 % of the time) with its whole interval; else not decidable at this number of seeds."
+)
+PUBLISHED_NOTE = "The published figures are single runs without intervals, by other networks and recipes."
+TRIALS_NOTE = (
+    "As many for each arm, before its seeds ran and over other seeds: the rates with the best mean "
+    "validation accuracy became the arm's. A trial never reads the test split."
 )
 UNFINISHED_NOTE = "In no statistic above, and not dropped: they count as what they are."
 
@@ -87,6 +99,9 @@ def _section(study: Study, slug: str, folder: Path) -> Section:
     results = [
         Part("Arms", ARMS_NOTE, arm_table(study.arms)),
         Part("Contrasts", explain_contrasts(study), contrast_table(study)),
+        Part("Published claims", CLAIMS_NOTE, study_verdicts(study)),
+        Part("Beside the published figures", PUBLISHED_NOTE, published_table(study)),
+        Part("Tuning trials", TRIALS_NOTE, trial_table(study)),
         Part("Runs that are not in the statistics", UNFINISHED_NOTE, unfinished_table(study, folder)),
     ]
     shown = shown_arm(study)

@@ -15,6 +15,7 @@ from research.studies.statistics import Contrast, Summary, compare, summarize
 
 # Differences in these do not make two runs different experiments.
 IGNORED_SECTIONS = ("study", "seed", "data.dir", "data.cache_dir")
+TUNED_KEYS = ("optimizer.learning_rate", "optimizer.weight_decay")  # trials of one arm differ in these
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Study:
         question: what the study asks.
         axis: dotted config key along which the arms differ.
         reference: arm that the others are compared with.
+        trials: runs that chose the rates of the arms by validation accuracy; in no statistic.
     """
 
     title: str
@@ -90,6 +92,7 @@ class Study:
     question: str | None = None
     axis: str | None = None
     reference: str | None = None
+    trials: tuple[Run, ...] = ()
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -169,23 +172,32 @@ def differing_keys(runs: Iterable[Run]) -> list[str]:
 
 
 def _planned_studies(name: str, runs: list[Run]) -> list[Study]:
+    trials = [run for run in runs if run.config["study"].get("trial")]
+    runs = [run for run in runs if not run.config["study"].get("trial")]
     by_arm = defaultdict(list)
     for run in runs:
         by_arm[str(run.config["study"].get("arm"))].append(run)
     splitting = dict.fromkeys(key for group in by_arm.values() for key in differing_keys(group))
+    fixed = [key for key in splitting if key not in TUNED_KEYS]
     by_settings = defaultdict(list)
     for run in runs:
         by_settings[_settings(run, splitting)].append(run)
+    if not runs:
+        by_settings[""] = []
     return [
-        _planned_study(f"{name} ({settings})" if settings else name, group)
+        _planned_study(
+            f"{name} ({settings})" if settings else name,
+            group,
+            [trial for trial in trials if not group or _settings(trial, fixed) == _settings(group[0], fixed)],
+        )
         for settings, group in sorted(by_settings.items())
     ]
 
 
-def _planned_study(title: str, runs: list[Run]) -> Study:
-    plan = runs[0].config["study"]
+def _planned_study(title: str, runs: list[Run], trials: list[Run]) -> Study:
+    plan = (runs or trials)[0].config["study"]
     by_arm: dict[str, list[Run]] = {
-        str(name): [] for run in runs for name in run.config["study"].get("arms") or ()
+        str(name): [] for run in (*runs, *trials) for name in run.config["study"].get("arms") or ()
     }
     planned = set(by_arm)
     for run in runs:
@@ -198,6 +210,7 @@ def _planned_study(title: str, runs: list[Run]) -> Study:
         plan.get("question"),
         plan.get("axis"),
         None if plan.get("reference") is None else str(plan["reference"]),
+        tuple(trials),
     )
 
 

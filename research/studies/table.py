@@ -1,7 +1,7 @@
 """The tables of a report: each a pure function from a study to headers and rows of text."""
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 from research.records import Run
 from research.studies.predictions import class_scores, confusion_counts, pool_predictions, shown_arm
 from research.studies.statistics import Contrast, is_testable
-from research.studies.study import IGNORED_SECTIONS, Arm, Study, differing_keys, flatten, seed_of
+from research.studies.study import IGNORED_SECTIONS, TUNED_KEYS, Arm, Study, differing_keys, flatten, seed_of
 
 NOTHING = "—"
 PROVENANCE_NAMES = {
@@ -140,6 +140,33 @@ def explain_contrasts(study: Study) -> str:
     return text
 
 
+def trial_table(study: Study) -> Table:
+    """A row per pair of rates that was tried for an arm: mean validation accuracy, and what was chosen."""
+    rows = []
+    for arm in study.arms:
+        mine = [run for run in study.trials if str(run.config["study"].get("arm")) == arm.name]
+        groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
+        for run in mine:
+            groups[tuple(flatten(run.config)[key] for key in TUNED_KEYS)].append(run)
+        chosen = tuple(arm.setting(key) for key in TUNED_KEYS)
+        for rates, runs in sorted(groups.items()):
+            accuracies = [float((run.result or {}).get("validation_accuracy") or np.nan) for run in runs]
+            rows.append(
+                (
+                    arm.name,
+                    *(f"{rate:g}" for rate in rates),
+                    ", ".join(str(seed_of(run)) for run in runs),
+                    percent(float(np.mean(accuracies))),
+                    ", ".join(
+                        f"{count} {status}" for status, count in Counter(r.status for r in runs).items()
+                    ),
+                    "yes" if rates == chosen else "",
+                )
+            )
+    headers = ("arm", "learning rate", "weight decay", "seeds", "validation accuracy (%)", "trials", "chosen")
+    return Table(headers, rows)
+
+
 def unfinished_table(study: Study, folder: Path) -> Table:
     """A row per run that is in no statistic: how it ended, why, and where it is."""
     rows = []
@@ -180,6 +207,8 @@ def difference_table(study: Study) -> Table:
 
 def shared_table(study: Study) -> Table:
     """A row per config value that all runs of the study share."""
+    if not study.runs:
+        return Table(("setting", "value"), [])
     hidden = {*IGNORED_SECTIONS, *differing_keys(study.runs)}
     config = flatten({key: value for key, value in study.runs[0].config.items() if key != "study"})
     return Table(

@@ -94,6 +94,32 @@ def test_every_other_round_has_the_opposite_order(measurements):
     assert measurements["provenance"] == {"commit": "abc"}
 
 
+def test_a_second_launch_measures_only_what_is_missing(tmp_path):
+    lines = []
+
+    def launch(**settings):
+        lines.clear()
+        settings = {"seeds": [4], "epochs": 1, "frameworks": ["numpy"], **settings}
+        path = compare.compare(
+            "digits", out_dir=tmp_path, small=False, num_threads=1, on_progress=lines.append, **settings
+        )
+        return json.loads(path.read_text())["frameworks"]["numpy"]["rounds"]
+
+    first = launch()
+    assert len(lines) == 3  # the reference, parity, one round
+    assert launch() == first
+    assert lines == []
+    more = launch(seeds=[4, 5])
+    assert more[0] == first[0]
+    assert [measured["seed"] for measured in more] == [4, 5]
+    assert [line for line in lines if line.startswith("timing")] == ["timing: numpy, reference, seed 5"]
+    with pytest.raises(ValueError, match="holds a comparison with other settings"):
+        launch(epochs=2)
+    (tmp_path / "measurements.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"measurements\.json is damaged"):
+        launch()
+
+
 def test_networks_of_the_second_table(workplace, task):
     large = task | compare.SMALL["mlp 512-512-512"]
     network: Any = load_framework("jax_im2col", make_task(large))

@@ -42,7 +42,7 @@ def write_run(
         "seed": seed,
         "model": model or {"name": "plain", "depth": int(study["arm"].split()[-1]) if study else 1},
         "data": {"name": data, "dir": None},
-        "optimizer": {"name": "adam", "learning_rate": 0.001},
+        "optimizer": {"name": "adam", "learning_rate": 0.001, "weight_decay": 0.0},
         "training": {"epochs": 20, "patience": 3},
         "study": study,
     }

@@ -94,6 +94,7 @@ def test_report_shows_every_framework_and_what_became_of_it(measurements, tmp_pa
     )
     assert "at most 4.0 when a measurement began, of which 2 are" in report
     assert "45.2" in report
+    assert "accuracy: Keras &gt; PyTorch &gt; NumPy | not decidable at this n | 0 |" in report
     assert {path.name for path in tmp_path.iterdir()} == {
         "measurements.json",
         "results.json",

@@ -1,7 +1,10 @@
 import numpy as np
 import pytest
 
+from research.records import read_run, write_config
+from research.studies.report import write_report
 from research.studies.study import read_studies
+from research.studies.table import trial_table
 
 
 def arms_of(study):
@@ -109,3 +112,34 @@ def test_no_runs(tmp_path):
         read_studies(tmp_path)
     with pytest.raises(FileNotFoundError):
         read_studies(tmp_path / "nowhere")
+
+
+def test_trials_are_in_no_arm_and_stand_in_a_table(tmp_path, write, make_plan):
+    arms = ["depth 1", "depth 2"]
+    for arm, rates in (("depth 1", (0.001, 0.01)), ("depth 2", (0.001, 0.01))):
+        for rate in rates:
+            trial = write(tmp_path / f"{arm}{rate}", make_plan(arm, arms, trial=True), 1000, 0.5 + 10 * rate)
+            config = read_run(trial).config
+            write_config(trial, config | {"optimizer": {**config["optimizer"], "learning_rate": rate}})
+        for seed in range(2):
+            write(tmp_path / f"{arm}{seed}", make_plan(arm, arms, trial=False), seed, 0.9)
+    (study,) = read_studies(tmp_path)
+    assert [len(arm.runs) for arm in study.arms] == [2, 2]
+    assert {arm.absent for arm in study.arms} == {()}
+    rows = trial_table(study).rows
+    assert [row[:2] for row in rows] == [
+        ("depth 1", "0.001"),
+        ("depth 1", "0.01"),
+        ("depth 2", "0.001"),
+        ("depth 2", "0.01"),
+    ]
+    assert [row[-1] for row in rows] == ["yes", "", "yes", ""]
+    assert rows[1][3:6] == ("1000", "60.00", "1 completed")
+
+
+def test_a_study_that_ended_among_its_trials_shows_them(tmp_path, write, make_plan):
+    write(tmp_path / "trial", make_plan("depth 1", trial=True), 1000, 0.5)
+    (study,) = read_studies(tmp_path)
+    assert [arm.summary.n for arm in study.arms] == [0, 0, 0]
+    assert len(trial_table(study).rows) == 1
+    write_report(tmp_path)

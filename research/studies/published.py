@@ -1,0 +1,227 @@
+"""Figures and claims that were published for MNIST, held against the records.
+
+The published figures are single runs without intervals. A claim is a conjunction of comparisons, each of
+them judged over paired seeds; the verdict is computed and never written by hand.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from research.studies.statistics import ALPHA, Summary, holm, is_testable, sign_flip_p, summarize
+from research.studies.study import Arm, Study
+from research.studies.table import NOTHING, Table, percent, percent_interval
+
+DATASET = "mnist"
+SeedValues = Mapping[int, float]
+Metric = Literal["accuracy", "seconds"]
+ClaimVerdict = Literal["supported", "not supported", "not decidable at this n"]
+
+
+class Published(NamedTuple):
+    """What was published of an arm: test accuracy in [0, 1], trainable parameters, seconds of training."""
+
+    accuracy: float
+    parameters: int | None = None
+    seconds: float | None = None
+
+
+PUBLISHED: dict[str, dict[str, Published]] = {
+    "depth": {
+        "depth 1": Published(0.932, 15_000),
+        "depth 2": Published(0.967, 45_000),
+        "depth 3": Published(0.971, 85_000),
+        "depth 4": Published(0.969, 125_000),
+    },
+    "activation": {
+        "relu": Published(0.967),
+        "leaky_relu": Published(0.971),
+        "elu": Published(0.965),
+        "tanh": Published(0.923),
+    },
+    "size": {"reference": Published(0.991, 100_000), "mlp_wide": Published(0.978, 780_000)},
+    "frameworks": {
+        "numpy": Published(0.850, seconds=45.2),
+        "torch": Published(0.987, seconds=12.1),
+        "keras": Published(0.991, seconds=8.7),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A published claim: in every pair the first arm is better, more accurate or faster, than the second."""
+
+    text: str
+    pairs: tuple[tuple[str, str], ...]
+    metric: Metric = "accuracy"
+
+
+KERAS_OVER_TORCH_OVER_NUMPY = (("keras_jax", "torch"), ("keras_torch", "torch"), ("torch", "numpy"))
+CLAIMS: dict[str, tuple[Claim, ...]] = {
+    "depth": (
+        Claim(
+            "2-3 layers are the optimum",
+            (
+                ("depth 2", "depth 1"),
+                ("depth 3", "depth 1"),
+                ("depth 2", "depth 4"),
+                ("depth 3", "depth 4"),
+            ),
+        ),
+    ),
+    "activation": (
+        Claim("Leaky ReLU > ReLU > ELU > Tanh", (("leaky_relu", "relu"), ("relu", "elu"), ("elu", "tanh"))),
+    ),
+    "size": (Claim("a CNN of 100K beats a fully connected 780K", (("reference", "mlp_wide"),)),),
+    "frameworks": (
+        Claim("accuracy: Keras > PyTorch > NumPy", KERAS_OVER_TORCH_OVER_NUMPY),
+        Claim("training time: Keras < PyTorch < NumPy", KERAS_OVER_TORCH_OVER_NUMPY, "seconds"),
+    ),
+}
+
+MARGINS: dict[Metric, float] = {"accuracy": 0.001, "seconds": float(np.log(1.05))}
+"""Smallest advantage that is worth a claim: 0.1 points of accuracy, 5 % of the time (as a log ratio)."""
+
+
+class Comparison(NamedTuple):
+    """One pair of a claim: how much better the first arm is, over the seeds that both completed."""
+
+    better: str
+    worse: str
+    advantage: Summary
+    p_adjusted: float
+    verdict: ClaimVerdict
+
+
+class Judgement(NamedTuple):
+    """A claim and what the records say of it."""
+
+    claim: Claim
+    verdict: ClaimVerdict
+    comparisons: list[Comparison]
+
+
+def judge(claims: Iterable[Claim], values: Mapping[Metric, Mapping[str, SeedValues]]) -> list[Judgement]:
+    """Judge the claims about a study; all their comparisons of one metric are one family for Holm.
+
+    A comparison is supported where its t interval lies above 0 and its adjusted sign-flip test agrees. It is
+    not supported where the same holds in the other direction, or where the whole interval lies below the
+    smallest advantage worth a claim (``MARGINS``). Else, or with too few pairs, it is not decidable. A claim
+    is supported if all its comparisons are, and not supported if one of them is not.
+
+    Args:
+        claims: what was published.
+        values: for each metric and arm the value of each seed; accuracy in [0, 1], seconds > 0.
+    """
+    claims = list(claims)
+    advantages = {
+        (claim.metric, pair): _advantages(claim.metric, *(values[claim.metric].get(arm, {}) for arm in pair))
+        for claim in claims
+        for pair in claim.pairs
+    }
+    compared = {}
+    for metric in MARGINS:
+        family = {pair: a for (its_metric, pair), a in advantages.items() if its_metric == metric}
+        p_values = holm([sign_flip_p(a) if len(a) else 1.0 for a in family.values()])
+        for (pair, a), p in zip(family.items(), p_values, strict=True):
+            advantage = summarize(a)
+            testable = is_testable(len(family), advantage.n)
+            verdict = _verdict(advantage, float(p), testable, MARGINS[metric])
+            compared[metric, pair] = Comparison(*pair, advantage, float(p), verdict)
+    judgements = []
+    for claim in claims:
+        comparisons = [compared[claim.metric, pair] for pair in claim.pairs]
+        judgements.append(Judgement(claim, _conjunction([c.verdict for c in comparisons]), comparisons))
+    return judgements
+
+
+def _advantages(metric: Metric, better: SeedValues, worse: SeedValues) -> list[float]:
+    seeds = sorted(better.keys() & worse.keys())
+    if metric == "accuracy":
+        return [better[seed] - worse[seed] for seed in seeds]
+    return [float(np.log(worse[seed] / better[seed])) for seed in seeds]
+
+
+def _verdict(advantage: Summary, p: float, testable: bool, margin: float) -> ClaimVerdict:
+    if not testable:
+        return "not decidable at this n"
+    if advantage.low > 0 and p <= ALPHA:
+        return "supported"
+    if advantage.high < margin:
+        return "not supported"
+    return "not decidable at this n"
+
+
+def _conjunction(verdicts: list[ClaimVerdict]) -> ClaimVerdict:
+    for verdict in ("not supported", "not decidable at this n"):
+        if verdict in verdicts:
+            return verdict
+    return "supported"
+
+
+def study_verdicts(study: Study) -> Table:
+    """The published claims about a study of the same name on the same dataset; else an empty table."""
+    values: dict[Metric, dict[str, SeedValues]] = {
+        "accuracy": {arm.name: arm.accuracies for arm in study.arms},
+        "seconds": {arm.name: _seconds(arm) for arm in study.arms},
+    }
+    return verdict_table(judge(CLAIMS.get(_name(study), ()), values))
+
+
+def verdict_table(judgements: Iterable[Judgement]) -> Table:
+    """A row per claim: the verdict, the seeds, and each comparison with its interval and adjusted p."""
+    rows = [
+        (
+            judgement.claim.text,
+            judgement.verdict,
+            str(min(c.advantage.n for c in judgement.comparisons)),
+            "; ".join(_in_words(c, judgement.claim.metric) for c in judgement.comparisons),
+        )
+        for judgement in judgements
+    ]
+    return Table(("published claim", "verdict", "n", "why"), rows)
+
+
+def _in_words(comparison: Comparison, metric: Metric) -> str:
+    better, worse, advantage, p, _ = comparison
+    if np.isnan(advantage.low):
+        return f"{better} against {worse}: {advantage.n} pairs"
+    numbers = (advantage.mean, advantage.low, advantage.high)
+    if metric == "accuracy":
+        mean, low, high = (f"{100 * x:+.2f}" for x in numbers)
+        return f"{better} - {worse}: {mean} points [{low}, {high}], p {p:.3f}"
+    mean, low, high = (f"{np.exp(x):.2f}" for x in numbers)
+    return f"{worse} took {mean} times [{low}, {high}] as long as {better}, p {p:.3f}"
+
+
+def published_table(study: Study) -> Table:
+    """The arms of a study beside the published figures; empty where none were published."""
+    published = PUBLISHED.get(_name(study), {})
+    headers = ("arm", "n", "test accuracy (%)", "95 % interval", "parameters", "published accuracy (%)")
+    rows = [_published_row(arm, published.get(arm.name)) for arm in study.arms] if published else []
+    return Table((*headers, "published parameters"), rows)
+
+
+def _published_row(arm: Arm, published: Published | None) -> tuple[str, ...]:
+    return (
+        arm.name,
+        str(arm.summary.n),
+        percent(arm.summary.mean),
+        percent_interval(arm.summary.low, arm.summary.high),
+        NOTHING if arm.num_parameters is None else f"{arm.num_parameters:,}",
+        NOTHING if published is None else f"{100 * published.accuracy:.1f}",
+        NOTHING if published is None or published.parameters is None else f"{published.parameters:,}",
+    )
+
+
+def _name(study: Study) -> str:
+    """The name under which something may have been published of this study: it has to be on MNIST."""
+    on_mnist = all(run.config.get("data", {}).get("name") == DATASET for run in study.runs)
+    return str(study.name) if study.runs and on_mnist else ""
+
+
+def _seconds(arm: Arm) -> dict[int, float]:
+    return {seed: float((run.result or {})["seconds"]["train"]) for seed, run in arm.completed.items()}
