@@ -11,7 +11,15 @@ comma := ,
 STAMP = $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 TRAIN = $(BIN)/python scripts/train.py -m 'seed=range(0,$(SEEDS))'
 
-.PHONY: help install study test test-all lint clean
+# make reproduce: the published comparisons, each arm at the best of its learning rates
+DATA ?= mnist
+EPOCHS ?= 3
+TUNING ?= {seeds:[1000],learning_rate:[0.3,1,3]}
+RUNS ?= multirun/$(DATA)
+RESULTS ?= notebooks/results/$(DATA)
+CAN_FAIL = || test $$? -eq 1  # a failed run is in the report; anything else stops
+
+.PHONY: help install study reproduce reproduce-cifar test test-all lint clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +35,13 @@ $(VENV)/.installed-%: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
+reproduce: EXTRAS = frameworks
+reproduce reproduce-cifar: SEEDS = 8
+reproduce-cifar: DATA = cifar10
+reproduce-cifar: EPOCHS = 5
+reproduce reproduce-cifar: export TFDS_DATA_DIR := $(or $(DATA_DIR),$(TFDS_DATA_DIR))
+reproduce reproduce-cifar: SETUP = data=$(DATA) training.epochs=$(EPOCHS)
+
 $(VENV)/.installed-base: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
@@ -37,6 +52,21 @@ study: $(VENV)/.installed-base  ## compare depths, activations, optimizers and f
 	$(TRAIN) +study=optimizer hydra.sweep.dir=$(STUDY_DIR)/optimizer
 	$(BIN)/python scripts/compare_frameworks.py seeds=$(SEEDS) out=$(STUDY_DIR)/frameworks
 	$(BIN)/python scripts/report.py $(STUDY_DIR)
+
+reproduce: $(VENV)/.installed-frameworks  ## the published comparisons on MNIST (DATA_DIR=...), 8 seeds; goes on where it stopped
+	$(TRAIN) +study=size $(SETUP) 'study.tuning=$(TUNING)' hydra.sweep.dir=$(RUNS)/size $(CAN_FAIL)
+	$(TRAIN) +study=optimizer model=reference $(SETUP) hydra.sweep.dir=$(RUNS)/optimizer $(CAN_FAIL)
+	$(TRAIN) +study=activation model=reference $(SETUP) 'study.tuning=$(TUNING)' hydra.sweep.dir=$(RUNS)/activation $(CAN_FAIL)
+	$(TRAIN) +study=depth $(SETUP) 'study.tuning=$(TUNING)' hydra.sweep.dir=$(RUNS)/depth $(CAN_FAIL)
+	$(BIN)/python scripts/compare_frameworks.py data=$(DATA) seeds=$(SEEDS) training.epochs=$(EPOCHS) small=false out=$(RUNS)/frameworks
+	$(BIN)/python scripts/report.py $(RUNS) --out $(RESULTS)
+
+# one sweep per group of arms: modern_cnn and simple_resnet cost 10 to 20 times as much, so few seeds
+reproduce-cifar: $(VENV)/.installed-base  ## depth 2-4, modern_cnn and simple_resnet on CIFAR-10 (DATA_DIR=...), in hours
+	$(TRAIN) +study=depth 'model.depth=2,3,4' 'study.arms=[depth 2,depth 3,depth 4]' $(SETUP) 'study.tuning=$(TUNING)' hydra.sweep.dir=$(RUNS)/depth $(CAN_FAIL)
+	$(TRAIN) +study=architecture 'seed=range(0,2)' 'model=plain,modern_cnn,simple_resnet' 'study.arms=[plain,modern_cnn,simple_resnet]' \
+	    study.reference=plain $(SETUP) training.epochs=2 hydra.sweep.dir=$(RUNS)/architecture $(CAN_FAIL)
+	$(BIN)/python scripts/report.py $(RUNS) --out $(RESULTS)
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest $(JOBS)

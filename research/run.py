@@ -17,8 +17,10 @@ from research.data import Dataset
 from research.progress import Quiet
 from research.provenance import provenance
 from research.training import checkpoint
-from research.training.evaluate import make_predict, measure, predict_all
+from research.training.evaluate import make_predict, measure, most_confident_mistakes, predict_all
 from research.training.fit import FitResult, fit
+
+NUM_MISTAKES = 24  # wrong predictions whose images a run keeps
 
 
 def configure_jax() -> None:
@@ -164,6 +166,8 @@ def _measure(
     loss, accuracy = measure(logits, dataset.test.labels)
     image = dataset.test.images[:1]
     arrays = {"test_logits": logits, "test_labels": dataset.test.labels, "image": image[0]}
+    mistakes = most_confident_mistakes(logits, dataset.test.labels, NUM_MISTAKES)
+    arrays |= {"mistakes": mistakes, "mistake_images": images[mistakes]}
     kernels = [params[name]["kernel"] for name, _ in spec.net.layers if "kernel" in params.get(name, {})]
     if kernels and kernels[0].ndim == 4:
         arrays["first_kernels"] = np.asarray(kernels[0])

@@ -14,8 +14,10 @@ def main() -> int:
     """Write the report of the folder on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="a run, a sweep (multirun/depth), or a folder of sweeps")
-    folder = parser.parse_args().folder
-    report = write_report(folder)
+    parser.add_argument("--out", type=Path, help="folder of the report; without it, the folder of the runs")
+    arguments = parser.parse_args()
+    folder = arguments.folder
+    report = write_report(folder, arguments.out)
     for study in read_studies(folder):
         print(f"{study.title}: {study.question}" if study.question else study.title)
         print(f"\n{format_table(study.arms)}\n")

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from research.records import RecordError, write_atomically
 from research.studies.figures.style import COLOURS, canvas, look, save, shared_legend
-from research.studies.markdown import escape
+from research.studies.markdown import to_markdown
 from research.studies.published import (
     CLAIMS,
     DATASET,
@@ -21,12 +21,28 @@ from research.studies.published import (
     judge,
     verdict_table,
 )
+from research.studies.section import CLAIMS_NOTE, Drawing, Part, Section
 from research.studies.statistics import summarize
 from research.studies.table import NOTHING, Table
 
 MEASURED = ("accuracy", "train_s", "images_per_s", "compile_s", "first_step_s", "peak_mib")
 OURS = "jax_im2col"
 Row = dict[str, Any]
+
+
+def read_comparison(path: Path) -> dict[str, Any]:
+    """What ``measurements.json`` holds.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        RecordError: the file is damaged.
+    """
+    try:
+        measured = json.loads(path.read_text(encoding="utf-8"))
+        summarize_comparison(measured)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path} is damaged: {error!r}") from error
+    return measured
 
 
 def write_comparison(folder: Path) -> Path:
@@ -42,17 +58,11 @@ def write_comparison(folder: Path) -> Path:
         FileNotFoundError: the folder holds no ``measurements.json``.
         RecordError: the file is damaged.
     """
-    path = folder / "measurements.json"
-    try:
-        measured = json.loads(path.read_text(encoding="utf-8"))
-        results = summarize_comparison(measured)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RecordError(f"{path} is damaged: {error!r}") from error
-    write_atomically(folder / "results.json", json.dumps(results, indent=2, allow_nan=False).encode())
-    drawn = draw_comparison(results)
-    if drawn:
-        save(drawn, folder / "comparison")
-    write_atomically(folder / "report.md", _report(results, drawn is not None, _verdicts(measured)).encode())
+    measured = read_comparison(folder / "measurements.json")
+    content = json.dumps(summarize_comparison(measured), indent=2, allow_nan=False)
+    write_atomically(folder / "results.json", content.encode())
+    section = comparison_section(measured, folder, Path("comparison"))
+    write_atomically(folder / "report.md", to_markdown([section]).encode())
     return folder / "report.md"
 
 
@@ -133,6 +143,61 @@ def _style(index: int) -> dict[str, Any]:
     return {"color": look(index)["color"], "marker": marker, "linestyle": "none", "capsize": 3}
 
 
+def comparison_section(measured: Mapping[str, Any], folder: Path, place: Path) -> Section:
+    """What was measured as a section of a report whose figure is written to ``folder / place``."""
+    results = summarize_comparison(measured)
+    config, parity, rows = results["config"], results["parity"], results["frameworks"]
+    plan = (
+        f"The reference network on {config['data']}: {results['num_train']:,} training images, "
+        f"{config['epochs']} epochs, batches of {config['batch_size']}, {config['optimizer']} with learning "
+        f"rate {config['learning_rate']:g}, {len(config['seeds'])} seeds, {config['num_threads']} threads. "
+        "Initial weights, batches and their order are the same for all. Every measurement is a process of "
+        "its own."
+    )
+    same = (
+        "Gradients of the first step (relative error of the worst array) and the loss after "
+        f"{parity['num_steps']} steps (nats, median over {parity['num_starts']} orders of the batches), both "
+        f"against JAX in float64. What is off by more than {parity['gradient_tolerance']:g} or "
+        f"{parity['loss_tolerance']:g} is not timed."
+    )
+    cost = (
+        f"Mean over the seeds with the 95 % interval, on {results['num_test']:,} test images after the last "
+        "epoch. Training is without compilation; the first step is with it."
+    )
+    published = _published_table() if config["data"] == DATASET else Table((), [])
+    parts = [
+        Part("Do they compute the same?", same, _parity_table(rows)),
+        Part(
+            "What it costs", " ".join(filter(None, [cost, _fastest(rows), _load(results)])), _cost_table(rows)
+        ),
+        Part("Smaller networks, and dense layers alone", "In our own JAX.", _small_table(results["small"])),
+        Part("Published before", PUBLISHED_NOTE, published),
+        Part("Published claims", CLAIMS_NOTE, _verdicts(measured)),
+    ]
+    command = results["provenance"].get("command")
+    return Section(
+        title="One network in several frameworks",
+        slug="frameworks",
+        question="Do the frameworks compute the same, and what does it cost them?",
+        plan=plan,
+        arms=(),
+        results=[part for part in parts if part.table],
+        drawings=_draw(results, folder, place),
+        background=[Part("Versions and threads", "", _versions_table(rows))],
+        commands=[command] if command else [],
+    )
+
+
+def _draw(results: Mapping[str, Any], folder: Path, place: Path) -> list[Drawing]:
+    figure = draw_comparison(results)
+    if figure is None:
+        return []
+    (folder / place).parent.mkdir(parents=True, exist_ok=True)
+    save(figure, folder / place)
+    caption = "Accuracy and training time of each framework: mean and 95 % interval over the seeds."
+    return [Drawing(caption, place.with_suffix(".svg"), place.with_suffix(".png"))]
+
+
 def _verdicts(measured: Mapping[str, Any]) -> Table:
     """The published claims about frameworks, judged over the rounds; empty on another dataset."""
     claims = CLAIMS["frameworks"] if measured["config"]["data"] == DATASET else ()
@@ -142,42 +207,6 @@ def _verdicts(measured: Mapping[str, Any]) -> Table:
         "seconds": {name: {r["seed"]: r["train_s"] for r in its} for name, its in rounds.items()},
     }
     return verdict_table(judge(claims, values))
-
-
-def _report(results: Mapping[str, Any], has_figure: bool, verdicts: Table) -> str:
-    config, parity = results["config"], results["parity"]
-    rows, small = results["frameworks"], results["small"]
-    parts = [
-        "# One network in several frameworks",
-        f"The reference network on {config['data']}: {results['num_train']:,} training images, "
-        f"{config['epochs']} epochs, batches of {config['batch_size']}, {config['optimizer']} with learning "
-        f"rate {config['learning_rate']:g}, {len(config['seeds'])} seeds, {config['num_threads']} threads. "
-        "Initial weights, batches and their order are the same for all. Every measurement is a process of "
-        "its own.",
-        "## Do they compute the same?",
-        "Gradients of the first step (relative error of the worst array) and the loss after "
-        f"{parity['num_steps']} steps (nats, median over {parity['num_starts']} orders of the batches), both "
-        f"against JAX in float64. What is off by more than {parity['gradient_tolerance']:g} or "
-        f"{parity['loss_tolerance']:g} is not timed.",
-        _markdown(_parity_table(rows)),
-        "## What it costs",
-        f"Mean over the seeds with the 95 % interval, on {results['num_test']:,} test images after the last "
-        "epoch. Training is without compilation; the first step is with it.",
-        _markdown(_cost_table(rows)),
-        _fastest(rows),
-        _load(results),
-    ]
-    parts += ["![accuracy and training time of each framework](comparison.svg)"] if has_figure else []
-    if small:
-        parts += [
-            "## Smaller networks, and dense layers alone",
-            "In our own JAX.",
-            _markdown(_small_table(small)),
-        ]
-    if config["data"] == "mnist":
-        parts += ["## Published before", PUBLISHED_NOTE, _markdown(_published_table()), _markdown(verdicts)]
-    parts += ["## Versions and threads", _markdown(_versions_table(rows))]
-    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 PUBLISHED_NOTE = "Three different networks, once each, so that neither column compares frameworks."
@@ -280,8 +309,3 @@ def _mean(summary: Row | None) -> str:
 
 def _exponent(value: float | None) -> str:
     return NOTHING if value is None else f"{value:.1e}"
-
-
-def _markdown(table: Table) -> str:
-    lines = [table.headers, tuple("---" for _ in table.headers), *table.rows]
-    return "\n".join(f"| {' | '.join(c if c == '---' else escape(c) for c in line)} |" for line in lines)

@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 from research.records import write_atomically
+from research.studies.comparison import comparison_section, read_comparison
 from research.studies.html import to_html
 from research.studies.markdown import to_markdown
 from research.studies.section import make_sections
@@ -12,14 +13,16 @@ from research.studies.study import read_studies
 from research.studies.table import Table, results_table
 
 
-def write_report(folder: Path) -> Path:
-    """Read every run in ``folder`` and below it, and write there what they show.
+def write_report(folder: Path, out: Path | None = None) -> Path:
+    """Read every run in ``folder`` and below it, and write what they show.
 
     Writes ``report.md``, the same as ``report.html`` in one file, ``results.csv`` with a row per run, and
-    each figure as ``figures/<study>/<figure>.svg`` and ``.png``. Several studies are sections of one report.
+    each figure as ``figures/<study>/<figure>.svg`` and ``.png``. Several studies are sections of one report,
+    and so is a comparison of frameworks below the folder.
 
     Args:
         folder: holds runs, in it or below it.
+        out: where the report goes; ``None`` for ``folder`` itself.
 
     Returns:
         The path of ``report.md``.
@@ -28,12 +31,18 @@ def write_report(folder: Path) -> Path:
         FileNotFoundError: there is no such folder.
         RecordError: there is no run in it, or a file of a run is damaged.
     """
+    out = folder if out is None else out
     studies = read_studies(folder)
-    sections = make_sections(studies, folder)
-    write_atomically(folder / "results.csv", to_csv(results_table(studies, folder)).encode())
-    write_atomically(folder / "report.html", to_html(sections, folder).encode())
-    write_atomically(folder / "report.md", to_markdown(sections).encode())
-    return folder / "report.md"
+    out.mkdir(parents=True, exist_ok=True)
+    sections = make_sections(studies, folder, out)
+    sections += [
+        comparison_section(read_comparison(path), out, Path("figures", "frameworks", "comparison"))
+        for path in sorted(folder.rglob("measurements.json"))[:1]
+    ]
+    write_atomically(out / "results.csv", to_csv(results_table(studies, folder)).encode())
+    write_atomically(out / "report.html", to_html(sections, out).encode())
+    write_atomically(out / "report.md", to_markdown(sections).encode())
+    return out / "report.md"
 
 
 def to_csv(table: Table) -> str:

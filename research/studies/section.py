@@ -86,16 +86,16 @@ class Section:
     commands: list[str]
 
 
-def make_sections(studies: Sequence[Study], folder: Path) -> list[Section]:
-    """Tables and figures of each study; the figures are written to ``<folder>/figures/<slug>/``."""
+def make_sections(studies: Sequence[Study], folder: Path, out: Path) -> list[Section]:
+    """Tables and figures of each study in ``folder``; the figures go to ``<out>/figures/<slug>/``."""
     slugs: list[str] = []
     for study in studies:
         slug = re.sub(r"[^a-z0-9]+", "-", study.title.lower()).strip("-")[:60] or "study"
         slugs.append(slug if slug not in slugs else f"{slug}-{len(slugs) + 1}")
-    return [_section(study, slug, folder) for study, slug in zip(studies, slugs, strict=True)]
+    return [_section(study, slug, folder, out) for study, slug in zip(studies, slugs, strict=True)]
 
 
-def _section(study: Study, slug: str, folder: Path) -> Section:
+def _section(study: Study, slug: str, folder: Path, out: Path) -> Section:
     results = [
         Part("Arms", ARMS_NOTE, arm_table(study.arms)),
         Part("Contrasts", explain_contrasts(study), contrast_table(study)),
@@ -119,7 +119,7 @@ def _section(study: Study, slug: str, folder: Path) -> Section:
         plan=_plan(study),
         arms=study.arms,
         results=[part for part in results if part.table or part.heading == "Contrasts"],
-        drawings=_draw(study, Path("figures") / slug, folder),
+        drawings=_draw(study, Path("figures") / slug, out),
         background=[part for part in background if part.table],
         commands=commands(study),
     )

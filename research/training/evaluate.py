@@ -36,3 +36,16 @@ def measure(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     losses = make_cross_entropy()(jax.numpy.asarray(logits), jax.numpy.asarray(labels))
     loss = float(np.asarray(losses, np.float64).mean())
     return loss, float((logits.argmax(-1) == labels).mean())
+
+
+def most_confident_mistakes(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """Positions of the wrong predictions with the largest probability, the surest first, at most ``count``.
+
+    Example:
+        >>> logits = np.array([[4.0, 0.0], [1.0, 0.0], [0.0, 9.0]])
+        >>> most_confident_mistakes(logits, np.array([1, 1, 1]), 5).tolist()
+        [0, 1]
+    """
+    (wrong,) = np.nonzero(logits.argmax(-1) != labels)
+    shifted = logits[wrong] - logits[wrong].max(-1, keepdims=True)  # the largest probability is 1 / the sum
+    return wrong[np.argsort(np.exp(shifted).sum(-1), kind="stable")][:count]

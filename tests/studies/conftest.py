@@ -97,12 +97,15 @@ def synthetic_arrays(seed: int, accuracy: float) -> dict[str, np.ndarray]:
     logits = rng.normal(size=(300, 10)).astype(np.float32)
     logits[np.arange(300), predicted] += rng.uniform(3, 6, 300).astype(np.float32)
     y, x = np.mgrid[:8, :8]
+    mistakes = np.flatnonzero(predicted != labels)[:24]
     image = np.exp(-((x - 3.5) ** 2 + (y - 3.5) ** 2) / 8)[..., None].astype(np.float32)
     return {
         "test_logits": logits,
         "test_labels": labels,
         "first_kernels": rng.normal(size=(3, 3, 1, 16)).astype(np.float32),
         "image": image,
+        "mistakes": mistakes,
+        "mistake_images": rng.random((len(mistakes), 8, 8, 1)).astype(np.float32),
         "feature_map/block1": image * rng.normal(size=16).astype(np.float32),
         "feature_map/block2": image[::2, ::2] * rng.normal(size=32).astype(np.float32),
     }

@@ -4,6 +4,7 @@ import pytest
 
 from research.records import RecordError
 from research.studies.comparison import draw_comparison, summarize_comparison, write_comparison
+from research.studies.report import write_report
 
 
 def measured(seed: int, train_s: float, compile_s: float | None = 2.0) -> dict:
@@ -135,3 +136,16 @@ def test_a_damaged_file_is_named(content, tmp_path):
     (tmp_path / "measurements.json").write_text(content)
     with pytest.raises(RecordError, match=r"measurements\.json is damaged"):
         write_comparison(tmp_path)
+
+
+def test_a_report_of_runs_takes_up_the_comparison_beside_them(measurements, tmp_path, write, make_plan):
+    write(tmp_path / "runs" / "depth" / "1", make_plan("depth 1"))
+    (tmp_path / "runs" / "frameworks").mkdir()
+    (tmp_path / "runs" / "frameworks" / "measurements.json").write_text(json.dumps(measurements))
+    report = write_report(tmp_path / "runs", tmp_path / "out").read_text()
+    assert "## depth" in report
+    assert "## One network in several frameworks" in report
+    assert "](figures/frameworks/comparison.svg)" in report
+    assert (tmp_path / "out" / "figures" / "frameworks" / "comparison.svg").exists()
+    assert "One network in several frameworks" in (tmp_path / "out" / "report.html").read_text()
+    assert not (tmp_path / "runs" / "report.md").exists()

@@ -85,7 +85,7 @@ def test_a_report_on_mnist_holds_the_verdicts_and_one_on_digits_does_not(tmp_pat
     (row,) = study_verdicts(mnist).rows
     assert row[:3] == ("2-3 layers are the optimum", "supported", "8")
     assert row[3].count("points [") == 4
-    headings = [part.heading for part in make_sections([mnist], tmp_path)[0].results]
+    headings = [part.heading for part in make_sections([mnist], tmp_path, tmp_path)[0].results]
     assert {"Published claims", "Beside the published figures"} <= set(headings)
     (digits,) = read_studies(tmp_path / "digits")
     assert not study_verdicts(digits)

@@ -118,8 +118,8 @@ def test_contrasts_without_data_still_count_as_planned():
 
 @pytest.mark.parametrize("n", [8, 10, 16])
 def test_simulated_studies_hold_their_promises(n):
-    """2,000 studies of a reference and four arms with normal errors, none of which differ."""
-    num_studies, num_arms = 2000, 4
+    """2,000 studies of a reference and six arms, the most for eight seeds, none of which differ."""
+    num_studies, num_arms = 2000, 6
     rng = np.random.default_rng(n)
     seeds = rng.normal(0, 0.01, (num_studies, 1, n))
     accuracies = 0.9 + seeds + rng.normal(0, 0.005, (num_studies, 1 + num_arms, n))

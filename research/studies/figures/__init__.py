@@ -11,12 +11,15 @@ from research.studies.figures.arms import (
     overview,
     paired_differences,
 )
+from research.studies.figures.kernels import kernel_responses
 from research.studies.figures.network import feature_maps, first_kernels
-from research.studies.figures.predictions import confusion_matrix, reliability
+from research.studies.figures.predictions import confident_mistakes, confusion_matrix, reliability
+from research.studies.figures.summary import summary
 from research.studies.study import Study
 
 # The name of the file, and the function whose docstring is the caption.
 FIGURES: dict[str, Callable[[Study], Figure | None]] = {
+    "summary": summary,
     "accuracy": accuracy_by_arm,
     "differences": paired_differences,
     "learning_curves": learning_curves,
@@ -24,6 +27,8 @@ FIGURES: dict[str, Callable[[Study], Figure | None]] = {
     "overview": overview,
     "confusion": confusion_matrix,
     "reliability": reliability,
+    "mistakes": confident_mistakes,
     "first_kernels": first_kernels,
+    "kernel_responses": kernel_responses,
     "feature_maps": feature_maps,
 }

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from research.records import Run
-from research.studies.figures.style import canvas, label
+from research.studies.figures.style import as_picture, canvas, label
 from research.studies.predictions import shown_arm
 from research.studies.study import Study
 
@@ -54,7 +54,7 @@ def feature_maps(study: Study) -> Figure | None:
             panel.axis("off")
         panels = iter(axes.flat)
         first = next(panels)
-        first.imshow(_as_picture(arrays["image"]), cmap="gray", interpolation="nearest")
+        first.imshow(as_picture(arrays["image"]), cmap="gray", interpolation="nearest")
         first.set_title(f"{name}: input")
         for panel, (layer, picture) in zip(panels, pictures.items(), strict=False):
             panel.imshow(picture, cmap="viridis", interpolation="nearest")
@@ -94,10 +94,3 @@ def _shown_run(study: Study) -> tuple[str, Run | None]:
         return "", None
     seed, run = next(iter(arm.completed.items()))
     return f"{label(arm.name)}, seed {seed}", run
-
-
-def _as_picture(image: np.ndarray) -> np.ndarray:
-    """An image in any range as one that can be shown: [H, W] or [H, W, 3] in [0, 1]."""
-    image = image.astype(np.float64)
-    image = (image - image.min()) / (float(np.ptp(image)) or 1.0)
-    return image if image.shape[-1] == 3 else image.mean(-1)

@@ -1,9 +1,15 @@
 """Figures of what the networks of one arm predict on the test split."""
 
-import numpy as np
-from matplotlib.figure import Figure
+import math
+from typing import Any
 
-from research.studies.figures.style import COLOURS, canvas, label
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from scipy.special import softmax
+
+from research.studies.figures.style import COLOURS, as_picture, canvas, label, panel_width
 from research.studies.predictions import (
     Predictions,
     calibration,
@@ -16,72 +22,106 @@ from research.studies.study import Study
 
 def confusion_matrix(study: Study) -> Figure | None:
     """Share of each class that was predicted as each class, over all seeds of the arm."""
-    predictions = _of_shown_arm(study)
+    predictions = predictions_shown(study)
     if predictions is None:
         return None
-    counts = confusion_counts(predictions)
-    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    few = len(counts) <= 12
     with canvas(1, 1, (5.6, 5.0)) as (figure, axes):
-        panel = axes[0, 0]
-        panel.grid(False)
-        image = panel.imshow(share, cmap="Blues", vmin=0, vmax=100)
-        figure.colorbar(image, ax=panel, label="share of the class (%)", shrink=0.85)
-        if few:
-            panel.set_xticks(range(len(counts)))
-            panel.set_yticks(range(len(counts)))
-            for (row, column), value in np.ndenumerate(share):
-                colour = "white" if value > 55 else "#333333"
-                if value:
-                    text = f"{value:.1f}" if value < 99.95 else "100"
-                    panel.text(column, row, text, ha="center", va="center", color=colour, fontsize=7)
-        panel.set_xlabel("predicted class")
-        panel.set_ylabel("true class")
-        panel.set_title(_name(predictions))
+        image = draw_confusion(axes[0, 0], predictions)
+        figure.colorbar(image, ax=axes[0, 0], label="share of the class (%)", shrink=0.85)
+        axes[0, 0].set_title(_name(predictions))
         return figure
 
 
 def reliability(study: Study) -> Figure | None:
     """Accuracy and counts by confidence: a calibrated network lies on the diagonal."""
-    predictions = _of_shown_arm(study)
+    predictions = predictions_shown(study)
     if predictions is None:
         return None
-    bins = calibration(predictions)
-    centres, width = (bins.bounds[1:] + bins.bounds[:-1]) / 2, np.diff(bins.bounds)
-    filled = bins.counts > 0
     with canvas(1, 2, (8.0, 3.8)) as (figure, axes):
         diagram, histogram = axes[0]
-        diagram.plot([0, 100], [0, 100], color="#888888", linestyle="--", linewidth=1, label="calibrated")
-        diagram.bar(
-            100 * centres[filled],
-            100 * bins.accuracy[filled],
-            100 * width[filled],
-            color=COLOURS[0],
-            alpha=0.35,
-            edgecolor="white",
-        )
-        diagram.plot(
-            100 * bins.confidence[filled],
-            100 * bins.accuracy[filled],
-            "o-",
-            color=COLOURS[0],
-            label="measured",
-        )
-        diagram.set(xlim=(0, 100), ylim=(0, 102), xlabel="confidence (%)", ylabel="accuracy (%)")
-        diagram.set_title(f"expected calibration error {100 * bins.error:.2f} %")
-        diagram.legend(loc="upper left", frameon=True, edgecolor="none")
-        for right, name, colour in ((True, "right", COLOURS[0]), (False, "wrong", COLOURS[1])):
-            chosen = 100 * predictions.confidence[predictions.correct == right]
-            histogram.hist(
-                chosen, 100 * bins.bounds, color=colour, alpha=0.55, label=f"{name}: {chosen.size:,}"
-            )
-        histogram.set(xlim=(0, 100), yscale="log", xlabel="confidence (%)", ylabel="predictions")
+        draw_reliability(diagram, predictions)
+        draw_confidences(histogram, predictions)
         histogram.set_title(_name(predictions))
-        histogram.legend(loc="upper left", frameon=True, edgecolor="none")
         return figure
 
 
-def _of_shown_arm(study: Study) -> Predictions | None:
+def confident_mistakes(study: Study) -> Figure | None:
+    """The wrong predictions that one run was surest of: what was predicted, how surely, and the label."""
+    arm = shown_arm(study)
+    seed, run = next(iter(arm.completed.items())) if arm else (0, None)
+    arrays = run.arrays() if run else {}
+    if arm is None or not len(arrays.get("mistakes", ())):
+        return None
+    indices = arrays["mistakes"]
+    logits, labels = arrays["test_logits"][indices], arrays["test_labels"][indices]
+    confidence = softmax(logits.astype(np.float64), axis=1).max(1)
+    columns = min(6, len(indices))
+    rows = math.ceil(len(indices) / columns)
+    with canvas(rows, columns, (1.35 * columns + 0.4, 1.7 * rows + 0.4)) as (figure, axes):
+        for panel in axes.flat:
+            panel.axis("off")
+        shown = zip(arrays["mistake_images"], logits.argmax(1), confidence, labels, strict=True)
+        for panel, (image, predicted, sure, truth) in zip(axes.flat, shown, strict=False):
+            panel.imshow(as_picture(image), cmap="gray", interpolation="nearest")
+            panel.set_title(f"{predicted} ({100 * sure:.1f} %)\nis {truth}", fontsize=8, loc="center")
+        figure.suptitle(f"{label(arm.name)}, seed {seed}", x=0.01, ha="left", fontsize=10)
+        return figure
+
+
+def draw_confusion(axes: Axes, predictions: Predictions) -> AxesImage:
+    """The share of each class, by row, that was predicted as each class, by column, in percent."""
+    counts = confusion_counts(predictions)
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.grid(False)
+    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    if len(counts) <= 12:
+        axes.set_xticks(range(len(counts)))
+        axes.set_yticks(range(len(counts)))
+        size = 7 if panel_width(axes) > 4 else 4.5
+        for (row, column), value in np.ndenumerate(share):
+            colour = "white" if value > 55 else "#333333"
+            if value:
+                text = f"{value:.1f}" if value < 99.95 else "100"
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    return image
+
+
+def draw_reliability(axes: Axes, predictions: Predictions) -> None:
+    """Accuracy in bins of the confidence, and the expected calibration error."""
+    bins = calibration(predictions)
+    centres, width = (bins.bounds[1:] + bins.bounds[:-1]) / 2, np.diff(bins.bounds)
+    filled = bins.counts > 0
+    axes.plot([0, 100], [0, 100], color="#888888", linestyle="--", linewidth=1, label="calibrated")
+    axes.bar(
+        100 * centres[filled],
+        100 * bins.accuracy[filled],
+        100 * width[filled],
+        color=COLOURS[0],
+        alpha=0.35,
+        edgecolor="white",
+    )
+    axes.plot(
+        100 * bins.confidence[filled], 100 * bins.accuracy[filled], "o-", color=COLOURS[0], label="measured"
+    )
+    axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="confidence (%)", ylabel="accuracy (%)")
+    axes.set_title(f"expected calibration error {100 * bins.error:.2f} %")
+    axes.legend(loc="upper left", frameon=True, edgecolor="none")
+
+
+def draw_confidences(axes: Axes, predictions: Predictions) -> None:
+    """How many right and how many wrong predictions were made with which confidence."""
+    bounds: Any = 100 * calibration(predictions).bounds  # a type that matplotlib has left out
+    for right, name, colour in ((True, "right", COLOURS[0]), (False, "wrong", COLOURS[1])):
+        chosen = 100 * predictions.confidence[predictions.correct == right]
+        axes.hist(chosen, bounds, color=colour, alpha=0.55, label=f"{name}: {chosen.size:,}")
+    axes.set(xlim=(0, 100), yscale="log", xlabel="confidence (%)", ylabel="predictions")
+    axes.legend(loc="upper left", frameon=True, edgecolor="none")
+
+
+def predictions_shown(study: Study) -> Predictions | None:
+    """The predictions of the arm that stands for the study; ``None`` if it recorded none."""
     arm = shown_arm(study)
     return None if arm is None else pool_predictions(arm)
 

@@ -95,3 +95,10 @@ def panel_width(axes: Axes) -> float:
     """About how many inches of the figure's width the panel has."""
     figure, grid = axes.get_figure(root=True), axes.get_gridspec()
     return (figure.get_figwidth() if figure else 6.4) / (grid.ncols if grid else 1)
+
+
+def as_picture(image: np.ndarray) -> np.ndarray:
+    """An image in any range as one that can be shown: [H, W] or [H, W, 3] in [0, 1]."""
+    image = image.astype(np.float64)
+    image = (image - image.min()) / (float(np.ptp(image)) or 1.0)
+    return image if image.shape[-1] == 3 else image.mean(-1)

@@ -3,17 +3,28 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.ndimage import correlate
 
 from research.records import write_arrays
 from research.studies.figures import FIGURES
 from research.studies.figures.arms import accuracy_by_arm
+from research.studies.figures.kernels import KERNELS, make_patterns
 from research.studies.figures.network import mosaic
 from research.studies.figures.panels import mean_curve
 from research.studies.figures.style import label, save
 from research.studies.study import read_studies
 
 # These need the arrays of a run, which the runs of the named study do not have.
-FROM_ARRAYS = ("confusion", "reliability", "first_kernels", "feature_maps")
+FROM_ARRAYS = (
+    "confusion",
+    "reliability",
+    "mistakes",
+    "first_kernels",
+    "kernel_responses",
+    "feature_maps",
+    "summary",
+)
+PICTURES = ("kernel_responses", "mistakes")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +48,9 @@ def studies(tmp_path_factory, depth_study, write, make_plan):
 def test_figure(studies, tmp_path, kind, name):
     figure = FIGURES[name](studies[kind])
     if figure is None:
-        assert (kind, name) == ("single", "differences") or (kind == "named" and name in FROM_ARRAYS)
+        assert (kind == "single" and name in ("differences", "summary")) or (
+            kind == "named" and name in FROM_ARRAYS
+        )
         return
     svg, png = save(figure, tmp_path / name)
     assert svg.read_text().startswith("<?xml")
@@ -47,7 +60,8 @@ def test_figure(studies, tmp_path, kind, name):
     assert border.min() == 255, "something is cut off at the edge"
     for axes in figure.axes:
         if axes.axison and axes.get_label() != "<colorbar>":
-            assert axes.get_ylabel() or name == "differences" or not axes.yaxis.get_tick_params()["labelleft"]
+            named = axes.get_ylabel() or name in PICTURES or "differences" in axes.get_title(loc="left")
+            assert named or name == "differences" or not axes.yaxis.get_tick_params()["labelleft"]
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -99,3 +113,29 @@ def test_kernels_of_colour_images(tmp_path, write):
     assert figure is not None
     assert figure.axes[0].get_title(loc="left") == "all runs, seed 0: 64 of 70 kernels of 5x5"
     assert len(figure.axes) == 1
+
+
+def test_mistakes_say_what_was_predicted_and_what_is_true(depth_study):
+    (study,) = read_studies(depth_study)
+    figure = FIGURES["mistakes"](study)
+    assert figure is not None
+    arrays = next(iter(study.arms[1].completed.values())).arrays()
+    titles = [axes.get_title(loc="center") for axes in figure.axes if axes.get_title(loc="center")]
+    assert len(titles) == len(arrays["mistakes"])
+    for title, index in zip(titles, arrays["mistakes"], strict=True):
+        predicted, truth = title.split()[0], title.split()[-1]
+        assert int(predicted) == arrays["test_logits"][index].argmax() != int(truth)
+        assert int(truth) == arrays["test_labels"][index]
+
+
+def test_hand_made_kernels_respond_as_they_should():
+    patterns = make_patterns()
+    flat = np.full((8, 8), 0.5)
+    for name, kernel in KERNELS.items():
+        response = correlate(flat, kernel.astype(float), mode="nearest")
+        assert response == pytest.approx(0.5 if name in ("blur", "sharpen") else 0.0)
+    slope = correlate(patterns["gradient"], KERNELS["Sobel x"].astype(float), mode="nearest")
+    assert slope[:, 1:-1] == pytest.approx(8 / 31)
+    assert correlate(patterns["gradient"], KERNELS["Sobel y"].astype(float), mode="nearest") == pytest.approx(
+        0
+    )

@@ -1,0 +1,60 @@
+"""How hand-made kernels respond to simple patterns: what learned kernels can be read against."""
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.ndimage import correlate
+
+from research.studies.figures.style import canvas
+from research.studies.predictions import shown_arm
+from research.studies.study import Study
+
+SIZE = 32
+
+KERNELS: dict[str, np.ndarray] = {
+    "edge": np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]]),
+    "blur": np.full((3, 3), 1 / 9),
+    "sharpen": np.array([[0, -1, 0], [-1, 5, -1], [0, -1, 0]]),
+    "ridge": np.array([[-1, 2, -1], [-1, 2, -1], [-1, 2, -1]]),
+    "Sobel x": np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]),
+    "Sobel y": np.array([[-1, -2, -1], [0, 0, 0], [1, 2, 1]]),
+}
+
+
+def make_patterns(size: int = SIZE) -> dict[str, np.ndarray]:
+    """Images in [0, 1], each [size, size]: a bright square, noise, a slope and a checkerboard.
+
+    Example:
+        >>> sorted(make_patterns(8))
+        ['checkerboard', 'edges', 'gradient', 'texture']
+    """
+    y, x = np.mgrid[:size, :size]
+    inside = (abs(x - size // 2) < size // 4) & (abs(y - size // 2) < size // 4)
+    return {
+        "edges": inside.astype(np.float64),
+        "texture": np.random.default_rng(0).random((size, size)),
+        "gradient": x / (size - 1),
+        "checkerboard": ((x // 4 + y // 4) % 2).astype(np.float64),
+    }
+
+
+def kernel_responses(study: Study) -> Figure | None:
+    """What hand-made 3x3 kernels make of four patterns, to read the learned ones by; red is positive."""
+    arm = shown_arm(study)
+    if arm is None or not any("first_kernels" in run.arrays() for run in arm.completed.values()):
+        return None
+    patterns = make_patterns()
+    with canvas(len(patterns), 1 + len(KERNELS), (9.4, 5.8)) as (figure, axes):
+        for row, (pattern, image) in zip(axes, patterns.items(), strict=True):
+            for panel in row:
+                panel.set(xticks=[], yticks=[])
+                panel.grid(False)
+            row[0].imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            row[0].set_ylabel(pattern)
+            for panel, (name, kernel) in zip(row[1:], KERNELS.items(), strict=True):
+                response = correlate(image, kernel.astype(np.float64), mode="nearest")
+                largest = float(np.abs(response).max()) or 1.0
+                panel.imshow(response, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
+                if row is axes[0]:
+                    panel.set_title(name)
+        axes[0, 0].set_title("input")
+        return figure
