@@ -50,11 +50,10 @@ def kernel_responses(study: Study) -> Figure | None:
                 panel.grid(False)
             row[0].imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             row[0].set_ylabel(pattern)
-            for panel, (name, kernel) in zip(row[1:], KERNELS.items(), strict=True):
-                response = correlate(image, kernel.astype(np.float64), mode="nearest")
-                largest = float(np.abs(response).max()) or 1.0
+            for panel, kernel in zip(row[1:], KERNELS.values(), strict=True):
+                response = correlate(image, kernel.astype(np.float64))[1:-1, 1:-1]  # no padding
+                largest = max(float(np.abs(response).max()), 1e-6)  # rounding is no response
                 panel.imshow(response, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
-                if row is axes[0]:
-                    panel.set_title(name)
-        axes[0, 0].set_title("input")
+        for panel, name in zip(axes[0], ("input", *KERNELS), strict=True):
+            panel.set_title(name)
         return figure
