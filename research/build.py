@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from research.config import Config, ConfigError, Named
 from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
@@ -20,7 +21,7 @@ from research.training.objective import make_cross_entropy
 from research.training.optimizers import make_optimizer, set_rates
 from research.training.schedules import SCHEDULES
 from research.training.state import TrainState, init_state
-from research.training.step import make_train_step
+from research.training.step import TrainStep, make_train_step
 
 
 def build_network(model: Named, image_shape: tuple[int, int, int], num_classes: int) -> Serial:
@@ -87,6 +88,19 @@ class ProgramSpec:
     eval_batch_size: int
     window: int | None
 
+    def make_schedule(self) -> optax.Schedule:
+        """Factor of the learning rate by step."""
+        return SCHEDULES[self.schedule.name](self.num_steps, **self.schedule.arguments)
+
+    def make_optimizer(self) -> optax.GradientTransformation:
+        """The optimizer, its learning rate and weight decay still to be set."""
+        return make_optimizer(self.optimizer.name, self.make_schedule(), **self.optimizer.arguments)
+
+    def make_train_step(self) -> TrainStep:
+        """The training step."""
+        objective = make_cross_entropy(self.label_smoothing)
+        return make_train_step(self.net, self.make_optimizer(), objective, self.preprocess)
+
 
 class CompiledProgram(NamedTuple):
     """A program and what it cost."""
@@ -131,19 +145,14 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
 @lru_cache(maxsize=16)
 def compile_program(spec: ProgramSpec) -> CompiledProgram:
     """Compile the functions of a run, once for all runs with this specification."""
-    schedule = SCHEDULES[spec.schedule.name](spec.num_steps, **spec.schedule.arguments)
-
-    optimizer = make_optimizer(spec.optimizer.name, schedule, **spec.optimizer.arguments)
+    schedule, optimizer = spec.make_schedule(), spec.make_optimizer()
 
     def init(key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array) -> TrainState:
         state = init_state(spec.net, optimizer, key, (1, *spec.image_shape))
         rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
         return state._replace(opt_state=set_rates(state.opt_state, **rates))
 
-    train_step = make_train_step(
-        spec.net, optimizer, make_cross_entropy(spec.label_smoothing), spec.preprocess
-    )
-    run_steps = jax.jit(make_run_steps(train_step), donate_argnums=0)
+    run_steps = jax.jit(make_run_steps(spec.make_train_step()), donate_argnums=0)
     predict = jax.jit(make_predict(spec.net, spec.preprocess))
 
     def trace(params: Params, model_state: State, images: jax.Array) -> dict[str, jax.Array]:

@@ -31,6 +31,7 @@ ALLOWED = {
     "run": BUILD | {"build", "records", "provenance", "progress"},
     "sweep": {"config", "records", "run"},
     "tuning": {"config", "records", "sweep"},
+    "benchmarks": BUILD | {"build", "analysis", "frameworks"},
 }
 
 

@@ -1,0 +1,1 @@
+"""Timings that anyone can repeat: alternated in one process, medians and quartiles, nothing asserted."""

@@ -1,0 +1,63 @@
+"""How everything here is timed."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Quartiles(NamedTuple):
+    """Of the seconds of several rounds; the names say where the value lies."""
+
+    lower: float
+    median: float
+    upper: float
+
+
+def quartiles(seconds: list[float]) -> Quartiles:
+    """Quartiles of at least two timings, inclusive: those of the timings themselves.
+
+    Example:
+        >>> quartiles([1.0, 2.0, 3.0, 4.0, 5.0])
+        Quartiles(lower=2.0, median=3.0, upper=4.0)
+    """
+    return Quartiles(*statistics.quantiles(seconds, n=4, method="inclusive"))
+
+
+def alternate(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Time pieces of work in turn, so that a machine that slows down slows all of them down.
+
+    Args:
+        works: by name; each is called once to warm up and waited for (`jax.block_until_ready`).
+        rounds: how often each is timed; every second round goes through them backwards.
+
+    Returns:
+        Seconds of every round, by name.
+    """
+    for work in works.values():
+        jax.block_until_ready(work())
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for index in range(rounds):
+        for name in list(works)[:: -1 if index % 2 else 1]:
+            began = time.perf_counter()
+            jax.block_until_ready(works[name]())
+            seconds[name].append(time.perf_counter() - began)
+    return seconds
+
+
+def make_gemm(size: int = 1024, repeats: int = 8) -> tuple[Callable[[], jax.Array], float]:
+    """The matrix product that everything is held against.
+
+    Args:
+        size: rows and columns of the float32 matrices.
+        repeats: products in one call, each waiting for the one before.
+
+    Returns:
+        The work and its floating-point operations.
+    """
+    a = jnp.eye(size)
+    products = jax.jit(lambda a: jax.lax.fori_loop(0, repeats, lambda _, b: a @ b, a))
+    return lambda: products(a), 2.0 * repeats * size**3

@@ -1,0 +1,172 @@
+"""One training step of the same network, ours and other people's."""
+
+import importlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from research.analysis.summary import summarize
+from research.benchmarks.timing import alternate, make_gemm, quartiles
+from research.build import compile_program, program_spec
+from research.config import Config, Named
+from research.constraints import AtLeastOne, Between, OneOf
+from research.data import DATASETS, Dataset, Split
+from research.frameworks.base import FRAMEWORKS
+from research.training.state import Batch
+
+PEERS: dict[str, tuple[str, str, Mapping[str, Any]]] = {
+    "flax_linen": ("flax_linen", "flax_linen", {}),
+    "keras_jax": ("keras_jax", "keras_jax", {}),
+    "torch": ("torch", "torch_eager", {}),
+    "torch_channels_last": ("torch_channels_last", "torch_eager", {"channels_last": True}),
+}
+"""By name: the framework that must be installed, the module of the counterpart and its options."""
+
+IMPLEMENTATIONS = ("ours", "ours_lax_per_step", *PEERS)
+Train = Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class BenchmarkConfig:
+    """How to time."""
+
+    implementations: tuple[Annotated[str, OneOf(IMPLEMENTATIONS)], ...] = IMPLEMENTATIONS
+    rounds: Annotated[int, Between(2)] = 7
+    steps: Annotated[int, AtLeastOne] = 5
+
+
+def random_dataset(name: str, num_examples: int) -> Dataset:
+    """Random pixels and labels in the shapes of a dataset: how long a step takes does not depend on them."""
+    spec, rng = DATASETS[name], np.random.default_rng(0)
+    images = rng.integers(0, 256, (num_examples, *spec.image_shape), dtype=np.uint8)
+    split = Split(images, rng.integers(0, spec.num_classes, num_examples, dtype=np.int32))
+    channels, names = spec.image_shape[-1], tuple(map(str, range(spec.num_classes)))
+    statistics = (0.5,) * channels, (0.29,) * channels
+    return Dataset(name, split, split, split, spec.num_classes, names, *statistics, checksum="random")
+
+
+def step_flops(config: Config) -> float:
+    """Floating-point operations of the matrix products of one training step.
+
+    Two per multiply-accumulate; forward, gradient of the input, gradient of the kernel; but nobody needs the
+    gradient of the images.
+    """
+    spec = DATASETS[config.data.name]
+    net = program_spec(config, random_dataset(config.data.name, config.training.batch_size)).net
+    counts = [row.macs for row in summarize(net, (1, *spec.image_shape)) if row.macs]
+    return 2.0 * config.training.batch_size * (3 * sum(counts) - counts[0])
+
+
+def make_ours(config: Config) -> tuple[Train, dict[str, Any]]:
+    """Ours as ``scripts/train.py`` runs it: many steps in one program, batches gathered and scaled inside.
+
+    Returns:
+        ``train(num_steps)``, ``compile_s`` and ``temp_bytes`` of the program.
+    """
+    batch_size = config.training.batch_size
+    dataset = random_dataset(config.data.name, 32 * batch_size)
+    spec = program_spec(config, dataset)
+    compiled = compile_program(spec)
+    rate = jnp.float32(config.optimizer.arguments["learning_rate"])
+    state = compiled.program.init(jax.random.key(0), rate, jnp.float32(0))
+    order = np.arange(32 * batch_size, dtype=np.int32).reshape(32, batch_size)
+    images, labels, order = jax.device_put((dataset.train.images, dataset.train.labels, order))
+
+    def train(num_steps: int) -> Any:
+        nonlocal state
+        state, metrics = compiled.program.run_steps(
+            state, images, labels, order, np.int32(0), np.int32(num_steps)
+        )
+        return state.params, metrics
+
+    return train, {"compile_s": compiled.compile_seconds, "temp_bytes": compiled.temporary_bytes}
+
+
+def make_ours_per_step(config: Config, algorithm: str) -> Train:
+    """Ours with one convolution algorithm and one program a step, on one prepared batch."""
+    arguments = tuple(sorted({**config.model.arguments, "algorithm": algorithm}.items()))
+    config = replace(config, model=Named(config.model.name, arguments))
+    dataset = random_dataset(config.data.name, config.training.batch_size)
+    spec = program_spec(config, dataset)
+    compiled_init = compile_program(spec).program.init
+    step = jax.jit(spec.make_train_step(), donate_argnums=0)
+    state = compiled_init(jax.random.key(0), jnp.float32(1e-3), jnp.float32(0))
+    batch = jax.device_put(Batch(*dataset.train))
+
+    def train(num_steps: int) -> Any:
+        nonlocal state
+        for _ in range(num_steps):
+            state, _ = step(state, batch)
+        return state.params
+
+    return train
+
+
+def peak_bytes_of_torch(train: Train) -> int:
+    """Most memory that PyTorch held at once for what it allocated in one step, bytes."""
+    import torch
+
+    train(1)
+    activities = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
+        train(1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trace.json"
+        profile.export_chrome_trace(str(path))
+        events = json.loads(path.read_text())["traceEvents"]
+    changes = [(e["ts"], e["args"]["Bytes"]) for e in events if e["name"] == "[memory]"]
+    return int(np.cumsum([change for _, change in sorted(changes)]).max())
+
+
+def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any]:
+    """Time every implementation that is installed, in turn in one process.
+
+    Args:
+        config: network, batch size, optimizer and the dataset whose shapes the images have.
+        benchmark: how to time.
+
+    Returns:
+        ``ms`` per step by implementation (``median``, ``lower`` and ``upper`` quartile); ``ratio`` by peer, its
+        median over ours; ``roofline``, the share of the machine's GEMM rate that ours reaches;
+        ``gemm_gflops``; ``step_gflop``; ``compile_s`` and ``temp_bytes`` of ours; ``torch_peak_bytes`` by
+        PyTorch's layouts; ``skipped``, with the reason.
+    """
+    image_shape, batch_size = DATASETS[config.data.name].image_shape, config.training.batch_size
+    net = program_spec(config, random_dataset(config.data.name, batch_size)).net
+    ours, facts = make_ours(config)
+    trains: dict[str, Train] = {"ours": ours}
+    skipped = {}
+    for name in benchmark.implementations:
+        if name == "ours_lax_per_step":
+            trains[name] = make_ours_per_step(config, "lax")
+        elif name in PEERS and not FRAMEWORKS[PEERS[name][0]].is_installed:
+            skipped[name] = f"not installed; {FRAMEWORKS[PEERS[name][0]].install}"
+        elif name in PEERS:
+            _, module, options = PEERS[name]
+            counterpart = importlib.import_module(f"research.benchmarks.counterparts.{module}")
+            trains[name] = counterpart.make_train(net, image_shape, batch_size, **options)
+    gemm, gemm_flops = make_gemm()
+    works = {name: partial(train, benchmark.steps) for name, train in trains.items()}
+    seconds = alternate({**works, "gemm": gemm}, benchmark.rounds)
+    gemm_rate = gemm_flops / quartiles(seconds.pop("gemm")).median
+    per_step = {name: [1e3 * s / benchmark.steps for s in rounds] for name, rounds in seconds.items()}
+    ms = {name: quartiles(rounds)._asdict() for name, rounds in per_step.items()}
+    flops = step_flops(config)
+    return {
+        "ms": ms,
+        "ratio": {name: ms[name]["median"] / ms["ours"]["median"] for name in ms if name != "ours"},
+        "roofline": flops / gemm_rate / (ms["ours"]["median"] / 1e3),
+        "gemm_gflops": gemm_rate / 1e9,
+        "step_gflop": flops / 1e9,
+        **facts,
+        "torch_peak_bytes": {n: peak_bytes_of_torch(t) for n, t in trains.items() if n.startswith("torch")},
+        "skipped": skipped,
+    }

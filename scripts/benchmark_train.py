@@ -1,0 +1,49 @@
+"""Time one training step of a network, ours beside PyTorch, Flax and Keras."""
+
+import json
+from typing import Any
+
+from _main import main
+from rich.console import Console
+from rich.table import Table
+
+from research.benchmarks.train import BenchmarkConfig, benchmark_train
+from research.config import Config, ConfigError, construct
+
+FORMATS = ("table", "json")
+
+
+def job(values: dict[str, Any]) -> None:
+    """Print a table, or one JSON object."""
+    output = values.pop("format")
+    if output not in FORMATS:
+        raise ConfigError(f"format={output} is not allowed; give one of {', '.join(FORMATS)}")
+    own = {key: values.pop(key) for key in ("implementations", "rounds", "steps") if key in values}
+    benchmark = construct(BenchmarkConfig, {key: value for key, value in own.items() if value is not None})
+    result = benchmark_train(Config.from_dict(values), benchmark)
+    if output == "json":
+        print(json.dumps(result, indent=2))
+    else:
+        show(result, Console(highlight=False, soft_wrap=True))
+
+
+def show(result: dict[str, Any], console: Console) -> None:
+    """Print the result for a person."""
+    table = Table("implementation", "ms a step", "quartiles", "times ours", box=None)
+    for name, ms in result["ms"].items():
+        quartiles = f"{ms['lower']:.1f}-{ms['upper']:.1f}"
+        table.add_row(name, f"{ms['median']:.1f}", quartiles, f"{result['ratio'].get(name, 1):.2f}")
+    console.print(table)
+    console.print(
+        f"ours reaches {result['roofline']:.2f} of the machine's GEMM rate, {result['gemm_gflops']:.0f} GFLOP/s, "
+        f"in {result['step_gflop']:.2f} GFLOP a step; compiled in {result['compile_s']:.1f} s"
+    )
+    if result["temp_bytes"] is not None:
+        peaks = [f"{name} {peak / 2**20:.0f}" for name, peak in result["torch_peak_bytes"].items()]
+        console.print(", ".join([f"temporary memory, MiB: ours {result['temp_bytes'] / 2**20:.0f}", *peaks]))
+    for name, reason in result["skipped"].items():
+        console.print(f"{name}: {reason}")
+
+
+if __name__ == "__main__":
+    main("benchmark_train", job)
