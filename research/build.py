@@ -88,7 +88,7 @@ class ProgramSpec:
     eval_batch_size: int
     window: int | None
 
-    def make_schedule(self) -> optax.Schedule:
+    def make_schedule(self) -> Callable[[Any], Any]:
         """Factor of the learning rate by step."""
         return SCHEDULES[self.schedule.name](self.num_steps, **self.schedule.arguments)
 

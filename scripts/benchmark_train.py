@@ -35,8 +35,8 @@ def show(result: dict[str, Any], console: Console) -> None:
         table.add_row(name, f"{ms['median']:.1f}", quartiles, f"{result['ratio'].get(name, 1):.2f}")
     console.print(table)
     console.print(
-        f"ours reaches {result['roofline']:.2f} of the machine's GEMM rate, {result['gemm_gflops']:.0f} GFLOP/s, "
-        f"in {result['step_gflop']:.2f} GFLOP a step; compiled in {result['compile_s']:.1f} s"
+        f"ours reaches {result['roofline']:.2f} of the machine's GEMM rate, {result['gemm_gflops']:.0f} "
+        f"GFLOP/s, in {result['step_gflop']:.2f} GFLOP a step; compiled in {result['compile_s']:.1f} s"
     )
     if result["temp_bytes"] is not None:
         peaks = [f"{name} {peak / 2**20:.0f}" for name, peak in result["torch_peak_bytes"].items()]

@@ -99,7 +99,7 @@ def make_ours_per_step(config: Config, algorithm: str) -> Train:
     compiled_init = compile_program(spec).program.init
     step = jax.jit(spec.make_train_step(), donate_argnums=0)
     state = compiled_init(jax.random.key(0), jnp.float32(1e-3), jnp.float32(0))
-    batch = jax.device_put(Batch(*dataset.train))
+    batch = Batch(*jax.device_put(tuple(dataset.train)))
 
     def train(num_steps: int) -> Any:
         nonlocal state
@@ -134,8 +134,8 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         benchmark: how to time.
 
     Returns:
-        ``ms`` per step by implementation (``median``, ``lower`` and ``upper`` quartile); ``ratio`` by peer, its
-        median over ours; ``roofline``, the share of the machine's GEMM rate that ours reaches;
+        ``ms`` per step by implementation (``median``, ``lower`` and ``upper`` quartile); ``ratio`` by peer,
+        its median over ours; ``roofline``, the share of the machine's GEMM rate that ours reaches;
         ``gemm_gflops``; ``step_gflop``; ``compile_s`` and ``temp_bytes`` of ours; ``torch_peak_bytes`` by
         PyTorch's layouts; ``skipped``, with the reason.
     """

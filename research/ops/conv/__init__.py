@@ -8,6 +8,7 @@ from research.lookup import lookup
 from research.ops.conv.fft import conv2d_fft
 from research.ops.conv.im2col import conv2d_im2col, conv_output_size
 from research.ops.conv.lax import conv2d_lax
+from research.ops.conv.lax_vjp import conv2d_lax_vjp
 from research.ops.conv.shifted import conv2d_shifted
 from research.ops.conv.winograd import conv2d_winograd2, conv2d_winograd4
 from research.ops.padding import Array, Padding, Size, pad2d, pair, resolve_padding
@@ -16,6 +17,7 @@ ConvAlgorithm = Callable[..., Array]
 
 CONV_ALGORITHMS: dict[str, ConvAlgorithm] = {
     "lax": conv2d_lax,
+    "lax_vjp": conv2d_lax_vjp,
     "im2col": conv2d_im2col,
     "shifted": conv2d_shifted,
     "winograd2": conv2d_winograd2,
@@ -49,7 +51,7 @@ def conv2d(
         padding_mode: ``zeros``, ``reflect``, ``replicate`` or ``circular``.
         dilation: distance between neighbouring kernel elements, an int or ``(rows, columns)``.
         groups: number of groups of channels; ``C_in`` makes it depthwise.
-        algorithm: a name in `CONV_ALGORITHMS`, or ``auto``: im2col on the CPU, lax elsewhere.
+        algorithm: a name in `CONV_ALGORITHMS`, or ``auto``, see `choose`.
 
     Returns:
         ``[N, H_out, W_out, C_out]``, the dtype of ``x``.
@@ -67,8 +69,7 @@ def conv2d(
 
     Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998, section II.A.
     """
-    default = "im2col" if jax.default_backend() == "cpu" else "lax"
-    algorithms = {"auto": CONV_ALGORITHMS[default], **CONV_ALGORITHMS}
+    algorithms = {"auto": CONV_ALGORITHMS[choose(x, groups)], **CONV_ALGORITHMS}
     run = lookup(algorithms, algorithm, "convolution algorithm")
     _check(x, kernel, groups)
     strides, dilation = pair(strides, "strides"), pair(dilation, "dilation")
@@ -77,6 +78,17 @@ def conv2d(
     if padding_mode != "zeros":
         x, pads = pad2d(x, pads, padding_mode), ((0, 0), (0, 0))
     return run(x, kernel, strides, pads, dilation, groups)
+
+
+def choose(x: Array, groups: int) -> str:
+    """The algorithm that ``auto`` stands for, known while tracing.
+
+    The compiler's own on GPU and TPU. On the CPU ``lax_vjp``, except for what XLA:CPU has no fast kernel
+    for, groups and numbers other than float32: these are ``im2col``.
+    """
+    if jax.default_backend() != "cpu":
+        return "lax"
+    return "lax_vjp" if groups == 1 and x.dtype == "float32" else "im2col"
 
 
 def _check(x: Array, kernel: Array, groups: int) -> None:

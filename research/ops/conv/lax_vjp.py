@@ -1,0 +1,150 @@
+"""Convolution by the compiler, with gradients of our own."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_batching import custom_vmap
+
+from research.ops.conv.im2col import conv2d_im2col
+from research.ops.conv.lax import conv2d_lax
+from research.ops.padding import Array, Pads, Pair
+
+CHUNK_BYTES = 2**19
+"""Bytes of the images whose patches the weight gradient makes at a time, so that these stay in the cache."""
+
+Bilinear = Callable[[Array, Array], Array]
+
+
+class Geometry(NamedTuple):
+    """All that a convolution and its gradients depend on besides arrays."""
+
+    in_size: Pair
+    kernel_size: Pair
+    strides: Pair
+    pads: Pads
+    dilation: Pair
+    groups: int
+
+
+def conv2d_lax_vjp(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int) -> Array:
+    """`conv2d` as ``lax.conv_general_dilated``, its gradients in the forms that XLA:CPU has fast kernels for.
+
+    The gradient of the images is a convolution of the gradient that comes in with the flipped kernel, the
+    gradient of the kernel a sum of dots over the patches of a few images. Under ``vmap`` over kernels it
+    is `conv2d_im2col`. Reverse mode works to any order, forward mode (jvp) does not.
+    """
+    sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
+    return _make_conv(Geometry(*sizes, strides, pads, dilation, groups))(x, kernel)
+
+
+@cache
+def _make_conv(geometry: Geometry) -> Bilinear:
+    """The convolution. It and its two gradients are bilinear, so each is a gradient of the others."""
+    forward = _unless_kernels_vary(partial(_forward, geometry))
+    backward = _unless_kernels_vary(partial(_input_gradient, geometry))
+    conv = jax.custom_vjp(lambda x, kernel: forward(x, kernel))
+    input_gradient = jax.custom_vjp(lambda dy, kernel: backward(dy, kernel))
+    weight_gradient = jax.custom_vjp(partial(_weight_gradient, geometry))
+
+    def defvjp(function: Any, first: Callable[..., Array], second: Callable[..., Array]) -> None:
+        """Keep both arguments for the two gradients."""
+        function.defvjp(lambda a, b: (function(a, b), (a, b)), lambda ab, g: (first(*ab, g), second(*ab, g)))
+
+    defvjp(conv, lambda x, k, dy: input_gradient(dy, k), lambda x, k, dy: weight_gradient(x, dy))
+    defvjp(input_gradient, lambda dy, k, dx: conv(dx, k), lambda dy, k, dx: weight_gradient(dx, dy))
+    defvjp(weight_gradient, lambda x, dy, dk: input_gradient(dy, dk), lambda x, dy, dk: conv(x, dk))
+    return conv
+
+
+def _unless_kernels_vary(function: Callable[..., Array]) -> Bilinear:
+    """``function(images, kernel, convolve=...)`` that under vmap over kernels convolves by im2col."""
+    mapped = custom_vmap(function)
+
+    @mapped.def_vmap
+    def _(size: int, in_batched: list[bool], images: Array, kernel: Array) -> tuple[Array, bool]:
+        if in_batched[1]:
+            axes = 0 if in_batched[0] else None, 0
+            return jax.vmap(partial(function, convolve=conv2d_im2col), axes)(images, kernel), True
+        y = mapped(images.reshape(-1, *images.shape[2:]), kernel)
+        return y.reshape(size, -1, *y.shape[1:]), True
+
+    return mapped
+
+
+def _forward(geometry: Geometry, x: Array, kernel: Array, convolve: Any = conv2d_lax) -> Array:
+    _, kernel_size, strides, pads, dilation, groups = geometry
+    # A border wider than the kernel would make XLA:CPU fall back to a naive loop.
+    reach = [(k - 1) * d for k, d in zip(kernel_size, dilation, strict=True)]
+    rest = [[max(p - r, 0) for p in sides] for sides, r in zip(pads, reach, strict=True)]
+    if any(map(any, rest)):
+        x = jnp.pad(x, ((0, 0), *map(tuple, rest), (0, 0)))
+        pads = [[p - q for p, q in zip(*both, strict=True)] for both in zip(pads, rest, strict=True)]
+    return convolve(x, kernel, strides, tuple(map(tuple, pads)), dilation, groups)
+
+
+def _input_gradient(geometry: Geometry, dy: Array, kernel: Array, convolve: Any = conv2d_lax) -> Array:
+    """A convolution with stride 1 of ``dy``, zeros between its pixels, with the flipped kernel."""
+    in_size, kernel_size, strides, pads, dilation, groups = geometry
+    kh, kw, channels, features = kernel.shape
+    flipped = kernel[::-1, ::-1].reshape(kh, kw, channels, groups, features // groups)
+    flipped = flipped.transpose(0, 1, 4, 3, 2).reshape(kh, kw, features // groups, groups * channels)
+    if strides != (1, 1):
+        dy = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *((0, 0, s - 1) for s in strides), (0, 0, 0)))
+    borders = []
+    for n, size, k, d, (low, _) in zip(in_size, dy.shape[1:3], kernel_size, dilation, pads, strict=True):
+        reach = (k - 1) * d
+        borders.append((reach - low, n + low - size))
+    # what is negative is cut off
+    dy = lax.pad(
+        dy,
+        jnp.zeros((), dy.dtype),
+        ((0, 0, 0), *((min(lo, 0), min(hi, 0), 0) for lo, hi in borders), (0, 0, 0)),
+    )
+    pads = tuple((max(low, 0), max(high, 0)) for low, high in borders)
+    padded = geometry._replace(strides=(1, 1), pads=pads)
+    return _forward(padded, dy, flipped, convolve)
+
+
+def _weight_gradient(geometry: Geometry, x: Array, dy: Array) -> Array:
+    """Dots over a few images at a time, summed in float32 or better."""
+    dtype = x.dtype if x.dtype.itemsize > 4 else jnp.float32
+    chunk = max(1, min(len(x), CHUNK_BYTES // (x[0].size * x.dtype.itemsize)))
+    dots = partial(_patches_dot, geometry)
+
+    def add(index: Array, total: Array) -> Array:
+        part = [lax.dynamic_slice_in_dim(a, index * chunk, chunk) for a in (x, dy)]
+        return total + dots(part[0], part[1], dtype)
+
+    total = dots(x[:chunk], dy[:chunk], dtype)
+    total = lax.fori_loop(1, len(x) // chunk, add, total)
+    if rest := len(x) % chunk:
+        total += dots(x[-rest:], dy[-rest:], dtype)
+    return total.astype(x.dtype)
+
+
+def _patches_dot(geometry: Geometry, x: Array, dy: Array, dtype: Any) -> Array:
+    """For each kernel row one dot, over the patches of one row of pixels, ``[kw * C, pixels]``.
+
+    The images lie with the channels first: XLA:CPU has a fast dot for ``[M, K] [K, N]`` only, and so the
+    rows of the next kernel row are the same array from a later pixel on, not a copy.
+    """
+    _, (kh, kw), (sh, sw), pads, (dh, dw), groups = geometry
+    n, rows, columns, features = dy.shape
+    channels = x.shape[3] // groups
+    x = jnp.pad(x.transpose(3, 1, 0, 2), ((0, 0), pads[0], (0, 0), pads[1]))
+    x = x.reshape(groups, channels, *x.shape[1:])
+    shifts = [x[..., b * dw : b * dw + (columns - 1) * sw + 1 : sw] for b in range(kw)]
+    patches = jnp.concatenate(shifts, 1)  # [groups, kw * channels, H, N, columns]
+    dy = dy.transpose(1, 0, 2, 3).reshape(rows * n * columns, groups, features // groups)
+    dy = dy.transpose(1, 0, 2)
+    products = []
+    for a in range(kh):
+        seen = patches[:, :, a * dh : a * dh + (rows - 1) * sh + 1 : sh]
+        seen = seen.reshape(groups, kw * channels, -1)
+        products.append(lax.dot_general(seen, dy, (((2,), (1,)), ((0,), (0,))), preferred_element_type=dtype))
+    dk = jnp.stack(products).reshape(kh, groups, kw, channels, features // groups)
+    return dk.transpose(0, 2, 3, 1, 4).reshape(kh, kw, channels, features)
