@@ -3,17 +3,20 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from research.config import Config, ConfigError, Named
 from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
 from research.layers import Params, Serial, State
+from research.layers.rewrite import with_axis_name
 from research.models import MODELS
+from research.parallel import DATA_AXIS, STRATEGIES, WRITTEN_OUT, Layout, choose, count_cpu_devices, make_feed
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
 from research.training.fit import Program
@@ -67,9 +70,69 @@ def check(config: Config) -> None:
         ConfigError: the network does not fit the dataset's images.
         DataError: the dataset is not there.
     """
+    check_parallel(config)
     locate(config.data.name, config.data.dir)
     dataset = DATASETS[config.data.name]
     build_network(config.model, dataset.image_shape, dataset.num_classes)
+
+
+def check_parallel(config: Config) -> None:
+    """Find out which options of the strategy exclude each other, without starting JAX.
+
+    Raises:
+        ConfigError: two do.
+    """
+    parallel, mesh = config.parallel, config.parallel.mesh
+    if parallel.name == "single" and (parallel.num_devices or (mesh.data or 1) * mesh.model) not in (None, 1):
+        raise ConfigError(
+            "parallel=single is not allowed with several devices; give parallel=jit, shard_map or pmap"
+        )
+    if mesh.model > 1 and parallel.name not in ("jit", "auto"):
+        raise ConfigError(
+            f"parallel.mesh.model={mesh.model} is not allowed with parallel={parallel.name}; "
+            "give 1, or parallel=jit"
+        )
+    if parallel.batch_norm == "local" and parallel.name in ("jit", "single"):
+        raise ConfigError(
+            f"parallel.batch_norm=local is not allowed with parallel={parallel.name}, which sees the whole "
+            "batch; give parallel=shard_map or pmap"
+        )
+
+
+def num_cpu_devices(config: Config) -> int:
+    """How many CPU devices JAX should make for a configuration; has no effect on accelerators."""
+    parallel = config.parallel
+    sizes = (parallel.mesh.data, parallel.mesh.model)
+    return 1 if parallel.name == "single" else count_cpu_devices(parallel.num_devices, sizes)
+
+
+def build_layout(config: Config) -> tuple[str, Layout]:
+    """Name of the strategy and the devices of a configuration; starts JAX.
+
+    Raises:
+        ConfigError: there are not so many devices, or the batch does not divide over them.
+    """
+    check_parallel(config)
+    parallel, mesh, batch_size = config.parallel, config.parallel.mesh, config.training.batch_size
+    num_devices = 1 if parallel.name == "single" else parallel.num_devices
+    if parallel.name == "auto" and num_devices is None and mesh.data is None:
+        shards = range(max(jax.device_count() // mesh.model, 1), 0, -1)
+        num_devices = mesh.model * next(n for n in shards if batch_size % n == 0)
+    try:
+        layout = Layout.of(num_devices, data=mesh.data, model=mesh.model)
+    except ValueError as error:
+        raise ConfigError(f"parallel.{error}") from error
+    shards = layout.num_shards
+    if batch_size % shards:
+        lower, upper = batch_size // shards * shards, -(-batch_size // shards) * shards
+        sizes = f"{lower} or {upper}" if lower else f"{upper}"
+        raise ConfigError(
+            f"training.batch_size={batch_size} is not allowed over {shards} devices; "
+            f"give a multiple of {shards}, such as {sizes}"
+        )
+    if parallel.name != "auto":
+        return parallel.name, layout
+    return choose(layout.mesh.size, mesh.model, jax.default_backend()), layout
 
 
 @dataclass(frozen=True)
@@ -87,6 +150,9 @@ class ProgramSpec:
     batch_size: int
     eval_batch_size: int
     window: int | None
+    strategy: str
+    layout: Layout
+    local_batch_norm: bool
 
     def make_schedule(self) -> Callable[[Any], Any]:
         """Factor of the learning rate by step."""
@@ -96,10 +162,20 @@ class ProgramSpec:
         """The optimizer, its learning rate and weight decay still to be set."""
         return make_optimizer(self.optimizer.name, self.make_schedule(), **self.optimizer.arguments)
 
+    @property
+    def axis_name(self) -> str | None:
+        """What the step averages over; ``None`` where it sees the whole batch."""
+        return DATA_AXIS if self.strategy in WRITTEN_OUT else None
+
     def make_train_step(self) -> TrainStep:
         """The training step."""
-        objective = make_cross_entropy(self.label_smoothing)
-        return make_train_step(self.net, self.make_optimizer(), objective, self.preprocess)
+        return make_train_step(
+            with_axis_name(self.net, None if self.local_batch_norm else self.axis_name),
+            self.make_optimizer(),
+            make_cross_entropy(self.label_smoothing),
+            self.preprocess,
+            axis_name=self.axis_name,
+        )
 
 
 class CompiledProgram(NamedTuple):
@@ -125,20 +201,26 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
             f"training.batch_size={training.batch_size} is not allowed; "
             f"give at most the {num_train} training examples"
         )
+    strategy, layout = build_layout(config)
+    num_steps = num_train // training.batch_size
     data_only = ("learning_rate", "weight_decay")
     arguments = tuple(item for item in config.optimizer.items if item[0] not in data_only)
     return ProgramSpec(
         net=build_network(config.model, dataset.image_shape, dataset.num_classes),
         optimizer=Named(config.optimizer.name, arguments),
         schedule=config.schedule,
-        num_steps=training.epochs * (num_train // training.batch_size),
+        num_steps=training.epochs * num_steps,
         label_smoothing=training.label_smoothing,
         preprocess=Preprocess(dataset.mean, dataset.std, config.data.augmentations),
         image_shape=dataset.image_shape,
         num_train=num_train,
         batch_size=training.batch_size,
-        eval_batch_size=training.eval_batch_size,
-        window=training.window,
+        eval_batch_size=-(-training.eval_batch_size // layout.num_shards) * layout.num_shards,
+        # a process of several reads and holds its own share of an epoch only
+        window=training.window or (num_steps if jax.process_count() > 1 else None),
+        strategy=strategy,
+        layout=layout,
+        local_batch_norm=config.parallel.batch_norm == "local",
     )
 
 
@@ -152,14 +234,14 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
         rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
         return state._replace(opt_state=set_rates(state.opt_state, **rates))
 
-    run_steps = jax.jit(make_run_steps(spec.make_train_step()), donate_argnums=0)
-    predict = jax.jit(make_predict(spec.net, spec.preprocess))
+    layout = spec.layout
+    run_steps = make_run_steps(spec.make_train_step(), axis_name=spec.axis_name)
 
     def trace(params: Params, model_state: State, images: jax.Array) -> dict[str, jax.Array]:
         return spec.net.trace(params, model_state, spec.preprocess(images), train=False)[2]
 
-    def images(count: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((count, *spec.image_shape), jnp.uint8)
+    def images(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((*shape, *spec.image_shape), jnp.uint8)
 
     def integers(*shape: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(shape, jnp.int32)
@@ -168,22 +250,28 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
     number = jax.ShapeDtypeStruct((), jnp.float32)
     # XLA on the CPU takes a second for each jax.random.normal, four times as long as at level 1
     quick: Any = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-    lowered_init = jax.jit(init).lower(jax.eval_shape(lambda: jax.random.key(0)), number, number)
-    compiled_init, state = lowered_init.compile(quick), lowered_init.out_info
-    steps = spec.window or spec.num_train // spec.batch_size
-    num_resident = spec.window * spec.batch_size if spec.window else spec.num_train
-    compiled_steps = run_steps.lower(
-        state,
-        images(num_resident),
-        integers(num_resident),
-        integers(steps, spec.batch_size),
-        integers(),
-        integers(),
-    ).compile()
-    compiled_predict = predict.lower(state.params, state.model_state, images(spec.eval_batch_size)).compile()
-    memory = compiled_steps.memory_analysis()
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(init, key, number, number)
+    states = layout.shardings_of(state)
+    compiled_init = jax.jit(init, out_shardings=states).lower(key, number, number).compile(quick)
+    num_steps = spec.window or spec.num_train // spec.batch_size
+    data = (images(spec.num_train), integers(spec.num_train), integers(num_steps, spec.batch_size))
+    if spec.window:  # the examples of a window come in batches
+        data = (images(num_steps, spec.batch_size), integers(num_steps, spec.batch_size), None)
+    steps = STRATEGIES[spec.strategy](run_steps, layout, state, *data, integers(), integers())
+    placed = (states.params, states.model_state, layout.sharding(DATA_AXIS))
+    compiled_predict = (
+        jax.jit(make_predict(spec.net, spec.preprocess), in_shardings=placed, out_shardings=layout.everywhere)
+        .lower(state.params, state.model_state, images(spec.eval_batch_size))
+        .compile()
+    )
+
+    def predict(params: Params, model_state: State, images: np.ndarray) -> jax.Array:
+        return compiled_predict(params, model_state, layout.put_batch(images))
+
+    memory = steps.executable.memory_analysis()
     return CompiledProgram(
-        Program(compiled_init, compiled_steps, compiled_predict),
+        Program(compiled_init, steps.run, predict, partial(make_feed, layout, window=spec.window)),
         jax.jit(trace),
         lambda step: float(schedule(step)),
         time.perf_counter() - began,

@@ -18,6 +18,7 @@ from typing import Annotated, Any, TypeVar
 from research.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
 from research.data import AUGMENTATIONS, DATASETS
 from research.models import MODELS
+from research.parallel import STRATEGIES
 from research.training.optimizers import OPTIMIZERS, make_optimizer
 from research.training.schedules import SCHEDULES
 
@@ -97,6 +98,24 @@ class TuningConfig:
 
 
 @dataclass(frozen=True)
+class MeshConfig:
+    """Devices along each axis; data takes what the others leave where it is not given."""
+
+    data: Annotated[int, AtLeastOne] | None = None
+    model: Annotated[int, AtLeastOne] = 1
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """On how many devices to train, and by which strategy."""
+
+    name: Annotated[str, OneOf(("auto", *STRATEGIES))] = "single"
+    num_devices: Annotated[int, AtLeastOne] | None = None
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    batch_norm: Annotated[str, OneOf(("global", "local"))] = "global"
+
+
+@dataclass(frozen=True)
 class StudyConfig:
     """Which comparison a run belongs to, and as which of its arms; a trial is no run of the comparison."""
 
@@ -120,6 +139,7 @@ class Config:
     seed: Annotated[int, Between(0, 2**32 - 1)] = 0
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     study: StudyConfig | None = None
 
     @classmethod

@@ -11,9 +11,17 @@ import numpy as np
 import platformdirs
 
 from research import records
-from research.build import CompiledProgram, ProgramSpec, build_data, compile_program, program_spec
+from research.build import (
+    CompiledProgram,
+    ProgramSpec,
+    build_data,
+    compile_program,
+    num_cpu_devices,
+    program_spec,
+)
 from research.config import Config
 from research.data import Dataset
+from research.parallel import request_cpu_devices
 from research.progress import Quiet
 from research.provenance import provenance
 from research.training import checkpoint
@@ -23,8 +31,13 @@ from research.training.fit import FitResult, fit
 NUM_MISTAKES = 24  # wrong predictions whose images a run keeps
 
 
-def configure_jax() -> None:
-    """Keep compiled programs between processes, in a folder that only this user can write."""
+def configure_jax(config: Config | None = None) -> None:
+    """Ask for as many CPU devices as ``config`` needs, and keep compiled programs between processes.
+
+    They lie in a folder that only this user can write.
+    """
+    if config is not None:
+        request_cpu_devices(num_cpu_devices(config))
     folder = Path(platformdirs.user_cache_dir("cnn-research")) / "jax"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -78,12 +91,11 @@ def run(config: Config, folder: Path, progress: Quiet | None = None) -> dict[str
             order_key=jax.random.fold_in(key, 2),
             epochs=training.epochs,
             batch_size=training.batch_size,
-            eval_batch_size=training.eval_batch_size,
+            eval_batch_size=spec.eval_batch_size,
             learning_rate_at=lambda step: arguments["learning_rate"] * compiled.learning_rate_factor(step),
             keep=training.keep,
             patience=training.patience,
             scan_steps=training.scan_steps,
-            window=training.window,
             on_progress=progress.steps,
             on_epoch=on_epoch,
         )

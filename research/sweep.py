@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from research import records
+from research.build import num_cpu_devices
 from research.config import Config
 from research.run import configure_jax, run
 
@@ -43,8 +44,12 @@ class Sweep:
         if len(self._plan) > len(waiting):
             console.print(f"{len(self._plan) - len(waiting)} of {len(self._plan)} runs are done already")
         failed = 0
-        pool = _worker()
+        pool, devices = _worker(), 0
         for number, (folder, config) in enumerate(waiting.items(), start=1):
+            if devices not in (0, num_cpu_devices(config)):  # JAX makes its devices once, when it starts
+                pool.shutdown()
+                pool = _worker()
+            devices = num_cpu_devices(config)
             try:
                 outcome = pool.submit(run_recorded, config, folder).result()
             except BrokenProcessPool:
@@ -61,7 +66,7 @@ class Sweep:
 
 def run_recorded(config: Config, folder: Path) -> dict[str, Any]:
     """Run, and record an exception as a result with the status "failed" instead of raising it."""
-    configure_jax()
+    configure_jax(config)
     try:
         return run(config, folder)
     except Exception as error:

@@ -20,6 +20,7 @@ def job(values: dict[str, Any]) -> None:
     """Run one configuration, or, in a sweep on this machine, only plan it."""
     folder = Path(values.pop("run"))
     config = Config.from_dict(values)
+    configure_jax(config)
     check(config)
     hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
@@ -32,7 +33,6 @@ def job(values: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run={folder} cannot be written: {error.strerror}; give another folder") from error
-    configure_jax()
     result = run(config, folder, Progress())
     accuracy = result["test_accuracy"]
     print(

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from research.training.collectives import add_up, varying
 from research.training.state import Batch, Metrics, TrainState
 from research.training.step import TrainStep
 
@@ -26,30 +27,35 @@ def epoch_order(key: jax.Array, epoch: int, num_examples: int, batch_size: int) 
     return order[: num_steps * batch_size].reshape(num_steps, batch_size)
 
 
-def make_run_steps(train_step: TrainStep) -> Callable[..., tuple[TrainState, Metrics]]:
+def make_run_steps(
+    train_step: TrainStep, *, axis_name: str | None = None
+) -> Callable[..., tuple[TrainState, Metrics]]:
     """Make ``run_steps(state, images, labels, order, start, stop) -> (state, metrics)``.
 
     It runs the steps ``start`` to ``stop`` of ``order`` ``[num_steps, B]`` over ``images`` ``[N, H, W, C]``
     and ``labels`` ``[N]``, and sums their metrics. ``start`` and ``stop`` are data, int32 ``[]``: one
     program serves an epoch cut into pieces of any length, and gives the same bits however it is cut.
+    Where ``order`` is ``None``, images ``[num_steps, B, H, W, C]`` and labels lie in batches already. Inside
+    ``shard_map`` or ``pmap`` over ``axis_name``, ``B`` is this device's part of the batch.
     """
 
     def run_steps(
         state: TrainState,
         images: jax.Array,
         labels: jax.Array,
-        order: jax.Array,
+        order: jax.Array | None,
         start: jax.Array,
         stop: jax.Array,
     ) -> tuple[TrainState, Metrics]:
         def body(index: jax.Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
             state, total = carry
-            examples = order[index]
+            examples = index if order is None else order[index]
             state, metrics = train_step(state, Batch(images[examples], labels[examples]))
             return state, jax.tree.map(jnp.add, total, metrics)
 
         loss = jnp.zeros((), jax.tree.leaves(state.params)[0].dtype)
         zeros = Metrics(loss, jnp.int32(0), jnp.int32(0))
-        return jax.lax.fori_loop(start, stop, body, (state, zeros))
+        state, metrics = jax.lax.fori_loop(start, stop, body, (state, varying(zeros, axis_name)))
+        return state, add_up(metrics, axis_name)
 
     return run_steps

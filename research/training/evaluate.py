@@ -27,8 +27,8 @@ def predict_all(
         batch = images[start : start + batch_size]
         padding = [(0, batch_size - len(batch))] + [(0, 0)] * (images.ndim - 1)
         padded = np.pad(batch, padding) if len(batch) < batch_size else batch
-        logits.append(predict(params, model_state, padded)[: len(batch)])
-    return np.concatenate([np.asarray(part) for part in logits])
+        logits.append(predict(params, model_state, padded))
+    return np.concatenate([np.asarray(part) for part in logits])[: len(images)]
 
 
 def measure(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

@@ -19,12 +19,17 @@ from research.training.state import Metrics, TrainState
 SECONDS_PER_CALL = 3.0  # progress, signals and checkpoints wait at most about this long for the device
 
 
+Examples = tuple[jax.Array, jax.Array, jax.Array | None]  # images, labels, order
+Feed = Callable[[jax.Array], Iterator[tuple[Examples, int]]]  # order -> what a call reads, number of steps
+
+
 class Program(NamedTuple):
     """The compiled functions of a run; shared by all runs that differ in data only."""
 
     init: Callable[..., TrainState]  # (key, learning_rate, weight_decay)
     run_steps: Callable[..., tuple[TrainState, Metrics]]
     predict: Callable[..., jax.Array]
+    make_feed: Callable[[np.ndarray, np.ndarray], Feed]  # (images, labels)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,6 @@ def fit(
     keep: str = "best",
     patience: int | None = None,
     scan_steps: int | None = None,
-    window: int | None = None,
     on_progress: Callable[[int], None] = lambda steps: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
 ) -> FitResult:
@@ -86,7 +90,6 @@ def fit(
         keep: "best" keeps the parameters of the best validation accuracy, "last" those of the last epoch.
         patience: stop after this many epochs without a better validation accuracy.
         scan_steps: most steps per call of the program; ``None`` aims at ``SECONDS_PER_CALL``.
-        window: steps whose examples are on the device at a time; ``None`` keeps the whole split there.
         on_progress: called with the number of steps just done.
         on_epoch: called after each epoch.
 
@@ -95,7 +98,7 @@ def fit(
     """
     history: list[EpochMetrics] = []
     kept, best_accuracy, best_epoch = (None, None), -1.0, 0
-    feed = _make_feed(train, window)
+    feed = program.make_feed(train.images, train.labels)
     seconds, num_images, steps_per_call = 0.0, 0, scan_steps or 8
 
     def ended(status: str, at: int) -> FitResult:
@@ -150,24 +153,3 @@ def fit(
         elif patience is not None and epoch - best_epoch >= patience:
             break
     return ended("completed", best_epoch if keep == "best" else len(history))
-
-
-Feed = Callable[[jax.Array], Iterator[tuple[tuple[jax.Array, jax.Array, jax.Array], int]]]
-
-
-def _make_feed(train: Split, window: int | None) -> Feed:
-    """Make the function from an epoch's order to pairs of ``(images, labels, order)`` and number of steps."""
-    if window is None:
-        images, labels = jax.device_put((train.images, train.labels))
-        return lambda order: iter([((images, labels, order), len(order))])
-
-    def windows(order: jax.Array) -> Iterator[tuple[tuple[jax.Array, jax.Array, jax.Array], int]]:
-        rows = np.asarray(order)
-        positions = jnp.arange(window * rows.shape[1], dtype=jnp.int32).reshape(window, -1)
-        for start in range(0, len(rows), window):
-            part = rows[start : start + window]
-            padded = np.pad(part, ((0, window - len(part)), (0, 0))).ravel()  # one shape, one program
-            images, labels = jax.device_put((train.images[padded], train.labels[padded]))
-            yield (images, labels, positions), len(part)
-
-    return windows

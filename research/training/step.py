@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from research.layers.base import Layer, fold_in_keys
+from research.training.collectives import average, position, varying
 from research.training.objective import Objective, is_correct
 from research.training.state import Batch, Metrics, TrainState
 
@@ -19,6 +20,8 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     objective: Objective,
     preprocess: Callable[..., jax.Array],
+    *,
+    axis_name: str | None = None,
 ) -> TrainStep:
     """Make the training step.
 
@@ -30,6 +33,8 @@ def make_train_step(
         optimizer: turns gradients into updates.
         objective: logits ``[N, K]`` and labels ``[N]`` to losses ``[N]``.
         preprocess: ``preprocess(images, keys=keys)`` scales and augments the batch's images.
+        axis_name: axis of ``shard_map`` or ``pmap`` over which the batch is split in equal parts; ``None``
+            where the step sees the whole batch, as under jit.
 
     Returns:
         ``train_step(state, batch) -> (state, metrics)``, pure.
@@ -37,7 +42,7 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         step_key = jax.random.fold_in(state.key, state.step)
-        positions = jnp.arange(batch.labels.shape[0])
+        positions = position(axis_name) * batch.labels.shape[0] + jnp.arange(batch.labels.shape[0])
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, positions)
         images = preprocess(batch.images, keys=fold_in_keys(keys, 1))
 
@@ -48,12 +53,14 @@ def make_train_step(
             losses = objective(logits, batch.labels)
             metrics = Metrics(
                 losses.sum(),
-                is_correct(logits, batch.labels).sum(dtype=jnp.int32),
+                # summed as the loss is, so that devices exchange both, and the gradients, at once
+                is_correct(logits, batch.labels).sum(dtype=losses.dtype).astype(jnp.int32),
                 jnp.int32(losses.size),
             )
             return losses.mean(), (model_state, metrics)
 
-        grads, (model_state, metrics) = jax.grad(mean_loss, has_aux=True)(state.params)
+        grads, (model_state, metrics) = jax.grad(mean_loss, has_aux=True)(varying(state.params, axis_name))
+        grads, model_state = average((grads, model_state), axis_name)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params: Any = optax.apply_updates(state.params, updates)
         return TrainState(state.step + 1, params, model_state, opt_state, state.key), metrics

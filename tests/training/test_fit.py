@@ -1,3 +1,4 @@
+from functools import partial
 from typing import Any
 
 import jax
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 
 from research.data import Split
+from research.parallel import Layout, make_feed
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict, measure, predict_all
 from research.training.fit import Program, fit
@@ -30,16 +32,17 @@ def program(net, preprocess):
         jax.jit(init),
         jax.jit(make_run_steps(train_step), donate_argnums=0),
         jax.jit(make_predict(net, preprocess)),
+        partial(make_feed, Layout.of(1)),
     )
 
 
 @pytest.fixture
 def run(program, digits):
-    def run(learning_rate=0.01, train=digits.train, **options):
+    def run(learning_rate=0.01, train=digits.train, window=None, **options):
         state = program.init(jax.random.key(0), jnp.float32(learning_rate), jnp.float32(0))
         defaults: Any = {"epochs": 3, "batch_size": 64, "eval_batch_size": 100}
         return fit(
-            program,
+            program._replace(make_feed=partial(make_feed, Layout.of(1), window=window)),
             state,
             train,
             digits.validation,

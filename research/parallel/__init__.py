@@ -1,0 +1,18 @@
+"""One training step on many devices: meshes, and the strategies that wrap the loop of steps."""
+
+from research.parallel.devices import count_cpu_devices, request_cpu_devices
+from research.parallel.feed import make_feed
+from research.parallel.layout import DATA_AXIS, MODEL_AXIS, Layout
+from research.parallel.strategies import STRATEGIES, WRITTEN_OUT, choose
+
+__all__ = [
+    "DATA_AXIS",
+    "MODEL_AXIS",
+    "STRATEGIES",
+    "WRITTEN_OUT",
+    "Layout",
+    "choose",
+    "count_cpu_devices",
+    "make_feed",
+    "request_cpu_devices",
+]

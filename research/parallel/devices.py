@@ -1,0 +1,30 @@
+"""How many devices a program asks for, before and after JAX has started."""
+
+import contextlib
+import math
+import os
+from collections.abc import Sequence
+
+import jax
+
+
+def count_cpu_devices(num_devices: int | None, axes: Sequence[int | None]) -> int:
+    """CPU devices that JAX should make: as many as asked for, else one per core this process may use.
+
+    Example:
+        >>> count_cpu_devices(None, (4, 2)), count_cpu_devices(3, (None, 1))
+        (8, 3)
+    """
+    if num_devices is None and None not in axes:
+        num_devices = math.prod(size or 1 for size in axes)
+    return num_devices or _num_cores()
+
+
+def request_cpu_devices(count: int) -> None:
+    """Have JAX make ``count`` CPU devices; without effect once it has started, or on accelerators."""
+    with contextlib.suppress(RuntimeError):  # once started; a layout that needs more devices says so
+        jax.config.update("jax_num_cpu_devices", count)
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,37 @@
+"""From the order of an epoch to arrays on the devices of a layout."""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from research.parallel.layout import Layout
+from research.training.fit import Examples, Feed
+
+
+def make_feed(layout: Layout, images: np.ndarray, labels: np.ndarray, window: int | None = None) -> Feed:
+    """Make the function from an epoch's order to what the program reads, and for how many steps.
+
+    Args:
+        layout: devices.
+        images: all training images ``[N, H, W, C]``.
+        labels: ``[N]``.
+        window: steps whose examples are on the devices at a time, each on the device that needs it, read by
+            the process that it belongs to; ``None`` keeps all examples on every device.
+
+    Returns:
+        A function of the order ``[num_steps, B]``. It yields ``(images, labels, order)`` and a number of
+        steps; with a window the examples lie in batches, and there is no order.
+    """
+    if window is None:
+        data = layout.put_data((images, labels))
+        return lambda order: iter([((*data, layout.put_order(order)), len(order))])
+
+    def windows(order: jax.Array) -> Iterator[tuple[Examples, int]]:
+        rows = np.asarray(order)
+        for start in range(0, len(rows), window):
+            part = rows[start : start + window]
+            padded = np.pad(part, ((0, window - len(part)), (0, 0)))  # one shape, one program
+            yield (layout.put_rows(images, padded), layout.put_rows(labels, padded), None), len(part)
+
+    return windows

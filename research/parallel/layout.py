@@ -1,0 +1,122 @@
+"""Where arrays lie: a mesh of devices, and the shardings of data and state over it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+DATA_AXIS = "data"
+MODEL_AXIS = "model"
+
+WIDE = 64  # features from which on a convolution is worth splitting
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A mesh with the axes data and model, and how arrays are split over it.
+
+    Args:
+        mesh: devices by axis.
+    """
+
+    mesh: Mesh
+
+    @classmethod
+    def of(
+        cls,
+        num_devices: int | None = None,
+        *,
+        data: int | None = None,
+        model: int = 1,
+        devices: Sequence[Any] | None = None,
+    ) -> "Layout":
+        """Lay the first devices out as ``data`` by ``model``.
+
+        Args:
+            num_devices: devices to use; ``None`` for the product of the axes, or all.
+            data: size of the data axis; ``None`` for what the model axis leaves.
+            model: size of the model axis.
+            devices: to choose from; all of JAX's by default.
+
+        Raises:
+            ValueError: there are not so many devices, or the axes do not multiply to them.
+
+        Example:
+            >>> dict(Layout.of(1).mesh.shape)
+            {'data': 1, 'model': 1}
+        """
+        devices = jax.devices() if devices is None else devices
+        if num_devices is None:
+            num_devices = len(devices) if data is None else data * model
+        if num_devices > len(devices):
+            raise ValueError(f"num_devices={num_devices} is not allowed; there are {len(devices)} devices")
+        sizes = (num_devices // model if data is None else data, model)
+        if math.prod(sizes) != num_devices:
+            given = f"{'data' if data is None else data} by model={model}"
+            raise ValueError(f"mesh={given} is not allowed; give axes whose product is {num_devices} devices")
+        chosen = np.array(devices[:num_devices]).reshape(sizes)
+        return cls(Mesh(chosen, (DATA_AXIS, MODEL_AXIS), axis_types=(AxisType.Auto,) * 2))
+
+    @property
+    def num_shards(self) -> int:
+        """In how many parts a batch is split."""
+        return self.mesh.shape[DATA_AXIS]
+
+    def sharding(self, *axes: str | None) -> NamedSharding:
+        """The sharding that splits dimension i over ``axes[i]``."""
+        return NamedSharding(self.mesh, P(*axes))
+
+    @property
+    def everywhere(self) -> NamedSharding:
+        """The sharding of an array that every device holds whole."""
+        return self.sharding()
+
+    def shardings_of(self, state: Any) -> Any:
+        """Shardings of a training state: kernels are split by output channel over the model axis.
+
+        A kernel is split if its features divide over the axis, and if it is a dense one or has at least
+        ``WIDE`` features. What optimizers keep of a kernel lies where the kernel does.
+        """
+        size = self.mesh.shape[MODEL_AXIS]
+
+        def choose(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+            is_kernel = path[-1] == jax.tree_util.DictKey("kernel")
+            if size == 1 or not is_kernel or leaf.shape[-1] % size:
+                return self.everywhere
+            if leaf.ndim > 2 and leaf.shape[-1] < WIDE:
+                return self.everywhere
+            return self.sharding(*(None,) * (leaf.ndim - 1), MODEL_AXIS)
+
+        return jax.tree_util.tree_map_with_path(choose, state)
+
+    def put_data(self, arrays: Any) -> Any:
+        """Arrays whole onto every device."""
+        return jax.device_put(arrays, self.everywhere)
+
+    def put_order(self, order: jax.Array) -> jax.Array:
+        """The order of an epoch ``[num_steps, B]``, split by column."""
+        return jax.device_put(order, self.sharding(None, DATA_AXIS))
+
+    def put_rows(self, array: np.ndarray, rows: np.ndarray) -> jax.Array:
+        """``array[rows]`` ``[num_steps, B, ...]``, split by column; a process reads its own columns only."""
+        shape = rows.shape + array.shape[1:]
+        return jax.make_array_from_callback(
+            shape,
+            self.sharding(None, DATA_AXIS),
+            lambda index: array[rows[index[:2]]],  # pyright: ignore
+        )
+
+    def put_batch(self, array: np.ndarray) -> jax.Array:
+        """One batch ``[B, ...]``, split."""
+        return jax.make_array_from_callback(array.shape, self.sharding(DATA_AXIS), lambda i: array[i])
+
+    def gather(self, tree: Any) -> Any:
+        """The arrays of ``tree`` in the memory of this process, whole."""
+        whole = jax.jit(partial(jax.tree.map, lambda leaf: leaf), out_shardings=self.everywhere)(tree)
+        return jax.device_get(whole)

@@ -1,0 +1,94 @@
+"""The ways to run one loop of training steps on the devices of a layout."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import PartitionSpec as P
+
+from research.parallel.layout import DATA_AXIS, Layout
+
+RunSteps = Callable[..., Any]  # (state, images, labels, order, start, stop) -> (state, metrics)
+
+
+class CompiledSteps(NamedTuple):
+    """A compiled loop of steps."""
+
+    run: RunSteps
+    executable: jax.stages.Compiled  # for its text and its memory
+
+
+def jit(run_steps: RunSteps, layout: Layout, *arguments: Any) -> CompiledSteps:
+    """The compiler splits the program by the shardings of its arguments and adds what the devices exchange.
+
+    Source: Xu et al. (2021), GSPMD: general and scalable parallelization for ML computation graphs.
+    """
+    state, *data, _, _ = arguments
+    whole, states = layout.everywhere, layout.shardings_of(state)
+    wrapped = jax.jit(
+        run_steps,
+        in_shardings=(states, *_place(data, whole, layout.sharding(None, DATA_AXIS)), whole, whole),
+        out_shardings=(states, whole),
+        donate_argnums=0,
+    )
+    compiled = wrapped.lower(*arguments).compile()
+    return CompiledSteps(compiled, compiled)
+
+
+def shard_map(run_steps: RunSteps, layout: Layout, *arguments: Any) -> CompiledSteps:
+    """Every device runs the program on its part of each batch; what they exchange is written in the step.
+
+    The map is around the loop of steps and not inside it: state and metrics cross it once per call.
+    """
+    _, *data, _, _ = arguments
+    specs = (P(), *_place(data, P(), P(None, DATA_AXIS)), P(), P())
+    mapped = jax.shard_map(run_steps, mesh=layout.mesh, in_specs=specs, out_specs=P())
+    compiled = jax.jit(mapped, donate_argnums=0).lower(*arguments).compile()
+    return CompiledSteps(compiled, compiled)
+
+
+def pmap(run_steps: RunSteps, layout: Layout, *arguments: Any) -> CompiledSteps:
+    """As ``shard_map``, by JAX's older interface, which is in maintenance since JAX 0.8."""
+    _, *data, _, _ = arguments
+    axes: Any = (None, *_place(data, None, 1), None, None)
+    devices = layout.mesh.devices.ravel().tolist()
+    mapped: Any = jax.pmap(run_steps, DATA_AXIS, in_axes=axes, out_axes=None, devices=devices)
+
+    def by_device(*arguments: Any) -> list[Any]:
+        """Each batch axis ``[B]`` as ``[devices, B / devices]``."""
+        return [
+            argument
+            if axis is None
+            else argument.reshape(len(argument), len(devices), -1, *argument.shape[2:])
+            for argument, axis in zip(arguments, axes, strict=True)
+        ]
+
+    compiled = mapped.lower(*jax.eval_shape(by_device, *arguments)).compile()
+    return CompiledSteps(lambda *arguments: compiled(*by_device(*arguments)), compiled)
+
+
+def _place(data: list[Any], whole: Any, split: Any) -> list[Any]:
+    """Of images, labels and order: an order alone is split; where there is none, the examples are."""
+    return [whole, whole, split] if data[2] is not None else [split, split, None]
+
+
+STRATEGIES = {"single": jit, "jit": jit, "shard_map": shard_map, "pmap": pmap}
+
+WRITTEN_OUT = ("shard_map", "pmap")  # those under which the step itself names the axis it averages over
+
+
+def choose(num_devices: int, num_model: int, platform: str) -> str:
+    """The strategy that ``auto`` means: ``shard_map`` over the cores of a CPU, ``jit`` over accelerators.
+
+    Args:
+        num_devices: devices of the layout.
+        num_model: size of its model axis, which only ``jit`` splits over.
+        platform: "cpu", "gpu" or "tpu".
+
+    Example:
+        >>> choose(2, 1, "cpu"), choose(8, 1, "gpu"), choose(1, 1, "gpu")
+        ('shard_map', 'jit', 'single')
+    """
+    if num_devices == 1:
+        return "single"
+    return "shard_map" if platform == "cpu" and num_model == 1 else "jit"

@@ -1,0 +1,103 @@
+"""Train a network for some steps by a strategy, on some of the eight CPU devices of the tests."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from research.data import load_dataset
+from research.layers.base import abstract_init
+from research.layers.rewrite import with_axis_name
+from research.parallel import DATA_AXIS, STRATEGIES, WRITTEN_OUT, Layout, make_feed
+from research.parallel.hlo import Collective, collectives
+from research.training.epoch import epoch_order, make_run_steps
+from research.training.objective import make_cross_entropy
+from research.training.optimizers import make_optimizer
+from research.training.schedules import constant
+from research.training.state import TrainState
+from research.training.step import make_train_step
+
+
+def draw(net, dtype):
+    """Parameters and state without a compilation per kernel."""
+    params, model_state = abstract_init(net, (1, 8, 8, 1))
+    random = np.random.default_rng(0)
+
+    def leaf(path, shaped):
+        name, shape = path[-1].key, shaped.shape
+        if name == "kernel":
+            return jnp.asarray(random.normal(0, np.prod(shape[:-1]) ** -0.5, shape), dtype)
+        return jnp.full(shape, name in ("scale", "variance"), dtype)
+
+    params = jax.tree_util.tree_map_with_path(leaf, params)
+    dtype = jnp.float32
+    return params, jax.tree_util.tree_map_with_path(leaf, model_state)
+
+
+class Trained(NamedTuple):
+    state: Any
+    metrics: Any
+    collectives: list[Collective]
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def train(digits):
+    """Train ``net`` for ``num_steps``; float64 where JAX has it switched on."""
+
+    def train(
+        net,
+        strategy: str,
+        layout: Layout,
+        preprocess,
+        *,
+        num_steps: int = 20,
+        batch_size: int = 32,
+        window: int | None = None,
+        objective=None,
+        local_batch_norm: bool = False,
+        **step_options,
+    ) -> Trained:
+        dtype = jnp.float64 if jax.config.read("jax_enable_x64") else jnp.float32
+        optimizer = make_optimizer("adam", constant(1), learning_rate=1e-3)
+        params, model_state = draw(net, dtype)
+        state = TrainState(jnp.int32(0), params, model_state, optimizer.init(params), jax.random.key(0))
+        axis_name = DATA_AXIS if strategy in WRITTEN_OUT else None
+        step = make_train_step(
+            with_axis_name(net, None if local_batch_norm else axis_name),
+            optimizer,
+            objective or make_cross_entropy(),
+            lambda images, keys=None: preprocess(images, keys=keys).astype(dtype),
+            axis_name=axis_name,
+            **step_options,
+        )
+        run_steps = make_run_steps(step, axis_name=axis_name)
+        order = epoch_order(jax.random.key(1), 1, len(digits.train.labels), batch_size)[:num_steps]
+        feed = make_feed(layout, digits.train.images, digits.train.labels, window)
+        compiled, all_metrics = None, []
+        state = jax.device_put(state, layout.shardings_of(state))
+        for examples, count in feed(order):
+            bounds = (jnp.int32(0), jnp.int32(count))
+            if compiled is None:
+                compiled = STRATEGIES[strategy](
+                    run_steps, layout, *jax.eval_shape(lambda *a: a, state, *examples, *bounds)
+                )
+            state, metrics = compiled.run(state, *examples, *bounds)
+            all_metrics.append(jax.device_get(metrics))
+        assert compiled is not None
+        metrics = jax.tree.map(lambda *parts: sum(parts), *all_metrics)
+        return Trained(jax.device_get(state), metrics, collectives(compiled.executable.as_text() or ""))
+
+    return train
+
+
+def relative_error(a: Any, b: Any) -> float:
+    """The largest ``‖a - b‖ / ‖b‖`` of the arrays of two trees."""
+    errors = jax.tree.map(lambda a, b: np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-30), a, b)
+    return max(jax.tree.leaves(errors))

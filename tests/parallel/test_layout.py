@@ -1,0 +1,65 @@
+"""Layouts and options that cannot be, each with one sentence."""
+
+import pytest
+
+from research.build import build_layout, num_cpu_devices
+from research.config import Config, ConfigError
+from research.run import run
+
+
+def config(batch_size=64, **parallel) -> Config:
+    return Config.from_dict(
+        {
+            "model": {"name": "tiny"},
+            "data": {"train_limit": 200},
+            "training": {"epochs": 1, "batch_size": batch_size},
+            "parallel": parallel,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("parallel", "message"),
+    [
+        ({"name": "jitt"}, r"parallel\.name=jitt is not allowed; give one of auto, jit, pmap"),
+        ({"num_devices": 2}, "parallel=single is not allowed with several devices; give parallel=jit"),
+        ({"name": "jit", "num_devices": 9}, r"parallel\.num_devices=9 is not allowed; there are 8 devices"),
+        (
+            {"name": "jit", "num_devices": 3},
+            r"training\.batch_size=64 is not allowed over 3 devices; give a multiple of 3, such as 63 or 66",
+        ),
+        (
+            {"name": "jit", "num_devices": 4, "mesh": {"data": 4, "model": 2}},
+            r"parallel\.mesh=4 by model=2 is not allowed; give axes whose product is 4 devices",
+        ),
+        ({"name": "pmap", "mesh": {"model": 2}}, r"mesh\.model=2 is not allowed with parallel=pmap; give 1"),
+        ({"name": "jit", "batch_norm": "local"}, "batch_norm=local is not allowed with parallel=jit"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence(parallel, message):
+    with pytest.raises(ConfigError, match=message):
+        build_layout(config(**parallel))
+
+
+def test_auto_takes_as_many_devices_as_divide_the_batch():
+    strategy, layout = build_layout(config(name="auto"))
+    assert (strategy, layout.num_shards) == ("shard_map", 8)
+    assert build_layout(config(batch_size=30, name="auto"))[1].num_shards == 6
+    assert build_layout(config(batch_size=31, name="auto"))[0] == "single"
+    assert build_layout(config(name="auto", mesh={"model": 2}))[0] == "jit"
+
+
+def test_cpu_devices_are_asked_for_before_jax_starts():
+    assert num_cpu_devices(config()) == 1
+    assert num_cpu_devices(config(name="jit", num_devices=5)) == 5
+    assert num_cpu_devices(config(name="jit", mesh={"data": 4, "model": 2})) == 8
+
+
+def test_a_run_on_several_devices_gives_what_one_gives(tmp_path):
+    alone = run(config(), tmp_path / "alone")
+    # 256 images of evaluation do not divide over 3 devices, the batch of 63 does
+    assert run(config(batch_size=63, name="jit", num_devices=3), tmp_path / "three")["status"] == "completed"
+    for strategy in ("jit", "shard_map", "pmap"):
+        result = run(config(name=strategy, num_devices=4), tmp_path / strategy)
+        assert result["test_accuracy"] == alone["test_accuracy"]
+        assert result["test_loss"] == pytest.approx(alone["test_loss"], rel=1e-4)
