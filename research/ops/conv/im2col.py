@@ -1,10 +1,15 @@
 """Convolution written by hand: one copy of the image per kernel element, then one matrix product."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from research.ops.conv.chunks import map_images, sum_images
+from research.ops.conv.gradient import input_gradient
 from research.ops.padding import Array, Padding, Pads, Pair, Size, check_images, pad2d, pair, resolve_padding
+from research.ops.precision import accumulation_dtype
 
 
 def conv_output_size(
@@ -144,16 +149,77 @@ def col2im(
 
 
 def conv2d_im2col(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int) -> Array:
-    """`conv2d` as slices and one dot, batched over the groups.
+    """`conv2d` as slices and one dot for a few images at a time, batched over the groups.
 
-    Its gradients are slices and dots as well, so that nothing becomes slow inside ``lax.scan`` on the CPU
-    or under ``vmap`` over kernels.
+    Its gradients are its own, and again slices and dots for a few images at a time: no patch matrix of the
+    whole batch is ever in memory, and nothing becomes slow inside a loop on the CPU or under ``vmap`` over
+    kernels. Forward mode (``jax.jvp``, ``jax.jacfwd``) is available for 1×1 kernels only.
     """
+    if kernel.shape[:2] == (1, 1):
+        return _multiply(im2col(x, 1, strides=strides, padding=pads), kernel, groups)
+    return _conv2d(x, kernel, strides, pads, dilation, groups)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4, 5))
+def _conv2d(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int) -> Array:
+    def some(x: Array) -> Array:
+        patches = im2col(x, kernel.shape[:2], strides=strides, padding=pads, dilation=dilation)
+        return _multiply(patches, kernel, groups)
+
+    return map_images(some, x, _patch_bytes(x, kernel, strides, pads, dilation))
+
+
+def _forward(
+    x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int
+) -> tuple[Array, tuple[Array, Array]]:
+    return _conv2d(x, kernel, strides, pads, dilation, groups), (x, kernel)
+
+
+def _backward(
+    strides: Pair, pads: Pads, dilation: Pair, groups: int, saved: tuple[Array, Array], dy: Array
+) -> tuple[Array, Array]:
+    x, kernel = saved
+    size = kernel.shape[:2]
+    patch_bytes = _patch_bytes(x, kernel, strides, pads, dilation)
+
+    def some_dkernel(x: Array, dy: Array) -> Array:
+        patches = im2col(x, size, strides=strides, padding=pads, dilation=dilation)
+        patches = patches.reshape(*patches.shape[:3], size[0] * size[1], groups, -1)
+        dy = dy.reshape(*dy.shape[:3], groups, -1)
+        return jnp.einsum("nhwkgc,nhwgo->kcgo", patches, dy, preferred_element_type=accumulation_dtype(x))
+
+    def some_dx(dy: Array) -> Array:
+        dy = dy.reshape(*dy.shape[:3], groups, -1)
+        weights = kernel.reshape(size[0] * size[1], kernel.shape[2], groups, -1)
+        patches = jnp.einsum("nhwgo,kcgo->nhwkgc", dy, weights)
+        patches = patches.reshape(*patches.shape[:3], -1)
+        return col2im(patches, x.shape[1:3], size, strides=strides, padding=pads, dilation=dilation)
+
+    def conv(dy: Array, kernel: Array, pads: Pads) -> Array:
+        return _conv2d(dy, kernel, strides, pads, dilation, groups)
+
+    if strides == (1, 1):
+        dx = input_gradient(conv, dy, kernel, pads, dilation, groups)
+    else:
+        dx = map_images(some_dx, dy, patch_bytes)
+    dkernel = sum_images(some_dkernel, x, dy, patch_bytes)
+    return dx, dkernel.reshape(kernel.shape).astype(kernel.dtype)
+
+
+_conv2d.defvjp(_forward, _backward)
+
+
+def _multiply(patches: Array, kernel: Array, groups: int) -> Array:
     kh, kw, features_in, features_out = kernel.shape
-    patches = im2col(x, (kh, kw), strides=strides, padding=pads, dilation=dilation)
     if groups == 1:
         return jnp.tensordot(patches, kernel.reshape(-1, features_out), axes=1)
     patches = patches.reshape(*patches.shape[:3], kh * kw, groups, features_in)
     kernel = kernel.reshape(kh * kw, features_in, groups, features_out // groups)
     y = jnp.einsum("nhwkgc,kcgo->nhwgo", patches, kernel)
     return y.reshape(*y.shape[:3], features_out)
+
+
+def _patch_bytes(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> int:
+    size = kernel.shape[:2]
+    out_h, out_w = conv_output_size(x.shape[1:3], size, strides=strides, padding=pads, dilation=dilation)
+    return out_h * out_w * size[0] * size[1] * x.shape[3] * x.dtype.itemsize

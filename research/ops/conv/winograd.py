@@ -1,24 +1,36 @@
 """Convolution of 3×3 kernels with fewer multiplications, by minimal filtering."""
 
 from functools import partial
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
+from research.ops.conv.chunks import map_images, sum_images
+from research.ops.conv.gradient import input_gradient
 from research.ops.conv.im2col import conv_output_size
 from research.ops.padding import Array, Pads, Pair, pad2d
 from research.ops.precision import accumulation_dtype
 
 Matrix = tuple[tuple[float, ...], ...]
 
-# output transform, kernel transform, input transform: A^T, G and B^T of Lavin and Gray, by tile size
-TRANSFORMS: dict[int, tuple[Matrix, Matrix, Matrix]] = {
-    2: (
+
+class Transforms(NamedTuple):
+    """``A^T``, ``G`` and ``B^T`` of Lavin and Gray."""
+
+    output: Matrix
+    kernel: Matrix
+    input: Matrix
+
+
+TRANSFORMS = {
+    2: Transforms(
         ((1, 1, 1, 0), (0, 1, -1, -1)),
         ((1, 0, 0), (1 / 2, 1 / 2, 1 / 2), (1 / 2, -1 / 2, 1 / 2), (0, 0, 1)),
         ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, 1, 0, -1)),
     ),
-    4: (
+    4: Transforms(
         ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1)),
         (
             (1 / 4, 0, 0),
@@ -48,8 +60,9 @@ def conv2d_winograd(
     .. math:: Y = A^T \\big[ (G k G^T) \\odot (B^T d B) \\big] A
 
     for each tile ``d`` of ``m + 2`` by ``m + 2`` pixels, the products summed over channels by one dot for
-    each of the ``(m + 2)²`` positions. Computes in float32, or in float64 for float64. The transforms cost
-    accuracy: the larger the tile, the more.
+    each of the ``(m + 2)²`` positions, a few images at a time. Its gradients are its own and take as few
+    multiplications; forward mode (``jax.jvp``, ``jax.jacfwd``) is not available. Computes in float32, or
+    in float64 for float64. The transforms cost accuracy: the larger the tile, the more.
 
     Args:
         tile: m, a key of ``TRANSFORMS``; the other arguments as in `conv2d`.
@@ -63,27 +76,95 @@ def conv2d_winograd(
     for (what, value), allowed in zip(given.items(), ((3, 3), (1, 1), (1, 1)), strict=True):
         if value != allowed:
             raise ValueError(f"winograd{tile} convolves with {what} {allowed} only, got {value}; use im2col")
-    out_transform, kernel_transform, in_transform = TRANSFORMS[tile]
-    features_in, features_out = kernel.shape[2:]
-    dtype, compute = x.dtype, accumulation_dtype(x)
-    out_h, out_w = conv_output_size(x.shape[1:3], 3, padding=pads)
-    tiles = -(-out_h // tile), -(-out_w // tile)
-    (top, bottom), (left, right) = pads
-    x = pad2d(x, ((top, bottom + tiles[0] * tile - out_h), (left, right + tiles[1] * tile - out_w)))
-    inputs = _transform(in_transform, _transform(in_transform, x.astype(compute), 1, tile), 3, tile)
-    kernels = _transform(kernel_transform, _transform(kernel_transform, kernel.astype(compute), 0), 2)
-    inputs = inputs.reshape(-1, x.shape[0], *tiles, groups, features_in)
-    kernels = kernels.reshape(-1, features_in, groups, features_out // groups)
-    products = jnp.einsum("pnhwgc,pcgo->pnhwgo", inputs, kernels)
-    products = products.reshape(tile + 2, tile + 2, x.shape[0], *tiles, features_out)
-    y = _transform(out_transform, _transform(out_transform, products, 1), 1)
-    y = y.reshape(tile, tile, x.shape[0], *tiles, features_out).transpose(2, 3, 1, 4, 0, 5)
-    y = y.reshape(x.shape[0], tiles[0] * tile, tiles[1] * tile, features_out)
-    return y[:, :out_h, :out_w].astype(dtype)
+    return _conv2d(x, kernel, pads, groups, tile)
 
 
 conv2d_winograd2 = partial(conv2d_winograd, tile=2)
 conv2d_winograd4 = partial(conv2d_winograd, tile=4)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def _conv2d(x: Array, kernel: Array, pads: Pads, groups: int, tile: int) -> Array:
+    features_in, features_out = kernel.shape[2:]
+    kernels = kernel.astype(accumulation_dtype(x))
+    for axis in (0, 2):
+        kernels = _transform(TRANSFORMS[tile].kernel, kernels, axis)
+    kernels = kernels.reshape(-1, features_in, groups, features_out // groups)
+    out_h, out_w = conv_output_size(x.shape[1:3], 3, padding=pads)
+
+    def some(x: Array) -> Array:
+        inputs = _input_tiles(x, pads, groups, tile)
+        products = jnp.einsum("pnhwgc,pcgo->pnhwgo", inputs, kernels)
+        num_images, rows, columns = products.shape[1:4]
+        y = products.reshape(tile + 2, tile + 2, num_images, rows, columns, features_out)
+        for _ in range(2):
+            y = _transform(TRANSFORMS[tile].output, y, 1)
+        y = y.reshape(tile, tile, num_images, rows, columns, features_out).transpose(2, 3, 1, 4, 0, 5)
+        return y.reshape(num_images, rows * tile, columns * tile, features_out)[:, :out_h, :out_w].astype(
+            x.dtype
+        )
+
+    return map_images(some, x, _tile_bytes(x, kernel, pads, groups, tile))
+
+
+def _forward(
+    x: Array, kernel: Array, pads: Pads, groups: int, tile: int
+) -> tuple[Array, tuple[Array, Array]]:
+    return _conv2d(x, kernel, pads, groups, tile), (x, kernel)
+
+
+def _backward(
+    pads: Pads, groups: int, tile: int, saved: tuple[Array, Array], dy: Array
+) -> tuple[Array, Array]:
+    x, kernel = saved
+
+    def conv(dy: Array, kernel: Array, pads: Pads) -> Array:
+        return _conv2d(dy, kernel, pads, groups, tile)
+
+    def some_products(x: Array, dy: Array) -> Array:
+        inputs, outputs = _input_tiles(x, pads, groups, tile), _output_tiles(dy, groups, tile)
+        return jnp.einsum("pnhwgc,pnhwgo->pcgo", inputs, outputs)
+
+    products = sum_images(some_products, x, dy, _tile_bytes(x, kernel, pads, groups, tile))
+    dkernel = products.reshape(tile + 2, tile + 2, *kernel.shape[2:])
+    for _ in range(2):
+        dkernel = _transform(_transposed(TRANSFORMS[tile].kernel), dkernel, 1)
+    dkernel = dkernel.reshape(3, 3, *kernel.shape[2:]).swapaxes(0, 1).astype(kernel.dtype)
+    return input_gradient(conv, dy, kernel, pads, (1, 1), groups), dkernel
+
+
+_conv2d.defvjp(_forward, _backward)
+
+
+def _input_tiles(x: Array, pads: Pads, groups: int, tile: int) -> Array:
+    """``B^T d B`` of all tiles: ``[(tile + 2)², N, rows, columns, groups, C_in // groups]``."""
+    (top, bottom), (left, right) = pads
+    out_h, out_w = conv_output_size(x.shape[1:3], 3, padding=pads)
+    x = pad2d(x, ((top, bottom + -out_h % tile), (left, right + -out_w % tile)))
+    x = x.astype(accumulation_dtype(x))
+    for axis in (1, 3):  # the rows give a new first axis
+        x = _transform(TRANSFORMS[tile].input, x, axis, tile)
+    return x.reshape(-1, *x.shape[2:5], groups, x.shape[5] // groups)
+
+
+def _output_tiles(dy: Array, groups: int, tile: int) -> Array:
+    """``A dY A^T`` of all tiles, laid out as those of the input: the adjoint of the output transform."""
+    dy = pad2d(dy, ((0, -dy.shape[1] % tile), (0, -dy.shape[2] % tile)))
+    dy = dy.astype(accumulation_dtype(dy))
+    for axis in (1, 3):
+        dy = _transform(_transposed(TRANSFORMS[tile].output), dy, axis, tile)
+    return dy.reshape(-1, *dy.shape[2:5], groups, dy.shape[5] // groups)
+
+
+def _tile_bytes(x: Array, kernel: Array, pads: Pads, groups: int, tile: int) -> int:
+    out_h, out_w = conv_output_size(x.shape[1:3], 3, padding=pads)
+    num_tiles = -(-out_h // tile) * -(-out_w // tile)
+    channels = x.shape[3] + kernel.shape[3]
+    return (tile + 2) ** 2 * num_tiles * channels * accumulation_dtype(x).itemsize
+
+
+def _transposed(matrix: Matrix) -> Matrix:
+    return tuple(zip(*matrix, strict=True))
 
 
 def _transform(matrix: Matrix, x: Array, axis: int, step: int = 1) -> Array:
