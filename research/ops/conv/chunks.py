@@ -29,8 +29,8 @@ def sum_images(function: Callable[[Array, Array], Array], x: Array, y: Array, by
         return function(x, y)
     chunks = _split(x, size), _split(y, size)
     first = jax.eval_shape(function, *(chunk[0] for chunk in chunks))
-    # under shard_map the sum differs between devices, as the images do
-    zeros = lax.pcast(jnp.zeros(first.shape, first.dtype), tuple(first.vma), to="varying")
+    # like y: under shard_map both differ between devices, and a loop keeps the type of its carry
+    zeros = lax.full_like(y, 0, first.dtype, shape=first.shape)
     return lax.scan(lambda total, chunk: (total + function(*chunk), None), zeros, chunks)[0]
 
 

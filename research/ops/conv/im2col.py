@@ -8,6 +8,7 @@ from jax import lax
 
 from research.ops.conv.chunks import map_images, sum_images
 from research.ops.conv.gradient import input_gradient
+from research.ops.conv.groups import join_kernel, join_patches, split_kernel, split_patches
 from research.ops.padding import Array, Padding, Pads, Pair, Size, check_images, pad2d, pair, resolve_padding
 from research.ops.precision import accumulation_dtype
 
@@ -182,17 +183,19 @@ def _backward(
     size = kernel.shape[:2]
     patch_bytes = _patch_bytes(x, kernel, strides, pads, dilation)
 
+    elements = size[0] * size[1]
+
     def some_dkernel(x: Array, dy: Array) -> Array:
         patches = im2col(x, size, strides=strides, padding=pads, dilation=dilation)
-        patches = patches.reshape(*patches.shape[:3], size[0] * size[1], groups, -1)
-        dy = dy.reshape(*dy.shape[:3], groups, -1)
-        return jnp.einsum("nhwkgc,nhwgo->kcgo", patches, dy, preferred_element_type=accumulation_dtype(x))
+        patches = split_patches(patches.reshape(1, -1, elements, x.shape[3]), groups)
+        dy = split_patches(dy.reshape(1, -1, 1, dy.shape[3]), groups)
+        return jnp.einsum("gtk,gto->gko", patches, dy, preferred_element_type=accumulation_dtype(x))
 
     def some_dx(dy: Array) -> Array:
-        dy = dy.reshape(*dy.shape[:3], groups, -1)
-        weights = kernel.reshape(size[0] * size[1], kernel.shape[2], groups, -1)
-        patches = jnp.einsum("nhwgo,kcgo->nhwkgc", dy, weights)
-        patches = patches.reshape(*patches.shape[:3], -1)
+        outputs = split_patches(dy.reshape(1, -1, 1, dy.shape[3]), groups)
+        weights = split_kernel(kernel.reshape(1, elements, *kernel.shape[2:]), groups)
+        patches = join_patches(jnp.einsum("gto,gko->gtk", outputs, weights), groups, elements)
+        patches = patches.reshape(*dy.shape[:3], -1)
         return col2im(patches, x.shape[1:3], size, strides=strides, padding=pads, dilation=dilation)
 
     def conv(dy: Array, kernel: Array, pads: Pads) -> Array:
@@ -202,7 +205,7 @@ def _backward(
         dx = input_gradient(conv, dy, kernel, pads, dilation, groups)
     else:
         dx = map_images(some_dx, dy, patch_bytes)
-    dkernel = sum_images(some_dkernel, x, dy, patch_bytes)
+    dkernel = join_kernel(sum_images(some_dkernel, x, dy, patch_bytes), groups, elements)
     return dx, dkernel.reshape(kernel.shape).astype(kernel.dtype)
 
 
@@ -211,12 +214,9 @@ _conv2d.defvjp(_forward, _backward)
 
 def _multiply(patches: Array, kernel: Array, groups: int) -> Array:
     kh, kw, features_in, features_out = kernel.shape
-    if groups == 1:
-        return jnp.tensordot(patches, kernel.reshape(-1, features_out), axes=1)
-    patches = patches.reshape(*patches.shape[:3], kh * kw, groups, features_in)
-    kernel = kernel.reshape(kh * kw, features_in, groups, features_out // groups)
-    y = jnp.einsum("nhwkgc,kcgo->nhwgo", patches, kernel)
-    return y.reshape(*y.shape[:3], features_out)
+    rows = split_patches(patches.reshape(1, -1, kh * kw, features_in * groups), groups)
+    weights = split_kernel(kernel.reshape(1, kh * kw, features_in, features_out), groups)
+    return join_patches(rows @ weights, groups, 1).reshape(*patches.shape[:3], features_out)
 
 
 def _patch_bytes(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> int:

@@ -9,6 +9,7 @@ from jax import lax
 
 from research.ops.conv.chunks import map_images, sum_images
 from research.ops.conv.gradient import input_gradient
+from research.ops.conv.groups import join_kernel, join_patches, split_kernel, split_patches
 from research.ops.conv.im2col import conv_output_size
 from research.ops.padding import Array, Pads, Pair, pad2d
 from research.ops.precision import accumulation_dtype
@@ -89,22 +90,21 @@ def _conv2d(x: Array, kernel: Array, pads: Pads, groups: int, tile: int) -> Arra
     kernels = kernel.astype(accumulation_dtype(x))
     for axis in (0, 2):
         kernels = _transform(TRANSFORMS[tile].kernel, kernels, axis)
-    kernels = kernels.reshape(-1, features_in, groups, features_out // groups)
+    kernels = split_kernel(kernels.reshape(-1, 1, features_in, features_out), groups)
     out_h, out_w = conv_output_size(x.shape[1:3], 3, padding=pads)
+    rows, columns = -(-out_h // tile), -(-out_w // tile)
 
     def some(x: Array) -> Array:
-        inputs = _input_tiles(x, pads, groups, tile)
-        products = jnp.einsum("pnhwgc,pcgo->pnhwgo", inputs, kernels)
-        num_images, rows, columns = products.shape[1:4]
-        y = products.reshape(tile + 2, tile + 2, num_images, rows, columns, features_out)
+        tiles = _input_tiles(x, pads, tile)
+        products = join_patches(split_patches(tiles, groups) @ kernels, groups, 1)
+        y = products.reshape(tile + 2, tile + 2, -1, rows, columns, features_out)
         for _ in range(2):
             y = _transform(TRANSFORMS[tile].output, y, 1)
-        y = y.reshape(tile, tile, num_images, rows, columns, features_out).transpose(2, 3, 1, 4, 0, 5)
-        return y.reshape(num_images, rows * tile, columns * tile, features_out)[:, :out_h, :out_w].astype(
-            x.dtype
-        )
+        y = y.reshape(tile, tile, -1, rows, columns, features_out).transpose(2, 3, 1, 4, 0, 5)
+        y = y.reshape(-1, rows * tile, columns * tile, features_out)
+        return y[:, :out_h, :out_w].astype(x.dtype)
 
-    return map_images(some, x, _tile_bytes(x, kernel, pads, groups, tile))
+    return map_images(some, x, _tile_bytes(x, kernel, pads, tile))
 
 
 def _forward(
@@ -122,11 +122,11 @@ def _backward(
         return _conv2d(dy, kernel, pads, groups, tile)
 
     def some_products(x: Array, dy: Array) -> Array:
-        inputs, outputs = _input_tiles(x, pads, groups, tile), _output_tiles(dy, groups, tile)
-        return jnp.einsum("pnhwgc,pnhwgo->pcgo", inputs, outputs)
+        inputs, outputs = _input_tiles(x, pads, tile), _output_tiles(dy, tile)
+        return jnp.einsum("ptc,pto->pco", split_patches(inputs, groups), split_patches(outputs, groups))
 
-    products = sum_images(some_products, x, dy, _tile_bytes(x, kernel, pads, groups, tile))
-    dkernel = products.reshape(tile + 2, tile + 2, *kernel.shape[2:])
+    products = sum_images(some_products, x, dy, _tile_bytes(x, kernel, pads, tile))
+    dkernel = join_kernel(products, groups, 1).reshape(tile + 2, tile + 2, *kernel.shape[2:])
     for _ in range(2):
         dkernel = _transform(_transposed(TRANSFORMS[tile].kernel), dkernel, 1)
     dkernel = dkernel.reshape(3, 3, *kernel.shape[2:]).swapaxes(0, 1).astype(kernel.dtype)
@@ -136,31 +136,31 @@ def _backward(
 _conv2d.defvjp(_forward, _backward)
 
 
-def _input_tiles(x: Array, pads: Pads, groups: int, tile: int) -> Array:
-    """``B^T d B`` of all tiles: ``[(tile + 2)², N, rows, columns, groups, C_in // groups]``."""
+def _input_tiles(x: Array, pads: Pads, tile: int) -> Array:
+    """``B^T d B`` of all tiles ``d``: ``[(tile + 2)², N * rows * columns, 1, C_in]``."""
     (top, bottom), (left, right) = pads
     out_h, out_w = conv_output_size(x.shape[1:3], 3, padding=pads)
     x = pad2d(x, ((top, bottom + -out_h % tile), (left, right + -out_w % tile)))
-    x = x.astype(accumulation_dtype(x))
-    for axis in (1, 3):  # the rows give a new first axis
-        x = _transform(TRANSFORMS[tile].input, x, axis, tile)
-    return x.reshape(-1, *x.shape[2:5], groups, x.shape[5] // groups)
+    return _transform_tiles(TRANSFORMS[tile].input, x, tile)
 
 
-def _output_tiles(dy: Array, groups: int, tile: int) -> Array:
+def _output_tiles(dy: Array, tile: int) -> Array:
     """``A dY A^T`` of all tiles, laid out as those of the input: the adjoint of the output transform."""
     dy = pad2d(dy, ((0, -dy.shape[1] % tile), (0, -dy.shape[2] % tile)))
-    dy = dy.astype(accumulation_dtype(dy))
-    for axis in (1, 3):
-        dy = _transform(_transposed(TRANSFORMS[tile].output), dy, axis, tile)
-    return dy.reshape(-1, *dy.shape[2:5], groups, dy.shape[5] // groups)
+    return _transform_tiles(_transposed(TRANSFORMS[tile].output), dy, tile)
 
 
-def _tile_bytes(x: Array, kernel: Array, pads: Pads, groups: int, tile: int) -> int:
+def _transform_tiles(matrix: Matrix, x: Array, tile: int) -> Array:
+    x = x.astype(accumulation_dtype(x))
+    for axis in (1, 3):  # the rows give a new first axis
+        x = _transform(matrix, x, axis, tile)
+    return x.reshape((tile + 2) ** 2, -1, 1, x.shape[-1])
+
+
+def _tile_bytes(x: Array, kernel: Array, pads: Pads, tile: int) -> int:
     out_h, out_w = conv_output_size(x.shape[1:3], 3, padding=pads)
     num_tiles = -(-out_h // tile) * -(-out_w // tile)
-    channels = x.shape[3] + kernel.shape[3]
-    return (tile + 2) ** 2 * num_tiles * channels * accumulation_dtype(x).itemsize
+    return (tile + 2) ** 2 * num_tiles * (x.shape[3] + kernel.shape[3]) * accumulation_dtype(x).itemsize
 
 
 def _transposed(matrix: Matrix) -> Matrix:
