@@ -13,6 +13,7 @@ from research.records import Run, read_run
 from research.sweep import Sweep
 
 TRIALS = "trials"  # folder of the trials, beside the runs
+ENDED = ("completed", "diverged")  # what another launch would not run again
 
 
 class TunedSweep:
@@ -39,8 +40,11 @@ class TunedSweep:
     def run(self, console: Console | None = None) -> int:
         """Run the trials that have no result yet, choose, and run what else has no result yet.
 
+        The runs of an arm wait until all its trials have ended: a choice among some of them would be another
+        one after the next launch.
+
         Returns:
-            Exit code: 0, or 1 if a run or a trial failed or its process died.
+            Exit code: 0, or that of a run or a trial that failed, was interrupted, or whose process died.
         """
         trials, runs = Sweep(), Sweep()
         for folder, config in self._plan.items():
@@ -49,8 +53,9 @@ class TunedSweep:
         code = trials.run(console)
         for folder, config in self._plan.items():
             outcomes = [read_run(_trial_folder(folder, trial)) for trial in make_trials(config)]
-            chosen = choose(config, outcomes)
-            runs.plan(chosen, folder.with_name(chosen.run_name()))
+            if all(trial.status in ENDED for trial in outcomes):
+                chosen = choose(config, outcomes)
+                runs.plan(chosen, folder.with_name(chosen.run_name()))
         return max(code, runs.run(console))
 
 
@@ -75,7 +80,7 @@ def make_trials(config: Config) -> list[Config]:
 def choose(config: Config, trials: Iterable[Run]) -> Config:
     """The run with the rates whose trials have the best mean validation accuracy, then the lowest loss.
 
-    Rates with a trial that did not complete are not chosen; if no others are left, the run keeps its own.
+    Rates with a trial that diverged are not chosen; if no others are left, the run keeps its own.
     """
     by_rates: dict[tuple[float, float], list[Run]] = {}
     for trial in trials:

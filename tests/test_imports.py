@@ -31,6 +31,7 @@ ALLOWED = {
     "progress": {"training"},
     "run": BUILD | {"build", "records", "provenance", "progress"},
     "sweep": {"build", "config", "records", "run"},
+    "trained": BUILD | {"build", "records"},
     "tuning": {"config", "records", "sweep"},
     "benchmarks": BUILD | {"build", "analysis", "frameworks"},
 }

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from research import tuning
 from research.config import Config, ConfigError
-from research.records import Run, find_runs
+from research.records import Run, find_runs, write_config, write_result
 from research.tuning import TunedSweep, choose, make_trials
 
 FACTORS = (0.1, 1.0, 3.0)
@@ -69,7 +70,7 @@ def test_rates_with_a_trial_that_diverged_are_not_chosen():
     statuses = ["completed"] * 4 + ["completed", "diverged"]
     chosen = choose(config(0), map(outcome, trials, (0.5, 0.5, 0.6, 0.6, 0.9, 0.9), [0.5] * 6, statuses))
     assert rate(chosen) == 0.003
-    none_left = choose(config(0, 0.05), map(outcome, trials, [0.5] * 6, [0.5] * 6, ["failed"] * 6))
+    none_left = choose(config(0, 0.05), map(outcome, trials, [0.5] * 6, [0.5] * 6, ["diverged"] * 6))
     assert none_left == config(0, 0.05)
 
 
@@ -99,3 +100,20 @@ def test_trials_run_first_see_no_test_split_and_are_not_run_twice(tmp_path):
     (chosen,) = {run.config["optimizer"]["learning_rate"] for run in runs if run not in trials}
     assert chosen == rate(choose(config(0), trials))
     assert launch().splitlines() == ["6 of 6 runs are done already", "2 of 2 runs are done already"]
+
+
+def test_an_arm_waits_for_its_trials(tmp_path, monkeypatch):
+    sweep = TunedSweep()
+    sweep.plan(config(0), tmp_path / config(0).run_name())
+    monkeypatch.setattr(tuning.Sweep, "run", leave_one_out)
+    assert sweep.run() == 1
+    assert [run.config["study"]["trial"] for run in find_runs(tmp_path)] == [True] * 6
+
+
+def leave_one_out(self, console=None):
+    """In place of a sweep: all but the first run end."""
+    for index, (folder, config) in enumerate(self._plan.items()):
+        write_config(folder, config.to_dict())
+        if index:
+            write_result(folder, {"status": "completed", "validation_accuracy": 0.5, "validation_loss": 1.0})
+    return 1 if self._plan else 0

@@ -1,6 +1,8 @@
 """Readings of a network that are not its output: parameters, MACs, receptive field, activations."""
 
 from research.analysis.activations import activation_statistics
+from research.analysis.effective_field import effective_size, influence
+from research.analysis.gradients import gradient_statistics
 from research.analysis.macs import macs
 from research.analysis.parameters import count_parameters
 from research.analysis.receptive_field import Field, receptive_fields
@@ -12,7 +14,10 @@ __all__ = [
     "activation_statistics",
     "as_dict",
     "count_parameters",
+    "effective_size",
     "format_summary",
+    "gradient_statistics",
+    "influence",
     "macs",
     "receptive_fields",
     "summarize",

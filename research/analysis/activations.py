@@ -21,7 +21,8 @@ def activation_statistics(net: Serial, params: Params, state: State, x: Array) -
 
     Returns:
         For each path: ``mean``; ``std``; ``zeros``, the fraction of exact zeros; and for an ``Activation``
-        also ``saturated``, the fraction where the slope of the function is below 0.01 either way.
+        also ``saturated``, the fraction where the slope of the function is below 0.01 either way, and
+        ``dead``, the fraction of units for which it is so on every image, so that none can train them.
 
     Example:
         >>> net = Serial((("act1", Activation("relu")),))
@@ -40,7 +41,8 @@ def activation_statistics(net: Serial, params: Params, state: State, x: Array) -
             statistics[node.path] = {"mean": y.mean(), "std": y.std(), "zeros": (y == 0).mean()}
             if isinstance(node.layer, Activation):
                 slope = _slope(node.layer, outputs[node.sources[0]])
-                statistics[node.path]["saturated"] = (jnp.abs(slope) < SATURATED_BELOW).mean()
+                flat = jnp.abs(slope) < SATURATED_BELOW
+                statistics[node.path] |= {"saturated": flat.mean(), "dead": flat.all(0).mean()}
         return statistics
 
     statistics = jax.tree.map(float, compute(params, state, x))

@@ -11,7 +11,14 @@ def statistics(net, x):
 
 def test_numbers():
     found = statistics(Serial((("relu", Activation("relu")),)), [[-1.0, -2.0, 0.0, 4.0]])["relu"]
-    assert found == {"mean": 1.0, "std": pytest.approx(3**0.5), "zeros": 0.75, "saturated": 0.75}
+    shares = {"zeros": 0.75, "saturated": 0.75, "dead": 0.75}
+    assert found == {"mean": 1.0, "std": pytest.approx(3**0.5), **shares}
+
+
+def test_a_unit_is_dead_if_no_image_can_train_it():
+    net = Serial((("relu", Activation("relu")),))
+    found = statistics(net, [[-1.0, -2.0, 3.0, -4.0], [5.0, -2.0, 3.0, -4.0]])["relu"]
+    assert (found["saturated"], found["dead"]) == (0.625, 0.5)
 
 
 @pytest.mark.parametrize(
