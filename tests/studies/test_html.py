@@ -4,7 +4,9 @@ import shutil
 import subprocess
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from research.studies.report import write_report
 
@@ -69,23 +71,41 @@ def test_every_seed_is_in_the_table(page):
     assert Reader(page.read_text()).tags.count("circle") == 6
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium to open the page in")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"),
+)
+needs_browser = pytest.mark.skipif(
+    shutil.which("chromium") is None, reason="there is no chromium to open the page in"
+)
+
+
+def browse(page, folder, *flags):
+    """Open the page; give what the browser wrote, which must be no console message."""
+    command = ["chromium", *FLAGS, f"--user-data-dir={folder / 'profile'}", *flags, page.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert "CONSOLE" not in done.stderr
+    return done
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("width", "flags", "shade"), [(1200, (), 251), (1200, ("--force-dark-mode",), 24), (500, (), 251)]
+)
+def test_a_screenshot_in_light_dark_and_narrow(page, tmp_path, width, flags, shade):
+    picture = tmp_path / "page.png"
+    browse(page, tmp_path, f"--window-size={width},900", f"--screenshot={picture}", *flags)
+    pixels = np.asarray(Image.open(picture).convert("L"))
+    assert pixels.shape[1] == width
+    assert np.median(pixels[:, :12]) == pytest.approx(shade, abs=2)  # the margin has the page's colour
+    assert pixels.std() > 10
+
+
+@needs_browser
 def test_in_a_browser(page, tmp_path):
     copy = tmp_path / "report.html"
     copy.write_text(page.read_text().replace("</body>", f"{SORT_TWICE}</body>"))
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking"
-    )
-    flags += " --disable-component-update --disable-sync --window-size=500,900 --enable-logging=stderr"
-    command = [
-        "chromium",
-        *flags.split(),
-        f"--user-data-dir={tmp_path / 'profile'}",
-        "--dump-dom",
-        copy.as_uri(),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    assert "CONSOLE" not in done.stderr
+    done = browse(copy, tmp_path, "--window-size=500,900", "--dump-dom")
     title = re.search("<title>(.*?)</title>", done.stdout)
     assert title is not None
     planned = ["depth 1", "depth 2", "depth 3", "depth 4", "&lt;script&gt;alert(1)&lt;/script&gt;"]
