@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
 
+from research.bars import make_bar
 from research.training.fit import EpochMetrics
 
 
@@ -30,9 +29,7 @@ class Progress(Quiet):
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
-        columns = (BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeRemainingColumn())
-        hidden = not self._console.is_terminal
-        self._bar = Bar(*columns, console=self._console, disable=hidden, transient=True)
+        self._bar = make_bar(self._console, "steps")
 
     @contextmanager
     def training(self, num_steps: int) -> Iterator[None]:

@@ -8,13 +8,14 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "research"
 
 # what each part of the package may import of the package, besides itself
-FOUNDATION = {"lookup", "constraints"}
+FOUNDATION = {"lookup", "constraints", "bars"}
 LAYERS = FOUNDATION | {"ops", "layers"}
 TRAINING = FOUNDATION | {"layers", "data", "training"}
 BUILD = LAYERS | {"models", "data", "training", "parallel", "config"}
 ALLOWED = {
     "lookup": set(),
     "constraints": set(),
+    "bars": set(),
     "records": set(),
     "provenance": set(),
     "ops": FOUNDATION,
@@ -28,7 +29,7 @@ ALLOWED = {
     "studies": FOUNDATION | {"records"},
     "config": BUILD,
     "build": BUILD,
-    "progress": {"training"},
+    "progress": {"bars", "training"},
     "run": BUILD | {"build", "records", "provenance", "progress"},
     "sweep": {"build", "config", "records", "run"},
     "trained": BUILD | {"build", "records"},

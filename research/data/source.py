@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from research.bars import track
 from research.data.dataset import DataError, DatasetSpec, Split
 
 RECORDS_AT_ONCE = 1000
@@ -140,7 +141,7 @@ def _read_split(name: str, spec: DatasetSpec, records: Records) -> Split:
             raise DataError(f"{path} is damaged: {first_line(error)}") from error
         if held != length:
             raise DataError(f"{path} holds {held} records, dataset_info.json says {length}")
-        for offset in range(0, length, RECORDS_AT_ONCE):
+        for offset in track(range(0, length, RECORDS_AT_ONCE), f"decoding {name}", "batches"):
             indices = range(offset, min(offset + RECORDS_AT_ONCE, length))
             try:
                 examples = records.examples.__getitems__([start + index for index in indices])

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from research.bars import track
 from research.studies.figures import FIGURES
 from research.studies.figures.style import save
 from research.studies.predictions import shown_arm
@@ -92,7 +93,8 @@ def make_sections(studies: Sequence[Study], folder: Path, out: Path) -> list[Sec
     for study in studies:
         slug = re.sub(r"[^a-z0-9]+", "-", study.title.lower()).strip("-")[:60] or "study"
         slugs.append(slug if slug not in slugs else f"{slug}-{len(slugs) + 1}")
-    return [_section(study, slug, folder, out) for study, slug in zip(studies, slugs, strict=True)]
+    pairs = list(zip(studies, slugs, strict=True))
+    return [_section(study, slug, folder, out) for study, slug in track(pairs, "drawing", "studies")]
 
 
 def _section(study: Study, slug: str, folder: Path, out: Path) -> Section:
