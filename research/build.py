@@ -11,9 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from research.config import Config, ConfigError, Named
+from research.config import PRECISIONS, Config, ConfigError, Named
 from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
 from research.layers import Params, Serial, State
+from research.layers.remat import Remat
 from research.layers.rewrite import with_axis_name
 from research.models import MODELS
 from research.parallel import DATA_AXIS, STRATEGIES, WRITTEN_OUT, Layout, choose, count_cpu_devices, make_feed
@@ -122,13 +123,16 @@ def build_layout(config: Config) -> tuple[str, Layout]:
         layout = Layout.of(num_devices, data=mesh.data, model=mesh.model)
     except ValueError as error:
         raise ConfigError(f"parallel.{error}") from error
-    shards = layout.num_shards
-    if batch_size % shards:
-        lower, upper = batch_size // shards * shards, -(-batch_size // shards) * shards
-        sizes = f"{lower} or {upper}" if lower else f"{upper}"
+    shards, parts = layout.num_shards, config.training.accumulate
+    if batch_size % (shards * parts):
+        size = shards * parts
+        lower, upper = batch_size // size * size, -(-batch_size // size) * size
+        over = " in ".join(
+            f"{count} {what}" for count, what in ((shards, "devices"), (parts, "parts")) if count > 1
+        )
         raise ConfigError(
-            f"training.batch_size={batch_size} is not allowed over {shards} devices; "
-            f"give a multiple of {shards}, such as {sizes}"
+            f"training.batch_size={batch_size} is not allowed over {over}; "
+            f"give a multiple of {size}, such as {f'{lower} or {upper}' if lower else upper}"
         )
     if parallel.name != "auto":
         return parallel.name, layout
@@ -153,6 +157,8 @@ class ProgramSpec:
     strategy: str
     layout: Layout
     local_batch_norm: bool
+    num_parts: int
+    remat: bool
 
     def make_schedule(self) -> Callable[[Any], Any]:
         """Factor of the learning rate by step."""
@@ -169,12 +175,14 @@ class ProgramSpec:
 
     def make_train_step(self) -> TrainStep:
         """The training step."""
+        net = with_axis_name(self.net, None if self.local_batch_norm else self.axis_name)
         return make_train_step(
-            with_axis_name(self.net, None if self.local_batch_norm else self.axis_name),
+            Remat(net) if self.remat else net,
             self.make_optimizer(),
             make_cross_entropy(self.label_smoothing),
             self.preprocess,
             axis_name=self.axis_name,
+            num_parts=self.num_parts,
         )
 
 
@@ -211,7 +219,9 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         schedule=config.schedule,
         num_steps=training.epochs * num_steps,
         label_smoothing=training.label_smoothing,
-        preprocess=Preprocess(dataset.mean, dataset.std, config.data.augmentations),
+        preprocess=Preprocess(
+            dataset.mean, dataset.std, config.data.augmentations, PRECISIONS[training.precision]
+        ),
         image_shape=dataset.image_shape,
         num_train=num_train,
         batch_size=training.batch_size,
@@ -221,6 +231,8 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         strategy=strategy,
         layout=layout,
         local_batch_norm=config.parallel.batch_norm == "local",
+        num_parts=training.accumulate,
+        remat=training.remat == "blocks",
     )
 
 

@@ -24,6 +24,8 @@ from research.training.schedules import SCHEDULES
 
 T = TypeVar("T")
 
+PRECISIONS = {"float32": "float32", "bf16": "bfloat16"}
+
 
 class ConfigError(ValueError):
     """A configuration is wrong; the message names the key, the value and what is allowed."""
@@ -86,6 +88,9 @@ class TrainingConfig:
     patience: Annotated[int, AtLeastOne] | None = None
     scan_steps: Annotated[int, AtLeastOne] | None = None
     window: Annotated[int, AtLeastOne] | None = None
+    accumulate: Annotated[int, AtLeastOne] = 1
+    remat: Annotated[str, OneOf(("none", "blocks"))] = "none"
+    precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,7 @@ class Preprocess:
         mean: per channel, of pixels in [0, 1].
         std: per channel, above 0.
         augmentations: names in ``AUGMENTATIONS``, applied in this order before scaling.
+        dtype: of what it returns, in which the network computes; the scaling itself is in float32.
 
     Raises:
         ValueError: an unknown augmentation, unequal lengths, or a deviation that is not above 0.
@@ -85,6 +86,7 @@ class Preprocess:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     augmentations: tuple[str, ...] = ()
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         for name in self.augmentations:
@@ -102,7 +104,7 @@ class Preprocess:
             keys: ``[N]`` typed keys, one per example; augmentation i draws from ``fold_in(key, i)``.
 
         Returns:
-            ``[N, H, W, C]`` float32.
+            ``[N, H, W, C]`` of ``dtype``.
 
         Raises:
             ValueError: the images have another number of channels.
@@ -115,4 +117,4 @@ class Preprocess:
                 images = AUGMENTATIONS[name](own_keys, images)
         mean = np.array(self.mean, np.float32).reshape(1, 1, 1, -1)
         std = np.array(self.std, np.float32).reshape(1, 1, 1, -1)
-        return (images.astype(jnp.float32) / 255 - mean) / std
+        return ((images.astype(jnp.float32) / 255 - mean) / std).astype(self.dtype)

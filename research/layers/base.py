@@ -1,6 +1,6 @@
 """What a layer is, and the layer that chains others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -97,6 +97,7 @@ class Serial:
     Args:
         layers: pairs of a unique name and a layer. Parameters and state are dicts under these names;
             layers without parameters or state leave no entry.
+        first_index: what the key of the first layer is folded with, above 0 for a part of another Serial.
 
     Raises:
         ValueError: two layers share a name.
@@ -111,6 +112,7 @@ class Serial:
     """
 
     layers: tuple[tuple[str, Layer], ...]
+    first_index: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.layers]
@@ -127,7 +129,7 @@ class Serial:
         all_params: Params = {}
         all_state: State = {}
         shape = in_shape
-        for index, (name, layer) in enumerate(self.layers):
+        for index, (name, layer) in enumerate(self.layers, self.first_index):
             try:
                 params, state = layer.init(jax.random.fold_in(key, index), shape)
                 shape = out_shape(layer, params, state, shape)
@@ -146,7 +148,7 @@ class Serial:
         """
         new_state: State = {}
         activations: dict[str, Array] = {}
-        for index, (name, layer) in enumerate(self.layers):
+        for index, (name, layer) in enumerate(self.layers, self.first_index):
             layer_state, traced = trace_layer(
                 name, layer, params, state, x, train=train, key=fold_in_keys(key, index)
             )

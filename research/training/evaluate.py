@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from research.layers.base import Layer, Params, State
@@ -13,7 +14,8 @@ def make_predict(net: Layer, preprocess: Callable[..., jax.Array]) -> Callable[.
     """Make ``predict(params, model_state, images [N, H, W, C]) -> logits [N, K]``, without augmentation."""
 
     def predict(params: Params, model_state: State, images: jax.Array) -> jax.Array:
-        return net.apply(params, model_state, preprocess(images), train=False)[0]
+        logits = net.apply(params, model_state, preprocess(images), train=False)[0]
+        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
     return predict
 

@@ -30,6 +30,7 @@ def make_cross_entropy(label_smoothing: float = 0.0) -> Objective:
     """
 
     def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
         if not label_smoothing:
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
         targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)

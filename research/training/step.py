@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from research.layers.base import Layer, fold_in_keys
+from research.training.accumulate import accumulate
 from research.training.collectives import average, position, varying
 from research.training.objective import Objective, is_correct
 from research.training.state import Batch, Metrics, TrainState
@@ -22,6 +23,7 @@ def make_train_step(
     preprocess: Callable[..., jax.Array],
     *,
     axis_name: str | None = None,
+    num_parts: int = 1,
 ) -> TrainStep:
     """Make the training step.
 
@@ -35,31 +37,29 @@ def make_train_step(
         preprocess: ``preprocess(images, keys=keys)`` scales and augments the batch's images.
         axis_name: axis of ``shard_map`` or ``pmap`` over which the batch is split in equal parts; ``None``
             where the step sees the whole batch, as under jit.
+        num_parts: parts of a batch whose gradients are accumulated one after the other.
 
     Returns:
         ``train_step(state, batch) -> (state, metrics)``, pure.
     """
 
+    def mean_loss(params: Any, model_state: Any, batch: Batch, keys: jax.Array) -> Any:
+        images = preprocess(batch.images, keys=fold_in_keys(keys, 1))
+        logits, model_state = net.apply(params, model_state, images, train=True, key=fold_in_keys(keys, 0))
+        losses = objective(logits, batch.labels)
+        # summed as the loss is, so that devices exchange both, and the gradients, at once
+        correct = is_correct(logits, batch.labels).sum(dtype=losses.dtype).astype(jnp.int32)
+        return losses.mean(), (model_state, Metrics(losses.sum(), correct, jnp.int32(losses.size)))
+
+    gradient = accumulate(jax.grad(mean_loss, has_aux=True), num_parts, axis_name)
+
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         step_key = jax.random.fold_in(state.key, state.step)
-        positions = position(axis_name) * batch.labels.shape[0] + jnp.arange(batch.labels.shape[0])
+        count = batch.labels.shape[0]
+        positions = position(axis_name) * count + jnp.arange(count)
         keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, positions)
-        images = preprocess(batch.images, keys=fold_in_keys(keys, 1))
-
-        def mean_loss(params):
-            logits, model_state = net.apply(
-                params, state.model_state, images, train=True, key=fold_in_keys(keys, 0)
-            )
-            losses = objective(logits, batch.labels)
-            metrics = Metrics(
-                losses.sum(),
-                # summed as the loss is, so that devices exchange both, and the gradients, at once
-                is_correct(logits, batch.labels).sum(dtype=losses.dtype).astype(jnp.int32),
-                jnp.int32(losses.size),
-            )
-            return losses.mean(), (model_state, metrics)
-
-        grads, (model_state, metrics) = jax.grad(mean_loss, has_aux=True)(varying(state.params, axis_name))
+        everywhere = varying(state.params, axis_name)
+        grads, (model_state, metrics) = gradient(everywhere, state.model_state, batch, keys)
         grads, model_state = average((grads, model_state), axis_name)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         params: Any = optax.apply_updates(state.params, updates)

@@ -62,6 +62,7 @@ def train(digits):
         window: int | None = None,
         objective=None,
         local_batch_norm: bool = False,
+        cast_images: bool = True,
         **step_options,
     ) -> Trained:
         dtype = jnp.float64 if jax.config.read("jax_enable_x64") else jnp.float32
@@ -73,7 +74,9 @@ def train(digits):
             with_axis_name(net, None if local_batch_norm else axis_name),
             optimizer,
             objective or make_cross_entropy(),
-            lambda images, keys=None: preprocess(images, keys=keys).astype(dtype),
+            (lambda images, keys=None: preprocess(images, keys=keys).astype(dtype))
+            if cast_images
+            else preprocess,
             axis_name=axis_name,
             **step_options,
         )
