@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 from research.layers.base import Array, Key, Params, Shape, State
-from research.ops.norm import batch_norm, batch_statistics, group_norm, layer_norm
+from research.ops.batch_norm import normalize_batch
+from research.ops.norm import batch_norm, group_norm, layer_norm
 
 
 @dataclass(frozen=True)
@@ -39,15 +40,14 @@ class BatchNorm:
     def apply(
         self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State]:
-        if train:
-            mean, variance = batch_statistics(x, axis_name=self.axis_name)
-            state = {
-                "mean": self._average(state["mean"], mean),
-                "variance": self._average(state["variance"], variance),
-            }
-        else:
-            mean, variance = state["mean"], state["variance"]
-        return batch_norm(x, mean, variance, params["scale"], params["bias"], self.epsilon), state
+        scale, bias = params["scale"], params["bias"]
+        if not train:
+            return batch_norm(x, state["mean"], state["variance"], scale, bias, self.epsilon), state
+        y, mean, variance = normalize_batch(x, scale, bias, self.epsilon, self.axis_name)
+        return y, {
+            "mean": self._average(state["mean"], mean),
+            "variance": self._average(state["variance"], variance),
+        }
 
     def _average(self, running: Array, batch: Array) -> Array:
         return self.decay * running + (1 - self.decay) * batch.astype(running.dtype)

@@ -59,7 +59,7 @@ def batch_norm(
 
     Source: Ioffe and Szegedy, Batch Normalization, 2015, algorithm 1.
     """
-    _check_channels(x, mean=mean, variance=variance)
+    check_channels(x, mean=mean, variance=variance)
     return _normalize(x, mean, variance, scale, bias, epsilon)
 
 
@@ -142,7 +142,7 @@ def _moments(x: Array, axes: tuple[int, ...], axis_name: str | None = None) -> t
 
 def _normalize(x: Array, mean: Array, variance: Array, scale: Array, bias: Array, epsilon: float) -> Array:
     """Statistics are of the rank of ``x``, or ``[C]`` as scale and bias are."""
-    _check_channels(x, scale=scale, bias=bias)
+    check_channels(x, scale=scale, bias=bias)
     dtype = accumulation_dtype(x)
     mean, variance, scale, bias = (
         v.astype(dtype).reshape((1,) * (x.ndim - v.ndim) + v.shape) for v in (mean, variance, scale, bias)
@@ -151,7 +151,8 @@ def _normalize(x: Array, mean: Array, variance: Array, scale: Array, bias: Array
     return y.astype(x.dtype)
 
 
-def _check_channels(x: Array, **vectors: Array) -> None:
+def check_channels(x: Array, **vectors: Array) -> None:
+    """Raise ValueError unless each vector is ``[C]``."""
     for name, vector in vectors.items():
         if vector.shape != x.shape[-1:]:
             raise ValueError(f"{name} has shape {vector.shape}, x has {x.shape[-1]} channels")

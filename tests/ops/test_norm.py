@@ -5,6 +5,7 @@ import pytest
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
+from research.ops.batch_norm import normalize_batch
 from research.ops.norm import batch_norm, batch_statistics, group_norm, layer_norm
 from tests.ops.sampling import quick_jit
 
@@ -40,13 +41,14 @@ def group_rows(shape, num_groups):
     )
 
 
-def normalize_batch(x, scale, bias):
+def normalize_by_statistics(x, scale, bias):
     mean, variance = batch_statistics(x)
     return batch_norm(x, mean, variance, scale, bias, 1e-3)
 
 
 OPS = {
-    "batch_norm": (normalize_batch, channel_rows),
+    "batch_norm": (normalize_by_statistics, channel_rows),
+    "normalize_batch": (lambda x, s, b: normalize_batch(x, s, b, 1e-3)[0], channel_rows),
     "layer_norm": (lambda x, s, b: layer_norm(x, s, b, epsilon=1e-3), pixel_rows),
     "group_norm 1": (
         lambda x, s, b: group_norm(x, s, b, num_groups=1, epsilon=1e-3),
@@ -95,9 +97,12 @@ def test_value_and_gradients_against_numpy(name, shape, dtype, tolerance):
         )
 
 
-def test_statistics_hold_where_the_mean_is_large():
+@pytest.mark.parametrize(
+    "statistics", [batch_statistics, lambda x: normalize_batch(x, jnp.ones(3), jnp.zeros(3))[1:]]
+)
+def test_statistics_hold_where_the_mean_is_large(statistics):
     x = np.float32(1e4 + np.random.default_rng(0).standard_normal((64, 4, 4, 3)))
-    mean, variance = batch_statistics(jnp.asarray(x))
+    mean, variance = statistics(jnp.asarray(x))
     np.testing.assert_allclose(mean, np.float64(x).mean((0, 1, 2)), rtol=1e-6)
     np.testing.assert_allclose(variance, np.float64(x).var((0, 1, 2)), rtol=1e-3)
 
@@ -118,13 +123,24 @@ def test_float32_statistics_and_parameters_normalise_bfloat16():
     np.testing.assert_array_equal(np.float32(y), 0.5)
 
 
-def test_statistics_across_devices_are_those_of_the_whole_batch():
+def by_statistics(x, scale, bias, axis_name):
+    mean, variance = batch_statistics(x, axis_name=axis_name)
+    return batch_norm(x, mean, variance, scale, bias), mean, variance
+
+
+def at_once(x, scale, bias, axis_name):
+    if axis_name:
+        scale, bias = lax.pcast((scale, bias), axis_name, to="varying")
+    return normalize_batch(x, scale, bias, 1e-5, axis_name)
+
+
+@pytest.mark.parametrize("normalize", [by_statistics, at_once])
+def test_statistics_across_devices_are_those_of_the_whole_batch(normalize):
     x = jnp.asarray(np.random.default_rng(0).standard_normal((8, 2, 2, 3)), jnp.float32)
     spec, mesh = PartitionSpec("data"), jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
 
     def loss(x, axis_name):
-        mean, variance = batch_statistics(x, axis_name=axis_name)
-        y = batch_norm(x, mean, variance, jnp.ones(3), jnp.zeros(3))
+        y, mean, variance = normalize(x, jnp.ones(3), jnp.zeros(3), axis_name)
         return jnp.sum(y * jnp.sin(x)), (mean, variance)
 
     def sharded(x):
