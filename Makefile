@@ -13,7 +13,8 @@ TRAIN = $(BIN)/python scripts/train.py -m 'seed=range(0,$(SEEDS))'
 
 # make reproduce: the published comparisons, each arm at the best of its learning rates
 DATA ?= mnist
-EPOCHS ?= 3
+EPOCHS ?= 4
+FRAMEWORK_EPOCHS ?= 3
 TUNING ?= {seeds:[1000],learning_rate:[0.3,1,3]}
 RUNS ?= multirun/$(DATA)
 RESULTS ?= notebooks/results/$(DATA)
@@ -55,10 +56,10 @@ study: $(VENV)/.installed-base  ## compare depths, activations, optimizers and f
 
 reproduce: $(VENV)/.installed-frameworks  ## the published comparisons on MNIST (DATA_DIR=...), 8 seeds; goes on where it stopped
 	$(TRAIN) +study=size $(SETUP) 'study.tuning=$(TUNING)' hydra.sweep.dir=$(RUNS)/size $(CAN_FAIL)
-	$(TRAIN) +study=optimizer model=reference $(SETUP) hydra.sweep.dir=$(RUNS)/optimizer $(CAN_FAIL)
-	$(TRAIN) +study=activation model=reference $(SETUP) 'study.tuning=$(TUNING)' hydra.sweep.dir=$(RUNS)/activation $(CAN_FAIL)
+	$(TRAIN) +study=optimizer $(SETUP) hydra.sweep.dir=$(RUNS)/optimizer $(CAN_FAIL)
+	$(TRAIN) +study=activation $(SETUP) 'study.tuning=$(TUNING)' hydra.sweep.dir=$(RUNS)/activation $(CAN_FAIL)
 	$(TRAIN) +study=depth $(SETUP) 'study.tuning=$(TUNING)' hydra.sweep.dir=$(RUNS)/depth $(CAN_FAIL)
-	$(BIN)/python scripts/compare_frameworks.py data=$(DATA) seeds=$(SEEDS) training.epochs=$(EPOCHS) small=false out=$(RUNS)/frameworks
+	$(BIN)/python scripts/compare_frameworks.py data=$(DATA) seeds=$(SEEDS) training.epochs=$(FRAMEWORK_EPOCHS) small=false out=$(RUNS)/frameworks
 	$(BIN)/python scripts/report.py $(RUNS) --out $(RESULTS)
 
 # one sweep per group of arms: modern_cnn and simple_resnet cost 10 to 20 times as much, so few seeds

@@ -1,5 +1,6 @@
 """From a configuration to layers, optimizer, data and compiled programs."""
 
+import importlib.util
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,10 +69,12 @@ def check(config: Config) -> None:
     """Find out what is wrong before anything runs; loads no data.
 
     Raises:
-        ConfigError: the network does not fit the dataset's images.
+        ConfigError: the network does not fit the dataset's images, or a package is missing.
         DataError: the dataset is not there.
     """
     check_parallel(config)
+    if config.logging == "tensorboard" and importlib.util.find_spec("tensorboardX") is None:
+        raise ConfigError("logging=tensorboard needs tensorboardX: pip install 'cnn-research[tensorboard]'")
     locate(config.data.name, config.data.dir)
     dataset = DATASETS[config.data.name]
     build_network(config.model, dataset.image_shape, dataset.num_classes)

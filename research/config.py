@@ -146,6 +146,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     study: StudyConfig | None = None
+    logging: Annotated[str, OneOf(("none", "tensorboard"))] = "none"
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
@@ -174,6 +175,7 @@ class Config:
         values = self.to_dict()
         for key in ("dir", "cache_dir"):  # where the data lies does not change what it is
             del values["data"][key]
+        del values["logging"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     def run_name(self) -> str:

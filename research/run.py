@@ -24,6 +24,7 @@ from research.data import Dataset
 from research.parallel import request_cpu_devices
 from research.progress import Quiet
 from research.provenance import provenance
+from research.tensorboard import TensorBoard
 from research.training import checkpoint
 from research.training.evaluate import make_predict, measure, most_confident_mistakes, predict_all
 from research.training.fit import FitResult, fit
@@ -64,6 +65,7 @@ def run(config: Config, folder: Path, progress: Quiet | None = None) -> dict[str
         FileExistsError: the folder holds a finished run.
     """
     progress = Quiet() if progress is None else progress
+    progress = TensorBoard(folder, progress) if config.logging == "tensorboard" else progress
     began = time.perf_counter()
     records.start_run(folder, config.to_dict())
     dataset = build_data(config)
