@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from research.lookup import lookup
 from research.ops.conv.fft import conv2d_fft
@@ -11,9 +12,12 @@ from research.ops.conv.lax import conv2d_lax
 from research.ops.conv.lax_vjp import conv2d_lax_vjp
 from research.ops.conv.shifted import conv2d_shifted
 from research.ops.conv.winograd import conv2d_winograd2, conv2d_winograd4
-from research.ops.padding import Array, Padding, Size, pad2d, pair, resolve_padding
+from research.ops.padding import Array, Padding, Pair, Size, pad2d, pair, resolve_padding
 
 ConvAlgorithm = Callable[..., Array]
+
+WINOGRAD_CHANNELS = 32
+"""Fewest channels on both sides for which ``auto`` takes Winograd's algorithm."""
 
 CONV_ALGORITHMS: dict[str, ConvAlgorithm] = {
     "lax": conv2d_lax,
@@ -69,10 +73,10 @@ def conv2d(
 
     Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998, section II.A.
     """
-    algorithms = {"auto": CONV_ALGORITHMS[choose(x, groups)], **CONV_ALGORITHMS}
-    run = lookup(algorithms, algorithm, "convolution algorithm")
     _check(x, kernel, groups)
     strides, dilation = pair(strides, "strides"), pair(dilation, "dilation")
+    algorithms = {"auto": CONV_ALGORITHMS[choose(x, kernel, strides, dilation, groups)], **CONV_ALGORITHMS}
+    run = lookup(algorithms, algorithm, "convolution algorithm")
     pads = resolve_padding(padding, x.shape[1:3], kernel.shape[:2], strides, dilation)
     conv_output_size(x.shape[1:3], kernel.shape[:2], strides=strides, padding=pads, dilation=dilation)
     if padding_mode != "zeros":
@@ -80,15 +84,19 @@ def conv2d(
     return run(x, kernel, strides, pads, dilation, groups)
 
 
-def choose(x: Array, groups: int) -> str:
+def choose(x: Array, kernel: Array, strides: Pair, dilation: Pair, groups: int) -> str:
     """The algorithm that ``auto`` stands for, known while tracing.
 
-    The compiler's own on GPU and TPU. On the CPU ``lax_vjp``, except for what XLA:CPU has no fast kernel
-    for, groups and numbers other than float32: these are ``im2col``.
+    The compiler's own on GPU and TPU. On the CPU only algorithms made of dots, which are as fast inside a
+    loop as outside and stay dots under ``vmap`` over kernels: ``winograd4`` where it applies and the
+    channels are many enough to pay for its transforms, else ``im2col``. `scripts/benchmark_conv.py` holds
+    the rule against what it measures.
     """
     if jax.default_backend() != "cpu":
         return "lax"
-    return "lax_vjp" if groups == 1 and x.dtype == "float32" else "im2col"
+    plain = kernel.shape[:2] == (3, 3) and strides == dilation == (1, 1) and groups == 1
+    enough = min(kernel.shape[2:]) >= WINOGRAD_CHANNELS
+    return "winograd4" if plain and enough and x.dtype == jnp.float32 else "im2col"
 
 
 def _check(x: Array, kernel: Array, groups: int) -> None:

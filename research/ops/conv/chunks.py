@@ -35,7 +35,7 @@ def sum_images(function: Callable[[Array, Array], Array], x: Array, y: Array, by
 
 
 def _chunk_size(num_images: int, bytes_per_image: int) -> int:
-    wanted = min(num_images, max(1, CHUNK_BYTES // bytes_per_image))
+    wanted = min(num_images, max(1, CHUNK_BYTES // max(1, bytes_per_image)))
     divisor = max(n for n in range(1, wanted + 1) if num_images % n == 0)
     # else the last chunk is filled up with zeros
     return divisor if 2 * divisor >= wanted else math.ceil(num_images / math.ceil(num_images / wanted))

@@ -221,5 +221,8 @@ def _multiply(patches: Array, kernel: Array, groups: int) -> Array:
 
 def _patch_bytes(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> int:
     size = kernel.shape[:2]
+    depth = size[0] * size[1] * x.shape[3]
+    if depth <= kernel.shape[3]:
+        return 0  # patches no larger than the output: a loop would cost more than it saves
     out_h, out_w = conv_output_size(x.shape[1:3], size, strides=strides, padding=pads, dilation=dilation)
-    return out_h * out_w * size[0] * size[1] * x.shape[3] * x.dtype.itemsize
+    return out_h * out_w * depth * x.dtype.itemsize
