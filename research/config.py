@@ -91,6 +91,17 @@ class TrainingConfig:
     accumulate: Annotated[int, AtLeastOne] = 1
     remat: Annotated[str, OneOf(("none", "blocks"))] = "none"
     precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
+    checkpoint_every: Annotated[int, AtLeastOne] | None = 1000
+    keep_checkpoints: Annotated[int, AtLeastOne] = 2
+
+
+# where the data lies and what is kept on the way change no number of a run
+NOT_IN_THE_RESULT = (
+    ("data", "dir"),
+    ("data", "cache_dir"),
+    ("training", "checkpoint_every"),
+    ("training", "keep_checkpoints"),
+)
 
 
 @dataclass(frozen=True)
@@ -173,8 +184,8 @@ class Config:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that two configurations share only if they ask for the same run."""
         values = self.to_dict()
-        for key in ("dir", "cache_dir"):  # where the data lies does not change what it is
-            del values["data"][key]
+        for section, key in NOT_IN_THE_RESULT:
+            del values[section][key]
         del values["logging"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

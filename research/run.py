@@ -1,6 +1,9 @@
 """One run: a configuration and a folder in, a result out. Called by scripts, workers and notebooks."""
 
+import os
+import signal
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,15 +22,18 @@ from research.build import (
     num_cpu_devices,
     program_spec,
 )
+from research.claim import claim
 from research.config import Config
 from research.data import Dataset
+from research.interruption import Received, noticed_signals
 from research.parallel import request_cpu_devices
 from research.progress import Quiet
 from research.provenance import provenance
 from research.tensorboard import TensorBoard
 from research.training import checkpoint
 from research.training.evaluate import make_predict, measure, most_confident_mistakes, predict_all
-from research.training.fit import FitResult, fit
+from research.training.fit import EpochMetrics, FitResult, Position, first_position, fit
+from research.training.resume import FINAL, Checkpoints
 
 NUM_MISTAKES = 24  # wrong predictions whose images a run keeps
 
@@ -48,26 +54,67 @@ def configure_jax(config: Config | None = None) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-def run(config: Config, folder: Path, progress: Quiet | None = None) -> dict[str, Any]:
+def run_until_signal(
+    config: Config, folder: Path, progress: Quiet | None = None, *, resume: bool = False
+) -> dict[str, Any]:
+    """Run as a process of its own: SIGTERM and SIGINT end it with a checkpoint and the status "preempted".
+
+    Where the device is not done within ``interruption.SECONDS``, the process ends without one, and the run
+    goes on from the one before.
+    """
+
+    def give_up(number: signal.Signals) -> None:
+        if not records.is_finished(folder):
+            records.write_result(folder, _preempted(number, "before a checkpoint could be written"))
+        os._exit(128 + number)
+
+    with noticed_signals(give_up) as received:
+        return run(config, folder, progress, resume=resume, received=received)
+
+
+def run(
+    config: Config,
+    folder: Path,
+    progress: Quiet | None = None,
+    *,
+    resume: bool = False,
+    received: Received = lambda: None,
+) -> dict[str, Any]:
     """Train, evaluate and record.
 
     Args:
         config: what to do.
         folder: where the run's files go; made where it does not exist.
         progress: told of steps and epochs.
+        resume: go on from the checkpoints that are in the folder; the result is the same to the bit.
+        received: asked between steps; a signal ends the run with a checkpoint.
 
     Returns:
-        What ``result.json`` holds. A loss that is not finite gives the status "diverged", not an error.
+        What ``result.json`` holds. A loss that is not finite gives the status "diverged", not an error; a
+        signal gives "preempted".
 
     Raises:
         ConfigError: the configuration does not fit the data.
         DataError: the dataset is missing or damaged.
-        FileExistsError: the folder holds a finished run.
+        CheckpointError: a checkpoint cannot be written, or is of another network.
+        FileExistsError: the folder holds a finished run, or checkpoints and ``resume`` is false.
+        ClaimedError: another process works on the folder.
     """
-    progress = Quiet() if progress is None else progress
-    progress = TensorBoard(folder, progress) if config.logging == "tensorboard" else progress
+    with claim(folder) as beat:
+        if not resume and any((folder / "checkpoints").glob("step-*")):
+            raise FileExistsError(f"{folder} holds an unfinished run; resume=true goes on with it")
+        records.start_run(folder, config.to_dict())
+        progress = Quiet() if progress is None else progress
+        progress = TensorBoard(folder, progress) if config.logging == "tensorboard" else progress
+        result = _run(config, folder, progress, received, beat)
+        records.write_result(folder, result)
+    return result
+
+
+def _run(
+    config: Config, folder: Path, progress: Quiet, received: Received, beat: Callable[[int, int], None]
+) -> dict[str, Any]:
     began = time.perf_counter()
-    records.start_run(folder, config.to_dict())
     dataset = build_data(config)
     origin = provenance(dataset.checksum)
     spec = program_spec(config, dataset)
@@ -79,15 +126,29 @@ def run(config: Config, folder: Path, progress: Quiet | None = None) -> dict[str
     program, training = compiled.program, config.training
     state = program.init(key, jnp.float32(arguments["learning_rate"]), jnp.float32(arguments["weight_decay"]))
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    checkpoints = Checkpoints(
+        folder / "checkpoints", keep=training.keep_checkpoints, data_checksum=dataset.checksum
+    )
+    position = checkpoints.latest(first_position(state))
+    records.write_metrics(folder, map(asdict, position.history))
 
-    def on_epoch(metrics: Any) -> None:
+    def on_pause(position: Position) -> bool:
+        step = int(position.state.step)
+        beat(step, spec.num_steps)
+        stopping = received() is not None
+        if stopping or (training.checkpoint_every and step % training.checkpoint_every == 0):
+            checkpoints.save(position)
+        return stopping
+
+    def on_epoch(metrics: EpochMetrics) -> None:
         records.append_metrics(folder, asdict(metrics))
         progress.epoch(metrics)
 
-    with progress.training(spec.num_steps):
+    with progress.training(spec.num_steps), checkpoints:
+        progress.steps(int(position.state.step))
         fitted = fit(
             program,
-            state,
+            position,
             dataset.train,
             dataset.validation,
             order_key=jax.random.fold_in(key, 2),
@@ -98,10 +159,15 @@ def run(config: Config, folder: Path, progress: Quiet | None = None) -> dict[str
             keep=training.keep,
             patience=training.patience,
             scan_steps=training.scan_steps,
+            pause_every=training.checkpoint_every,
+            on_pause=on_pause,
             on_progress=progress.steps,
             on_epoch=on_epoch,
         )
-    result = {
+    number = received()
+    if fitted.status == "preempted" and number is not None:
+        return _preempted(number, f"after {fitted.num_steps} of {spec.num_steps} steps")
+    return {
         "status": fitted.status,
         "error": None if fitted.status == "completed" else "the loss is not finite",
         "traceback": None,
@@ -114,12 +180,15 @@ def run(config: Config, folder: Path, progress: Quiet | None = None) -> dict[str
             "train": fitted.seconds,
             "total": time.perf_counter() - began,
         },
-        "images_per_s": fitted.num_images / fitted.seconds,
+        "images_per_s": fitted.num_steps * training.batch_size / fitted.seconds,
         "temporary_bytes": compiled.temporary_bytes,
         "provenance": origin,
     }
-    records.write_result(folder, result)
-    return result
+
+
+def _preempted(number: signal.Signals, when: str) -> dict[str, Any]:
+    error = f"{number.name} {when}"
+    return {"status": "preempted", "error": error, "traceback": None, "exit_code": 128 + number}
 
 
 def evaluate(folder: Path) -> dict[str, float]:
@@ -145,7 +214,7 @@ def evaluate(folder: Path) -> dict[str, float]:
     spec = program_spec(config, dataset)
     params, model_state = jax.eval_shape(lambda: spec.net.init(jax.random.key(0), (1, *spec.image_shape)))
     like = {"params": params, "model_state": model_state}
-    saved = checkpoint.restore(folder / "checkpoints" / "final", like)
+    saved = checkpoint.restore(folder / "checkpoints" / FINAL, like)
     predict = jax.jit(make_predict(spec.net, spec.preprocess))
     images, batch_size = dataset.test.images, spec.eval_batch_size
     logits = predict_all(predict, saved["params"], saved["model_state"], images, batch_size)
@@ -174,7 +243,7 @@ def _measure(
     validation = (chosen.validation_accuracy, chosen.validation_loss)
     if trial:
         return dict(zip(names, (None, None, *validation), strict=True))
-    checkpoint.save(folder / "checkpoints" / "final", {"params": params, "model_state": model_state})
+    checkpoint.save(folder / "checkpoints" / FINAL, {"params": params, "model_state": model_state})
     images, batch_size = dataset.test.images, spec.eval_batch_size
     logits = predict_all(compiled.program.predict, params, model_state, images, batch_size)
     loss, accuracy = measure(logits, dataset.test.labels)

@@ -14,7 +14,7 @@ from rich.console import Console
 from research import records
 from research.build import num_cpu_devices
 from research.config import Config
-from research.run import configure_jax, run
+from research.run import configure_jax, run_until_signal
 
 
 class Sweep:
@@ -40,7 +40,8 @@ class Sweep:
         console = console or Console(highlight=False, soft_wrap=True)
         waiting = {folder: config for folder, config in self._plan.items() if not _is_done(folder)}
         for folder, config in waiting.items():
-            records.write_config(folder, config.to_dict())
+            if not (folder / "config.yaml").exists():
+                records.write_config(folder, config.to_dict())
         if len(self._plan) > len(waiting):
             console.print(f"{len(self._plan) - len(waiting)} of {len(self._plan)} runs are done already")
         failed = 0
@@ -68,7 +69,7 @@ def run_recorded(config: Config, folder: Path) -> dict[str, Any]:
     """Run, and record an exception as a result with the status "failed" instead of raising it."""
     configure_jax(config)
     try:
-        return run(config, folder)
+        return run_until_signal(config, folder, resume=True)
     except Exception as error:
         result = {
             "status": "failed",
@@ -88,7 +89,7 @@ def _said(outcome: dict[str, Any]) -> str:
 
 
 def _is_done(folder: Path) -> bool:
-    return (folder / "result.json").exists() and records.read_run(folder).status != "failed"
+    return records.is_finished(folder)
 
 
 def _worker() -> ProcessPoolExecutor:

@@ -1,5 +1,6 @@
 """Train one network, or sweep over many with ``-m``. ``--help`` lists the configuration."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,24 +8,28 @@ from _main import main
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
+from research import records
 from research.build import check
 from research.config import Config, ConfigError
 from research.progress import Progress
-from research.run import configure_jax, run
+from research.run import configure_jax, run_until_signal
 from research.tuning import TunedSweep
 
 sweep = TunedSweep()
+exit_codes: list[int] = []
 
 
 def job(values: dict[str, Any]) -> None:
     """Run one configuration, or, in a sweep on this machine, only plan it."""
-    folder = Path(values.pop("run"))
+    folder, resume = Path(values.pop("run")), values.pop("resume")
+    hydra = HydraConfig.get()
     config = Config.from_dict(values)
+    if resume:
+        config = unfinished(folder, config, hydra.overrides.task)
     configure_jax(config)
     check(config)
-    hydra = HydraConfig.get()
     if hydra.mode == RunMode.MULTIRUN:
-        folder = Path(hydra.sweep.dir) / config.run_name()
+        folder, resume = Path(hydra.sweep.dir) / config.run_name(), True
         if hydra.runtime.choices["hydra/launcher"] == "basic":
             return sweep.plan(config, folder)
     if config.study and config.study.tuning:
@@ -33,14 +38,37 @@ def job(values: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run={folder} cannot be written: {error.strerror}; give another folder") from error
-    result = run(config, folder, Progress())
-    accuracy = result["test_accuracy"]
+    if resume and records.is_finished(folder):
+        result = records.read_run(folder).result or {}
+    else:
+        result = run_until_signal(config, folder, Progress(), resume=resume)
+    accuracy = result.get("test_accuracy")
     print(
         f"test accuracy {accuracy:.4f}" if accuracy is not None else f"{result['status']}: {result['error']}"
     )
     print(f"run {folder}")
+    exit_codes.append(result.get("exit_code", 0))
     return None
 
 
+def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config:
+    """The configuration that an unfinished run was started with; ``config`` must ask for no other."""
+    others = [word for word in overrides if word.partition("=")[0] not in ("run", "resume")]
+    started_with = Config.from_dict(records.read_config(folder))
+    if not others:
+        return started_with
+    if config.fingerprint() != started_with.fingerprint():
+        raise ConfigError(
+            f"resume=true goes on as {folder}/config.yaml says and that is another configuration; "
+            f"leave out {' '.join(others)}"
+        )
+    return config
+
+
+def finish() -> int:
+    """Run the sweep that was planned, if one was; gives the exit code."""
+    return max([sweep.run(), *exit_codes])
+
+
 if __name__ == "__main__":
-    main("config", job, after=sweep.run)
+    main("config", job, after=finish)

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "research"
 
 # what each part of the package may import of the package, besides itself
-FOUNDATION = {"lookup", "constraints", "bars"}
+FOUNDATION = {"lookup", "constraints", "bars", "files"}
 LAYERS = FOUNDATION | {"ops", "layers"}
 TRAINING = FOUNDATION | {"layers", "data", "training"}
 BUILD = LAYERS | {"models", "data", "training", "parallel", "config"}
@@ -16,7 +16,10 @@ ALLOWED = {
     "lookup": set(),
     "constraints": set(),
     "bars": set(),
-    "records": set(),
+    "files": set(),
+    "claim": set(),
+    "interruption": set(),
+    "records": FOUNDATION,
     "provenance": set(),
     "ops": FOUNDATION,
     "layers": FOUNDATION | {"ops"},
@@ -30,10 +33,10 @@ ALLOWED = {
     "config": BUILD,
     "build": BUILD,
     "progress": {"bars", "training"},
-    "run": BUILD | {"build", "records", "provenance", "progress", "tensorboard"},
     "tensorboard": {"progress", "training"},
-    "sweep": {"build", "config", "records", "run"},
     "trained": BUILD | {"build", "records"},
+    "sweep": {"build", "config", "records", "run"},
+    "run": BUILD | {"build", "records", "provenance", "progress", "tensorboard", "claim", "interruption"},
     "tuning": {"config", "records", "sweep"},
     "benchmarks": BUILD | {"build", "analysis", "frameworks"},
 }

@@ -1,4 +1,4 @@
-import json
+import os
 
 import numpy as np
 import pytest
@@ -72,7 +72,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(records.os, "replace", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="No space left"):
         records.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
@@ -84,9 +84,9 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
     [
         ("result.json", "{", "result.json is damaged"),
         ("result.json", "[]", "result.json is damaged: it holds no status"),
-        ("result.json", json.dumps({"format": 99, "status": "completed"}), "has format 99"),
+        ("result.json", '{"format": 99, "status": "failed"}', "it has format 99, this version reads 2"),
         ("config.yaml", "a: [", "config.yaml is damaged"),
-        ("config.yaml", "text", "config.yaml is damaged: not a mapping"),
+        ("config.yaml", "text", "config.yaml is damaged: its first line is not the checksum"),
         ("metrics.jsonl", '{"epoch": 1}\n{"epo\n', "metrics.jsonl is damaged"),
     ],
 )

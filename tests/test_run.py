@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from research.config import Config, ConfigError
-from research.records import RecordError, read_run, write_atomically
+from research.records import RecordError, read_run, write_config, write_result
 from research.run import evaluate, run
 
 
@@ -20,7 +20,9 @@ def finished(tmp_path_factory):
 def test_a_run_records_what_it_found(finished):
     folder, result = finished
     record = read_run(folder)
-    assert record.result == {"format": 1} | result
+    assert record.result is not None
+    assert result.items() <= record.result.items()
+    assert set(record.result["files"]) == {"config.yaml", "metrics.jsonl", "arrays.npz"}
     assert record.status == "completed"
     assert record.config == config().to_dict()
     assert [line["epoch"] for line in record.metrics] == [1, 2]
@@ -73,14 +75,13 @@ def test_runs_that_differ_in_rates_only_share_a_program(finished, tmp_path):
 
 
 def test_evaluate_refuses_other_data_and_unfinished_runs(finished, tmp_path):
-    folder, _ = finished
     copy = tmp_path / "copy"
     copy.mkdir()
-    text = (folder / "config.yaml").read_text()
-    (copy / "config.yaml").write_text(text.replace("split_seed: 0", "split_seed: 1"))
+    data = {"train_limit": 300, "split_seed": 1}
+    write_config(copy, config(data=data).to_dict())
     with pytest.raises(RecordError, match="has no parameters to evaluate: the run is missing"):
         evaluate(copy)
-    write_atomically(copy / "result.json", (folder / "result.json").read_bytes())
+    write_result(copy, finished[1])
     with pytest.raises(RecordError, match="was trained on other data"):
         evaluate(copy)
 

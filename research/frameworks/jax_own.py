@@ -68,7 +68,7 @@ class Jax:
             self._state, metrics = self._run_steps(self._state, images, labels, order, *_interval(1))
         else:
             self._state, metrics = self._step(self._state, Batch(jnp.asarray(images), jnp.asarray(labels)))
-        return float(metrics.loss) / len(labels)
+        return float(metrics.loss.sum()) / len(labels)
 
     def compile(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> float | None:
         started = time.perf_counter()

@@ -20,18 +20,20 @@ def make_feed(layout: Layout, images: np.ndarray, labels: np.ndarray, window: in
             the process that it belongs to; ``None`` keeps all examples on every device.
 
     Returns:
-        A function of the order ``[num_steps, B]``. It yields ``(images, labels, order)`` and a number of
-        steps; with a window the examples lie in batches, and there is no order.
+        A function of the order ``[num_steps, B]`` and the first of its steps that is to be run. It yields
+        ``(images, labels, order)`` and from which of its steps to which they are run; with a window the
+        examples lie in batches, and there is no order.
     """
     if window is None:
         data = layout.put_data((images, labels))
-        return lambda order: iter([((*data, layout.put_order(order)), len(order))])
+        return lambda order, first: iter([((*data, layout.put_order(order)), first, len(order))])
 
-    def windows(order: jax.Array) -> Iterator[tuple[Examples, int]]:
+    def windows(order: jax.Array, first: int) -> Iterator[tuple[Examples, int, int]]:
         rows = np.asarray(order)
-        for start in range(0, len(rows), window):
+        for start in range(first - first % window, len(rows), window):
             part = rows[start : start + window]
             padded = np.pad(part, ((0, window - len(part)), (0, 0)))  # one shape, one program
-            yield (layout.put_rows(images, padded), layout.put_rows(labels, padded), None), len(part)
+            examples = (layout.put_rows(images, padded), layout.put_rows(labels, padded), None)
+            yield examples, max(0, first - start), len(part)
 
     return windows

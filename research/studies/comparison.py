@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from research.records import RecordError, write_atomically
+from research.files import write_atomically
+from research.records import RecordError
 from research.studies.figures.style import COLOURS, canvas, look, save, shared_legend
 from research.studies.markdown import to_markdown
 from research.studies.published import (

@@ -4,7 +4,7 @@ import csv
 import io
 from pathlib import Path
 
-from research.records import write_atomically
+from research.files import write_atomically
 from research.studies.comparison import comparison_section, read_comparison
 from research.studies.html import to_html
 from research.studies.markdown import to_markdown

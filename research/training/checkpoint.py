@@ -1,21 +1,53 @@
-"""Parameters and model state on disk, through Orbax."""
+"""Arrays on disk, through Orbax, whole or absent, with a checksum of every file."""
 
+import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from research.files import seal, sha256, unseal, write_atomically
+
+FORMAT = 1
+
+MANIFEST = "manifest.json"
+
 
 class CheckpointError(ValueError):
-    """A checkpoint is missing, damaged, or of another network."""
+    """A checkpoint cannot be written, is missing, or is of another network or format."""
 
 
-def save(folder: Path, tree: Any) -> None:
-    """Write a tree of arrays to ``folder``, atomically, replacing what is there."""
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(folder.absolute(), tree, force=True)
+class DamagedError(CheckpointError):
+    """A file of a checkpoint is not what was written."""
+
+
+def save(folder: Path, tree: Any, meta: Mapping[str, Any] | None = None) -> None:
+    """Write a tree of arrays, and JSON beside it, to ``folder``, atomically, replacing what is there.
+
+    Raises:
+        CheckpointError: it cannot be written, for example on a full disk.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        folder.parent.mkdir(exist_ok=True)  # but not its parents: a run whose folder was deleted ends
+        temporary.mkdir()
+        with _checkpointer() as checkpointer:
+            checkpointer.save(temporary.absolute() / "arrays", _by_name(tree))
+        files = {str(path.relative_to(temporary)): sha256(path) for path in _synced_files(temporary)}
+        content = {"format": FORMAT, "meta": dict(meta or {}), "files": files}
+        write_atomically(temporary / MANIFEST, seal(content).encode())
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(temporary, folder)
+    except Exception as error:  # Orbax and TensorStore raise many types
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise CheckpointError(f"{folder} cannot be written: {_first_line(error)}") from error
 
 
 def restore(folder: Path, like: Any) -> Any:
@@ -23,34 +55,97 @@ def restore(folder: Path, like: Any) -> Any:
 
     Args:
         folder: where it was written.
-        like: a tree of arrays or ``jax.ShapeDtypeStruct`` of the expected structure, shapes and dtypes.
+        like: a tree of the expected structure, shapes and dtypes; where its leaves are arrays on devices,
+            what is read is placed as they are.
 
     Raises:
-        CheckpointError: there is none, it cannot be read, or it is of another structure; the message names
+        CheckpointError: there is none, or it is of a newer format or another structure; the message names
             the folder and the first array that differs.
+        DamagedError: a file is damaged; the message names it.
     """
-    if not folder.is_dir():
-        raise CheckpointError(f"there is no checkpoint {folder}")
-    with ocp.StandardCheckpointer() as checkpointer:
+    read_meta(folder)
+    expected = _by_name(like, shapes=True)
+    with _checkpointer() as checkpointer:
         try:
-            stored = _shapes(checkpointer.metadata(folder.absolute()).item_metadata.tree)
-            expected = _shapes(like)
-            for name in sorted(stored | expected):
-                if stored.get(name) != expected.get(name):
+            stored = checkpointer.metadata(folder.absolute() / "arrays").item_metadata.tree
+            for name in dict.fromkeys([*expected, *stored]):
+                there, here = (_describe(arrays.get(name)) for arrays in (stored, expected))
+                if there != here:
                     raise CheckpointError(
-                        f"{folder} is of another network: {name} is {stored.get(name, 'absent')} there,"
-                        f" {expected.get(name, 'absent')} here"
+                        f"{folder} is of another network: {name} is {there} there, {here} here"
                     )
-            return checkpointer.restore(folder.absolute(), like)
+            arrays = checkpointer.restore(folder.absolute() / "arrays", expected)
         except CheckpointError:
             raise
-        except Exception as error:  # Orbax and TensorStore raise many types on a damaged folder
-            raise CheckpointError(f"{folder} cannot be read: {str(error).splitlines()[0]}") from error
+        except Exception as error:
+            raise DamagedError(f"{folder} cannot be read: {_first_line(error)}") from error
+    leaves, structure = jax.tree.flatten(like)
+    return jax.tree.unflatten(structure, map(_placed, (arrays[name] for name in expected), leaves))
 
 
-def _shapes(tree: Any) -> dict[str, str]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): f"{np.dtype(leaf.dtype)} {tuple(leaf.shape)}"
-        for path, leaf in leaves
-    }
+def read_meta(folder: Path) -> dict[str, Any]:
+    """The JSON that was saved beside the arrays, after every file was checked.
+
+    Raises:
+        CheckpointError: there is no checkpoint, or it is of a newer format.
+        DamagedError: a file is damaged; the message names it.
+    """
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise CheckpointError(f"there is no checkpoint {folder}")
+    try:
+        manifest = unseal(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DamagedError(f"{path} is damaged: {_first_line(error)}") from error
+    if manifest["format"] != FORMAT:
+        raise CheckpointError(f"{folder} has format {manifest['format']}; this version reads {FORMAT}")
+    for name, digest in manifest["files"].items():
+        if not (folder / name).is_file():
+            raise DamagedError(f"{folder / name} is missing")
+        if sha256(folder / name) != digest:
+            raise DamagedError(f"{folder / name} is damaged: its checksum does not match")
+    return manifest["meta"]
+
+
+def _checkpointer() -> ocp.StandardCheckpointer:
+    # of several processes each reads for itself, and the one that writes waits for no other
+    index = jax.process_index()
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
+    )
+    return ocp.StandardCheckpointer(multiprocessing_options=options)
+
+
+def _by_name(tree: Any, shapes: bool = False) -> dict[str, Any]:
+    """The arrays of a tree on the host by their path, in order; typed keys as the integers in them."""
+    named = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            leaf = jax.eval_shape(jax.random.key_data, leaf) if shapes else jax.random.key_data(leaf)
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        # Orbax reads onto the host where it is given NumPy arrays; this one takes no memory
+        named[name] = np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape) if shapes else np.asarray(leaf)
+    return named
+
+
+def _placed(array: np.ndarray, like: Any) -> Any:
+    if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
+    return jax.device_put(array, like.sharding) if isinstance(like, jax.Array) else array
+
+
+def _describe(array: Any) -> str:
+    return "absent" if array is None else f"{np.dtype(array.dtype)} {tuple(array.shape)}"
+
+
+def _synced_files(folder: Path) -> list[Path]:
+    """The files below a folder, each safely on the disk."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    for path in files:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    return files
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -33,8 +33,10 @@ def make_run_steps(
     """Make ``run_steps(state, images, labels, order, start, stop) -> (state, metrics)``.
 
     It runs the steps ``start`` to ``stop`` of ``order`` ``[num_steps, B]`` over ``images`` ``[N, H, W, C]``
-    and ``labels`` ``[N]``, and sums their metrics. ``start`` and ``stop`` are data, int32 ``[]``: one
-    program serves an epoch cut into pieces of any length, and gives the same bits however it is cut.
+    and ``labels`` ``[N]``. ``start`` and ``stop`` are data, int32 ``[]``: one program serves an epoch cut
+    into pieces of any length, and gives the same bits however it is cut. So ``metrics.loss`` is
+    ``[num_steps]``, a sum for each step and 0 for those that were not run; correct and count, which are
+    whole numbers, are summed over the steps.
     Where ``order`` is ``None``, images ``[num_steps, B, H, W, C]`` and labels lie in batches already. Inside
     ``shard_map`` or ``pmap`` over ``axis_name``, ``B`` is this device's part of the batch.
     """
@@ -48,13 +50,14 @@ def make_run_steps(
         stop: jax.Array,
     ) -> tuple[TrainState, Metrics]:
         def body(index: jax.Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
-            state, total = carry
+            state, (losses, correct, count) = carry
             examples = index if order is None else order[index]
             state, metrics = train_step(state, Batch(images[examples], labels[examples]))
-            return state, jax.tree.map(jnp.add, total, metrics)
+            losses = losses.at[index].set(metrics.loss)
+            return state, Metrics(losses, correct + metrics.correct, count + metrics.count)
 
-        loss = jnp.zeros((), jax.tree.leaves(state.params)[0].dtype)
-        zeros = Metrics(loss, jnp.int32(0), jnp.int32(0))
+        losses = jnp.zeros(len(labels if order is None else order), jax.tree.leaves(state.params)[0].dtype)
+        zeros = Metrics(losses, jnp.int32(0), jnp.int32(0))
         state, metrics = jax.lax.fori_loop(start, stop, body, (state, varying(zeros, axis_name)))
         return state, add_up(metrics, axis_name)
 

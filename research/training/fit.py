@@ -1,8 +1,10 @@
 """The training loop: everything impure about training, outside the compiled steps."""
 
+import functools
 import math
+import operator
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,7 +22,8 @@ SECONDS_PER_CALL = 3.0  # progress, signals and checkpoints wait at most about t
 
 
 Examples = tuple[jax.Array, jax.Array, jax.Array | None]  # images, labels, order
-Feed = Callable[[jax.Array], Iterator[tuple[Examples, int]]]  # order -> what a call reads, number of steps
+# (order, first step to run) -> what a call reads, and from which of its steps to which it runs
+Feed = Callable[[jax.Array, int], Iterator[tuple[Examples, int, int]]]
 
 
 class Program(NamedTuple):
@@ -46,21 +49,59 @@ class EpochMetrics:
     seconds: float  # of training so far, without compilation and validation
 
 
+class Totals(NamedTuple):
+    """Sums over the examples of an epoch so far."""
+
+    loss: float = 0.0  # nats
+    correct: int = 0
+    count: int = 0
+
+    def plus(self, metrics: Metrics, start: int, stop: int) -> "Totals":
+        """With the steps ``start`` to ``stop``, one after the other: the same bits however an epoch is cut."""
+        # not sum(), which since Python 3.12 carries a correction along
+        loss = functools.reduce(operator.add, metrics.loss[start:stop].tolist(), self.loss)
+        return Totals(loss, self.correct + int(metrics.correct), self.count + int(metrics.count))
+
+
+class Position(NamedTuple):
+    """Where training is: all that it takes to go on from there as if it had never stopped.
+
+    The epoch and the place in it follow from ``state.step`` and from the number of epochs in ``history``.
+    """
+
+    state: TrainState
+    best: tuple[Params, State]  # of the best epoch so far; before the first epoch's end those of the start
+    history: tuple[EpochMetrics, ...] = ()
+    totals: Totals = Totals()
+    seconds: float = 0.0  # of training so far, without compilation and validation
+
+
 class FitResult(NamedTuple):
     """Where training ended."""
 
-    status: str  # completed or diverged
-    params: Params | None  # those of the best validation accuracy, or the last; None before the first
+    status: str  # completed, diverged or preempted
+    params: Params | None  # those of the best validation accuracy, or the last; None unless completed
     model_state: State | None
     best_epoch: int  # 0 where no epoch was completed
-    history: list[EpochMetrics]
+    history: tuple[EpochMetrics, ...]
+    num_steps: int
     seconds: float  # of training, without compilation and validation
-    num_images: int  # trained on, counting each pass
+
+
+def first_position(state: TrainState) -> Position:
+    """Where training begins."""
+    best = jax.tree.map(jnp.copy, (state.params, state.model_state))  # the state itself is donated
+    return Position(state, best)
+
+
+def best_epoch(history: Sequence[EpochMetrics]) -> int:
+    """The first epoch of the best validation accuracy; 0 before the end of the first epoch."""
+    return max(history, key=lambda line: line.validation_accuracy).epoch if history else 0
 
 
 def fit(
     program: Program,
-    state: TrainState,
+    position: Position,
     train: Split,
     validation: Split,
     *,
@@ -72,6 +113,8 @@ def fit(
     keep: str = "best",
     patience: int | None = None,
     scan_steps: int | None = None,
+    pause_every: int | None = None,
+    on_pause: Callable[[Position], bool] = lambda position: False,
     on_progress: Callable[[int], None] = lambda steps: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
 ) -> FitResult:
@@ -79,7 +122,7 @@ def fit(
 
     Args:
         program: compiled functions.
-        state: the first state; donated.
+        position: where to begin, ``first_position`` or one that ``on_pause`` was given; donated.
         train: examples to train on.
         validation: examples that choose.
         order_key: typed key of the order of examples; paired runs share it.
@@ -90,66 +133,64 @@ def fit(
         keep: "best" keeps the parameters of the best validation accuracy, "last" those of the last epoch.
         patience: stop after this many epochs without a better validation accuracy.
         scan_steps: most steps per call of the program; ``None`` aims at ``SECONDS_PER_CALL``.
+        pause_every: pause at each multiple of so many steps, whatever the length of a call.
+        on_pause: called after each call of the program; training stops where it returns true.
         on_progress: called with the number of steps just done.
         on_epoch: called after each epoch.
 
     Returns:
-        Status "diverged" if a loss was not finite: training stops there.
+        Status "diverged" if a loss was not finite, "preempted" if ``on_pause`` said so: training stops there.
     """
-    history: list[EpochMetrics] = []
-    kept, best_accuracy, best_epoch = (None, None), -1.0, 0
+    state, best, history, totals, seconds = position
+    step, steps_per_epoch = int(state.step), len(train.labels) // batch_size
+    steps_per_call = scan_steps or 1
     feed = program.make_feed(train.images, train.labels)
-    seconds, num_images, steps_per_call = 0.0, 0, scan_steps or 8
 
-    def ended(status: str, at: int) -> FitResult:
-        params, model_state = kept
-        return FitResult(status, params, model_state, at, history, seconds, num_images)
+    def ended(status: str, params: Params | None = None, model_state: State | None = None) -> FitResult:
+        epoch = len(history) if keep == "last" else best_epoch(history)
+        return FitResult(status, params, model_state, epoch, history, step, seconds)
 
-    for epoch in range(1, epochs + 1):
-        loss_sum, correct, count = 0.0, 0, 0
-        for examples, num_steps in feed(epoch_order(order_key, epoch, len(train.labels), batch_size)):
-            start = 0
-            while start < num_steps:
-                stop = min(num_steps, start + steps_per_call)
+    for epoch in range(len(history) + 1, epochs + 1):
+        if patience is not None and epoch - 1 - best_epoch(history) >= patience:
+            break
+        order = epoch_order(order_key, epoch, len(train.labels), batch_size)
+        for examples, start, end in feed(order, step - (epoch - 1) * steps_per_epoch):
+            while start < end:
+                stop = min(end, start + steps_per_call)
+                if pause_every:
+                    stop = min(stop, start + pause_every - step % pause_every)
                 began = time.perf_counter()
                 state, metrics = program.run_steps(state, *examples, jnp.int32(start), jnp.int32(stop))
-                metrics = jax.device_get(metrics)
+                totals = totals.plus(jax.device_get(metrics), start, stop)
                 elapsed = time.perf_counter() - began
                 seconds += elapsed
                 steps_per_call = scan_steps or max(1, round(SECONDS_PER_CALL * (stop - start) / elapsed))
-                num_images += int(metrics.count)
-                if not math.isfinite(metrics.loss):
-                    return ended("diverged", best_epoch)
-                loss_sum += float(metrics.loss)
-                correct += int(metrics.correct)
-                count += int(metrics.count)
+                step += stop - start
+                if not math.isfinite(totals.loss):
+                    return ended("diverged")
                 on_progress(stop - start)
                 start = stop
+                if on_pause(Position(state, best, history, totals, seconds)):
+                    return ended("preempted")
         logits = predict_all(
             program.predict, state.params, state.model_state, validation.images, eval_batch_size
         )
         loss, accuracy = measure(logits, validation.labels)
         if not math.isfinite(loss):
-            return ended("diverged", best_epoch)
-        step = int(state.step)
-        history.append(
-            EpochMetrics(
-                epoch=epoch,
-                step=step,
-                train_loss=loss_sum / count,
-                train_accuracy=correct / count,
-                validation_loss=loss,
-                validation_accuracy=accuracy,
-                learning_rate=learning_rate_at(step - 1),
-                seconds=seconds,
-            )
+            return ended("diverged")
+        line = EpochMetrics(
+            epoch=epoch,
+            step=step,
+            train_loss=totals.loss / totals.count,
+            train_accuracy=totals.correct / totals.count,
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            learning_rate=learning_rate_at(step - 1),
+            seconds=seconds,
         )
-        on_epoch(history[-1])
-        better = accuracy > best_accuracy
-        if better or keep == "last":
-            kept = jax.tree.map(jnp.copy, (state.params, state.model_state))  # the state itself is donated
-        if better:
-            best_accuracy, best_epoch = accuracy, epoch
-        elif patience is not None and epoch - best_epoch >= patience:
-            break
-    return ended("completed", best_epoch if keep == "best" else len(history))
+        history = (*history, line)
+        totals = Totals()
+        if keep == "best" and best_epoch(history) == epoch:
+            best = jax.tree.map(jnp.copy, (state.params, state.model_state))  # the state itself is donated
+        on_epoch(line)
+    return ended("completed", *(best if keep == "best" else (state.params, state.model_state)))

@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 class Metrics(NamedTuple):
     """Sums over examples, so that batches, steps and devices add up."""
 
-    loss: jax.Array  # float32 [], nats
+    loss: jax.Array  # float32 [], nats; of many steps [num_steps]
     correct: jax.Array  # int32 []
     count: jax.Array  # int32 []
 

@@ -85,14 +85,14 @@ def train(digits):
         feed = make_feed(layout, digits.train.images, digits.train.labels, window)
         compiled, all_metrics = None, []
         state = jax.device_put(state, layout.shardings_of(state))
-        for examples, count in feed(order):
-            bounds = (jnp.int32(0), jnp.int32(count))
+        for examples, start, stop in feed(order, 0):
+            bounds = (jnp.int32(start), jnp.int32(stop))
             if compiled is None:
                 compiled = STRATEGIES[strategy](
                     run_steps, layout, *jax.eval_shape(lambda *a: a, state, *examples, *bounds)
                 )
             state, metrics = compiled.run(state, *examples, *bounds)
-            all_metrics.append(jax.device_get(metrics))
+            all_metrics.append(jax.device_get(metrics._replace(loss=metrics.loss.sum())))
         assert compiled is not None
         metrics = jax.tree.map(lambda *parts: sum(parts), *all_metrics)
         return Trained(jax.device_get(state), metrics, collectives(compiled.executable.as_text() or ""))

@@ -44,5 +44,5 @@ def test_a_damaged_one_is_named(tree, tmp_path):
     for path in (tmp_path / "final").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(checkpoint.CheckpointError, match="cannot be read"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"manifest\.json is damaged"):
         checkpoint.restore(tmp_path / "final", tree)

@@ -1,0 +1,92 @@
+"""Who works on a run: one process at a time, by a lock that the system takes back when the process ends."""
+
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+NAME = "running.json"
+
+ATTEMPTS = 5  # a look by ``heartbeat`` holds the lock for a moment
+
+
+class ClaimedError(BlockingIOError):
+    """Another process works on the run."""
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[Callable[[int, int], None]]:
+    """Hold a run's folder; gives ``beat(step, num_steps)``, which notes in ``running.json`` how far it is.
+
+    No clock decides who holds a folder, so none that jumps can give it to two.
+
+    Raises:
+        ClaimedError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / NAME
+    descriptor = _lock(path)
+
+    def beat(step: int, num_steps: int) -> None:
+        state = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
+        content = json.dumps(state | {"step": step, "num_steps": num_steps}).encode()
+        with contextlib.suppress(OSError):  # a full disk: the run itself will say so
+            os.pwrite(descriptor, content, 0)
+            os.ftruncate(descriptor, len(content))
+
+    beat(0, 0)
+    try:
+        yield beat
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def heartbeat(folder: Path) -> dict[str, Any] | None:
+    """What the process that works on a run said last: pid, host, time, step, num_steps; ``None`` if none."""
+    try:
+        with (folder / NAME).open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return _parse(file.read())
+    except OSError:
+        pass
+    return None
+
+
+def _lock(path: Path) -> int:
+    for _ in range(ATTEMPTS):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            time.sleep(0.02)
+            continue
+        except OSError as error:
+            message = f"{path.parent} cannot be locked ({error.strerror}): start no other process on it"
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
+            return descriptor
+        # the process that held it may have removed the file between the two calls
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)
+    holder = heartbeat(path.parent) or {}
+    who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
+    raise ClaimedError(f"{path.parent} is being run by {who}; choose another folder or wait for it")
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    try:
+        return json.loads(content)
+    except ValueError:  # caught while it was written
+        return {}

@@ -1,0 +1,127 @@
+"""The checkpoints that a run leaves while it trains, and the one that it goes on from."""
+
+import shutil
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from research.layers.base import Params, State
+from research.training import checkpoint
+from research.training.checkpoint import CheckpointError, DamagedError
+from research.training.fit import EpochMetrics, Position, Totals
+from research.training.state import TrainState
+
+FINAL = "final"  # the parameters that are evaluated; beside the checkpoints of the training
+
+
+class Arrays(NamedTuple):
+    """The arrays of a ``Position``, in the order in which a difference is looked for."""
+
+    state: TrainState
+    best: tuple[Params, State]
+
+
+class Checkpoints:
+    """Checkpoints of a run's ``Position``, each whole in itself: the best parameters so far are in each.
+
+    They are written by a thread of their own, from a copy on the host: training waits for the copy only, and
+    for the one before where that is not written yet. The end of a ``with`` block waits for the last.
+
+    Args:
+        folder: of the run's checkpoints.
+        keep: how many, the newest, are kept.
+        data_checksum: of the data that the run is trained on.
+    """
+
+    def __init__(self, folder: Path, *, keep: int, data_checksum: str) -> None:
+        for path in folder.glob(".*"):  # half written by a process that died
+            shutil.rmtree(path, ignore_errors=True)
+        self._folder = folder
+        self._keep = keep
+        self._data_checksum = data_checksum
+        self._writer = ThreadPoolExecutor(1, "checkpoints")
+        self._pending: Future[None] | None = None
+
+    def save(self, position: Position) -> None:
+        """Begin to write a position.
+
+        Raises:
+            CheckpointError: the one before could not be written.
+        """
+        self._wait()
+        tree = jax.tree.map(_host_copy, _arrays(position))
+        meta = {
+            "data_checksum": self._data_checksum,
+            "history": [asdict(line) for line in position.history],
+            "totals": position.totals,
+            "seconds": position.seconds,
+        }
+        self._pending = self._writer.submit(self._write, int(tree.state.step), tree, meta)
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._writer.shutdown()
+        if kind is None:
+            self._wait()
+
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
+    def latest(self, start: Position) -> Position:
+        """The newest position that can be read, or ``start``, which has its structure, where there is none.
+
+        A damaged checkpoint is named in a warning, and the one before it is taken.
+
+        Raises:
+            CheckpointError: one is of another network, of other data or of a newer format, and none is older.
+        """
+        refused: CheckpointError | None = None
+        saved = _saved(self._folder)
+        while saved:
+            try:
+                return self._read(saved.pop(), start)
+            except CheckpointError as error:
+                refused = refused or (None if isinstance(error, DamagedError) else error)
+                if saved or refused is None:
+                    instead = saved[-1].name if saved else "the beginning"
+                    warnings.warn(f"{error}; going on from {instead}", RuntimeWarning, stacklevel=2)
+        if refused is not None:
+            raise refused
+        return start
+
+    def _write(self, step: int, tree: Arrays, meta: dict[str, Any]) -> None:
+        checkpoint.save(self._folder / f"step-{step:09d}", tree, meta)
+        for old in _saved(self._folder)[: -self._keep]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _read(self, folder: Path, start: Position) -> Position:
+        meta = checkpoint.read_meta(folder)
+        tree = checkpoint.restore(folder, _arrays(start))
+        if meta["data_checksum"] != self._data_checksum:
+            raise CheckpointError(f"{folder} is of a training on other data: its checksum differs")
+        history = tuple(EpochMetrics(**line) for line in meta["history"])
+        return Position(*tree, history, Totals(*meta["totals"]), meta["seconds"])
+
+
+def _arrays(position: Position) -> Arrays:
+    return Arrays(position.state, position.best)
+
+
+def _saved(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"))
+
+
+def _host_copy(leaf: jax.Array) -> np.ndarray:
+    # a copy: the next step writes over what is donated to it
+    is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.array(jax.random.key_data(leaf) if is_key else leaf)
