@@ -20,8 +20,8 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen:
     environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
     environment |= {"XDG_CACHE_HOME": str(folder / "cache")}
     command = [sys.executable, str(TRAIN), *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, cwd=folder, env=environment, text=True, **pipes)
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=pipe, stderr=pipe)
 
 
 def wait_for(condition, seconds: float = 120) -> None:
