@@ -57,7 +57,7 @@ class Totals(NamedTuple):
     count: int = 0
 
     def plus(self, metrics: Metrics, start: int, stop: int) -> "Totals":
-        """With the steps ``start`` to ``stop``, one after the other: the same bits however an epoch is cut."""
+        """With the steps ``start`` to ``stop``, one by one: the same bits however an epoch is cut."""
         # not sum(), which since Python 3.12 carries a correction along
         loss = functools.reduce(operator.add, metrics.loss[start:stop].tolist(), self.loss)
         return Totals(loss, self.correct + int(metrics.correct), self.count + int(metrics.count))

@@ -88,10 +88,14 @@ class Checkpoints:
         refused: CheckpointError | None = None
         saved = _saved(self._folder)
         while saved:
+            newest = saved.pop()
             try:
-                return self._read(saved.pop(), start)
+                return self._read(newest, start)
             except CheckpointError as error:
-                refused = refused or (None if isinstance(error, DamagedError) else error)
+                if isinstance(error, DamagedError):
+                    shutil.rmtree(newest, ignore_errors=True)  # it must not count as one that is kept
+                else:
+                    refused = refused or error
                 if saved or refused is None:
                     instead = saved[-1].name if saved else "the beginning"
                     warnings.warn(f"{error}; going on from {instead}", RuntimeWarning, stacklevel=2)
@@ -106,11 +110,11 @@ class Checkpoints:
 
     def _read(self, folder: Path, start: Position) -> Position:
         meta = checkpoint.read_meta(folder)
-        tree = checkpoint.restore(folder, _arrays(start))
+        tree: Arrays = checkpoint.restore(folder, _arrays(start))
         if meta["data_checksum"] != self._data_checksum:
             raise CheckpointError(f"{folder} is of a training on other data: its checksum differs")
         history = tuple(EpochMetrics(**line) for line in meta["history"])
-        return Position(*tree, history, Totals(*meta["totals"]), meta["seconds"])
+        return Position(tree.state, tree.best, history, Totals(*meta["totals"]), meta["seconds"])
 
 
 def _arrays(position: Position) -> Arrays:

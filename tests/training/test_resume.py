@@ -10,6 +10,7 @@ import pytest
 
 from research.config import Config
 from research.data import AUGMENTATIONS
+from research.parallel import STRATEGIES
 from research.records import read_run
 from research.run import run
 from research.training import checkpoint
@@ -20,7 +21,9 @@ from research.training.schedules import SCHEDULES
 NUM_STEPS = 12
 
 
-def config(optimizer="adam", schedule="cosine", model="tiny", augmentations=(), **training) -> Config:
+def config(
+    optimizer="adam", schedule="cosine", model="tiny", augmentations=(), parallel="single", **training
+) -> Config:
     """Three epochs of four steps."""
     return Config.from_dict(
         {
@@ -28,6 +31,7 @@ def config(optimizer="adam", schedule="cosine", model="tiny", augmentations=(), 
             "optimizer": {"name": optimizer},
             "schedule": {"name": schedule},
             "data": {"train_limit": 140, "augmentations": list(augmentations)},
+            "parallel": {"name": parallel, "num_devices": 1 if parallel == "single" else 4},
             "training": {"epochs": 3, "batch_size": 32, "scan_steps": 1} | training,
         }
     )
@@ -103,6 +107,7 @@ def test_every_combination_goes_on(optimizer, schedule, augmentations, tmp_path)
         {"model": "simple_cnn"},  # dropout
         {"keep": "last"},
         {"window": 3},
+        *({"parallel": strategy} for strategy in STRATEGIES if strategy != "single"),
         {"patience": 1, "optimizer": "sgd"},
         pytest.param({"model": "modern_cnn"}, marks=pytest.mark.slow),  # batch normalisation
     ],
@@ -119,6 +124,14 @@ def test_a_run_interrupted_at_every_step_ends_with_the_same_bits(tmp_path):
         assert result["status"] == "preempted"
     run(config(), tmp_path / "cut", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_a_run_goes_on_over_another_number_of_devices(tmp_path):
+    run(config(), tmp_path / "one")
+    run(config(), tmp_path / "four", received=interrupted_after(6))
+    run(config(parallel="shard_map"), tmp_path / "four", resume=True)
+    losses = [[line["train_loss"] for line in log(tmp_path / name)] for name in ("one", "four")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
 @pytest.fixture
