@@ -87,9 +87,8 @@ conv2d_winograd4 = partial(conv2d_winograd, tile=4)
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _conv2d(x: Array, kernel: Array, pads: Pads, groups: int, tile: int) -> Array:
     features_in, features_out = kernel.shape[2:]
-    kernels = kernel.astype(accumulation_dtype(x))
-    for axis in (0, 2):
-        kernels = _transform(TRANSFORMS[tile].kernel, kernels, axis)
+    kernels = _transform(TRANSFORMS[tile].kernel, kernel.astype(accumulation_dtype(x)), out_axis=1)
+    kernels = _transform(TRANSFORMS[tile].kernel, kernels, out_axis=0)  # columns first, as in the tiles
     kernels = split_kernel(kernels.reshape(-1, 1, features_in, features_out), groups)
     out_h, out_w = conv_output_size(x.shape[1:3], 3, padding=pads)
     rows, columns = -(-out_h // tile), -(-out_w // tile)
@@ -97,10 +96,11 @@ def _conv2d(x: Array, kernel: Array, pads: Pads, groups: int, tile: int) -> Arra
     def some(x: Array) -> Array:
         tiles = _input_tiles(x, pads, tile)
         products = join_patches(split_patches(tiles, groups) @ kernels, groups, 1)
-        y = products.reshape(tile + 2, tile + 2, -1, rows, columns, features_out)
-        for _ in range(2):
-            y = _transform(TRANSFORMS[tile].output, y, 1)
-        y = y.reshape(tile, tile, -1, rows, columns, features_out).transpose(2, 3, 1, 4, 0, 5)
+        products = products.reshape(tile + 2, tile + 2, -1, rows, columns, features_out)
+        # each pixel is written where it stays: XLA would fuse a transpose into the update of the loop's
+        # result, which runs on one core
+        y = _transform(TRANSFORMS[tile].output, products, out_axis=4)
+        y = _transform(TRANSFORMS[tile].output, y, out_axis=2)
         y = y.reshape(-1, rows * tile, columns * tile, features_out)
         return y[:, :out_h, :out_w].astype(x.dtype)
 
@@ -127,10 +127,9 @@ def _backward(
 
     products = sum_images(some_products, x, dy, _tile_bytes(x, kernel, pads, tile))
     dkernel = join_kernel(products, groups, 1).reshape(tile + 2, tile + 2, *kernel.shape[2:])
-    for _ in range(2):
-        dkernel = _transform(_transposed(TRANSFORMS[tile].kernel), dkernel, 1)
-    dkernel = dkernel.reshape(3, 3, *kernel.shape[2:]).swapaxes(0, 1).astype(kernel.dtype)
-    return input_gradient(conv, dy, kernel, pads, (1, 1), groups), dkernel
+    for out_axis in (1, 0):
+        dkernel = _transform(_transposed(TRANSFORMS[tile].kernel), dkernel, out_axis)
+    return input_gradient(conv, dy, kernel, pads, (1, 1), groups), dkernel.astype(kernel.dtype)
 
 
 _conv2d.defvjp(_forward, _backward)
@@ -153,7 +152,7 @@ def _output_tiles(dy: Array, tile: int) -> Array:
 def _transform_tiles(matrix: Matrix, x: Array, tile: int) -> Array:
     x = x.astype(accumulation_dtype(x))
     for axis in (1, 3):  # the rows give a new first axis
-        x = _transform(matrix, x, axis, tile)
+        x = _transform_windows(matrix, x, axis, tile)
     return x.reshape((tile + 2) ** 2, -1, 1, x.shape[-1])
 
 
@@ -167,9 +166,17 @@ def _transposed(matrix: Matrix) -> Matrix:
     return tuple(zip(*matrix, strict=True))
 
 
-def _transform(matrix: Matrix, x: Array, axis: int, step: int = 1) -> Array:
+def _transform(matrix: Matrix, x: Array, out_axis: int) -> Array:
+    """The matrix times the vectors along the first axis, which ``out_axis`` replaces."""
+    return _stack(matrix, [lax.index_in_dim(x, i, 0, keepdims=False) for i in range(len(x))], out_axis)
+
+
+def _transform_windows(matrix: Matrix, x: Array, axis: int, step: int) -> Array:
     """The matrix times each window along the axis, ``step`` apart; its rows give a new first axis."""
     last = x.shape[axis] - len(matrix[0]) + 1
-    windows = [lax.slice_in_dim(x, i, i + last, step, axis) for i in range(len(matrix[0]))]
+    return _stack(matrix, [lax.slice_in_dim(x, i, i + last, step, axis) for i in range(len(matrix[0]))], 0)
+
+
+def _stack(matrix: Matrix, parts: list[Array], axis: int) -> Array:
     # written out: a product with so small a matrix would be slower than these sums, which XLA fuses
-    return jnp.stack([sum(w * x for w, x in zip(row, windows, strict=True) if w) for row in matrix])
+    return jnp.stack([sum(w * x for w, x in zip(row, parts, strict=True) if w) for row in matrix], axis)
