@@ -38,7 +38,7 @@ ALLOWED = {
     "sweep": {"build", "config", "records", "run"},
     "run": BUILD | {"build", "records", "provenance", "progress", "tensorboard", "claim", "interruption"},
     "tuning": {"config", "records", "sweep"},
-    "benchmarks": BUILD | {"build", "analysis", "frameworks"},
+    "benchmarks": BUILD | {"build", "analysis", "frameworks", "studies"},
 }
 
 

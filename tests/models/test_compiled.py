@@ -35,7 +35,7 @@ def compiled_epoch(name: str, **arguments) -> str:
     labels, order = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((16,), (2, 8)))
     number = jax.ShapeDtypeStruct((), jnp.int32)
     run_steps = quick_jit(make_run_steps(step))
-    return run_steps.lower(state, images, labels, order, number, number).compile().as_text()
+    return str(run_steps.lower(state, images, labels, order, number, number).compile().as_text())
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,0 +1,223 @@
+"""Every convolution algorithm on the layers of our networks, pass by pass, beside PyTorch's."""
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from research.benchmarks.timing import alternate, make_gemm, quartiles
+from research.benchmarks.train import peak_bytes_of_torch
+from research.constraints import AtLeastOne, Between, OneOf
+from research.frameworks.base import FRAMEWORKS
+from research.ops.conv import CONV_ALGORITHMS, choose, conv2d, conv_output_size
+
+Array = jax.Array
+Arrays = tuple[Array, Array, Array]  # x, kernel, gradient of the output
+Work = Callable[[int], Any]
+
+PASSES = ("forward", "input_gradient", "weight_gradient", "all")
+TORCH = {"torch": False, "torch_channels_last": True}
+SLOW_SECONDS = 0.5
+"""What takes longer than this is timed once."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A SAME convolution of square images; nobody needs the input gradient of a first layer."""
+
+    batch_size: int
+    size: int
+    channels: int
+    features: int
+    kernel_size: int = 3
+    strides: int = 1
+    is_first: bool = False
+
+    @property
+    def gflop(self) -> float:
+        """Two per multiply-accumulate, of one pass."""
+        out_h, out_w = conv_output_size(self.size, self.kernel_size, strides=self.strides)
+        macs = self.batch_size * out_h * out_w * self.kernel_size**2 * self.channels * self.features
+        return 2e-9 * macs
+
+    def num_passes(self, name: str) -> int:
+        """Passes that ``all`` stands for: those that training needs."""
+        return (2 if self.is_first else 3) if name == "all" else 1
+
+
+LAYERS = {
+    "mnist conv1": Layer(128, 28, 1, 32, is_first=True),
+    "plain conv2": Layer(128, 14, 32, 64),
+    "plain conv3": Layer(128, 7, 64, 64),
+    "modern_cnn conv1": Layer(64, 32, 3, 64, is_first=True),
+    "modern_cnn conv2": Layer(64, 32, 64, 64),
+    "modern_cnn conv3": Layer(64, 16, 64, 128),
+    "modern_cnn conv4": Layer(64, 16, 128, 128),
+    "modern_cnn conv6": Layer(64, 8, 256, 256),
+    "simple_resnet block3": Layer(64, 32, 64, 128, strides=2),
+    "simple_resnet shortcut": Layer(64, 32, 64, 128, kernel_size=1, strides=2),
+}
+
+
+@dataclass(frozen=True)
+class ConvBenchmarkConfig:
+    """What to time and how; built by ``research.config.construct``."""
+
+    layers: tuple[Annotated[str, OneOf(LAYERS)], ...] = tuple(LAYERS)
+    algorithms: tuple[Annotated[str, OneOf((*CONV_ALGORITHMS, *TORCH))], ...] = (*CONV_ALGORITHMS, *TORCH)
+    batch_size: Annotated[int, AtLeastOne] | None = None
+    rounds: Annotated[int, Between(2)] = 5
+    repeats: Annotated[int, AtLeastOne] = 4
+
+
+def draw_arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images ``[N, H, W, C]``, a kernel ``[k, k, C, O]`` and a gradient of the output, float32."""
+    rng, out = (
+        np.random.default_rng(0),
+        conv_output_size(layer.size, layer.kernel_size, strides=layer.strides),
+    )
+    shapes = (
+        (layer.batch_size, layer.size, layer.size, layer.channels),
+        (layer.kernel_size, layer.kernel_size, layer.channels, layer.features),
+        (layer.batch_size, *out, layer.features),
+    )
+    x, kernel, dy = (rng.standard_normal(shape, np.float32) for shape in shapes)
+    return x, kernel, dy
+
+
+def make_ours(layer: Layer, algorithm: str, name: str) -> tuple[Work, int | None]:
+    """One pass, repeated inside a compiled loop as an epoch repeats it.
+
+    Returns:
+        ``work(repeats)`` and the bytes of temporary memory of its program.
+
+    Raises:
+        ValueError: the algorithm does not do such a convolution.
+    """
+
+    def outputs(x: Array, kernel: Array, dy: Array) -> Iterable[Array]:
+        conv = partial(conv2d, strides=layer.strides, algorithm=algorithm)
+        if name == "forward":
+            return (conv(x, kernel),)
+        y, pullback = jax.vjp(conv, x, kernel)
+        dx, dkernel = pullback(dy)
+        if name == "all":
+            return (y, dkernel) if layer.is_first else (y, dx, dkernel)
+        return (dx,) if name == "input_gradient" else (dkernel,)
+
+    def step(index: Array, arrays: Arrays) -> Arrays:
+        # each turn reads what the one before wrote, so that none can be left out
+        values = [lax.dynamic_index_in_dim(out.ravel(), index, keepdims=False) for out in outputs(*arrays)]
+        x, kernel, dy = (array.at[(0,) * array.ndim].set(sum(values) * 1e-3) for array in arrays)
+        return x, kernel, dy
+
+    def program(arrays: Arrays, repeats: Array) -> Arrays:
+        return lax.fori_loop(0, repeats, step, arrays)
+
+    arrays = jax.device_put(draw_arrays(layer))
+    compiled = jax.jit(program).lower(arrays, jnp.int32(0)).compile()
+    memory = compiled.memory_analysis()
+    return (
+        lambda repeats: compiled(arrays, np.int32(repeats)),
+        None if memory is None else memory.temp_size_in_bytes,
+    )
+
+
+def make_torch(layer: Layer, channels_last: bool, name: str) -> tuple[Work, int]:
+    """The same pass in PyTorch, in one memory layout; memory counts its outputs, too."""
+    import torch
+
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    orders = (0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)
+    x, kernel, dy = (
+        torch.from_numpy(array).permute(order).contiguous(memory_format=layout)
+        for array, order in zip(draw_arrays(layer), orders, strict=True)
+    )
+    reach = max((dy.shape[2] - 1) * layer.strides + layer.kernel_size - layer.size, 0)
+    padding = -(-reach // 2)
+    steps, pads, ones = [layer.strides] * 2, [padding] * 2, [1, 1]
+    wanted = [name != "weight_gradient" and not (name == "all" and layer.is_first), name != "input_gradient"]
+
+    def once() -> Any:
+        y = None
+        if name in ("forward", "all"):
+            y = torch.nn.functional.conv2d(x, kernel, stride=steps, padding=pads)
+        if name == "forward":
+            return y
+        gradient = torch.ops.aten.convolution_backward
+        return y, gradient(dy, x, kernel, None, steps, pads, ones, False, [0, 0], 1, [*wanted, False])
+
+    def work(repeats: int) -> None:
+        for _ in range(repeats):
+            once()
+
+    return work, peak_bytes_of_torch(work)
+
+
+def time_layer(layer: Layer, config: ConvBenchmarkConfig) -> dict[str, Any]:
+    """Time one layer.
+
+    Returns:
+        ``gflop`` of one pass; ``gemm_gflops``; ``chosen``, what ``auto`` stands for; by implementation ``ms``
+        (of each pass the quartiles), ``gflops``, ``share`` of the GEMM rate and ``temp_bytes``;
+        ``fastest`` of ours in all passes together and ``slower``, the time of the chosen over its time;
+        ``unsupported``, with the reason.
+    """
+    works: dict[str, Work] = {}  # by implementation/pass
+    temp_bytes: dict[str, dict[str, int | None]] = {}
+    unsupported = {}
+    for algorithm in config.algorithms:
+        make = partial(make_torch, layer, TORCH[algorithm]) if algorithm in TORCH else None
+        try:
+            made = {name: (make or partial(make_ours, layer, algorithm))(name) for name in PASSES}
+        except ValueError as error:
+            unsupported[algorithm] = str(error)
+            continue
+        works |= {f"{algorithm}/{name}": work for name, (work, _) in made.items()}
+        temp_bytes[algorithm] = {name: size for name, (_, size) in made.items()}
+    once = alternate({key: partial(work, 1) for key, work in works.items()}, 1)
+    slow = {key for key in works if once[key][0] > SLOW_SECONDS}
+    gemm, gemm_flops = make_gemm()
+    repeated = {key: partial(work, config.repeats) for key, work in works.items() if key not in slow}
+    seconds = alternate({**repeated, "gemm": gemm}, config.rounds)
+    gemm_gflops = 1e-9 * gemm_flops / statistics.median(seconds.pop("gemm"))
+    per_pass = {key: [s / config.repeats for s in rounds] for key, rounds in seconds.items()}
+    per_pass |= {key: once[key] * 2 for key in slow}
+    ms: dict[str, dict[str, Any]] = {algorithm: {} for algorithm in temp_bytes}
+    for key, rounds in per_pass.items():
+        algorithm, name = key.split("/")
+        ms[algorithm][name] = quartiles([1e3 * s for s in rounds])._asdict()
+    gflops = {
+        algorithm: {
+            name: 1e3 * layer.gflop * layer.num_passes(name) / t["median"] for name, t in times.items()
+        }
+        for algorithm, times in ms.items()
+    }
+    x, kernel, _ = draw_arrays(layer)
+    chosen = choose(jnp.asarray(x), jnp.asarray(kernel), (layer.strides, layer.strides), (1, 1), 1)
+    totals = {a: times["all"]["median"] for a, times in ms.items() if a in CONV_ALGORITHMS}
+    fastest = min(totals, key=lambda algorithm: totals[algorithm]) if totals else None
+    return {
+        "gflop": layer.gflop,
+        "gemm_gflops": gemm_gflops,
+        "chosen": chosen,
+        "fastest": fastest,
+        "slower": totals[chosen] / totals[fastest] if fastest and chosen in totals else None,
+        "ms": ms,
+        "gflops": gflops,
+        "share": {a: {n: rate / gemm_gflops for n, rate in rates.items()} for a, rates in gflops.items()},
+        "temp_bytes": temp_bytes,
+        "unsupported": unsupported,
+    }
+
+
+def installed(names: Iterable[str]) -> tuple[tuple[str, ...], Mapping[str, str]]:
+    """The implementations that can run here, and for the others how to install them."""
+    missing = {n: FRAMEWORKS[n].install for n in names if n in TORCH and not FRAMEWORKS[n].is_installed}
+    return tuple(name for name in names if name not in missing), missing
