@@ -188,7 +188,7 @@ def verdict_table(judgements: Iterable[Judgement]) -> Table:
 def _in_words(comparison: Comparison, metric: Metric) -> str:
     better, worse, advantage, p, _ = comparison
     if np.isnan(advantage.low):
-        return f"{better} against {worse}: {advantage.n} pairs"
+        return f"{better} against {worse}: {advantage.n} pair{'s' * (advantage.n != 1)}"
     numbers = (advantage.mean, advantage.low, advantage.high)
     if metric == "accuracy":
         mean, low, high = (f"{100 * x:+.2f}" for x in numbers)

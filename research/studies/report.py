@@ -8,7 +8,7 @@ from research.files import write_atomically
 from research.studies.comparison import comparison_section, read_comparison
 from research.studies.html import to_html
 from research.studies.markdown import to_markdown
-from research.studies.section import make_sections
+from research.studies.section import CLAIMS_HEADING, make_sections, only_published
 from research.studies.study import read_studies
 from research.studies.table import Table, results_table
 
@@ -17,7 +17,8 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """Read every run in ``folder`` and below it, and write what they show.
 
     Writes ``report.md``, the same as ``report.html`` in one file, ``results.csv`` with a row per run, and
-    each figure as ``figures/<study>/<figure>.svg`` and ``.png``. Several studies are sections of one report,
+    each figure as ``figures/<study>/<figure>.svg`` and ``.png``; where something was published of a study,
+    also ``published.md`` with that alone. Several studies are sections of one report,
     and so is a comparison of frameworks below the folder.
 
     Args:
@@ -42,6 +43,8 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     write_atomically(out / "results.csv", to_csv(results_table(studies, folder)).encode())
     write_atomically(out / "report.html", to_html(sections, out).encode())
     write_atomically(out / "report.md", to_markdown(sections).encode())
+    if any(part.heading == CLAIMS_HEADING for section in sections for part in section.results):
+        write_atomically(out / "published.md", to_markdown([only_published(s) for s in sections]).encode())
     return out / "report.md"
 
 

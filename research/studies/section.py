@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +31,7 @@ ARMS_NOTE = (
     "Test accuracy over the completed seeds: mean ± standard deviation, and the 95 % Student-t interval of "
     "the mean. Train is the median of the seeds; compile the longest: later seeds find the program compiled."
 )
+CLAIMS_HEADING, BESIDE_HEADING = "Published claims", "Beside the published figures"
 CLAIMS_NOTE = (
     "Supported where in every comparison the interval lies above 0 and the sign-flip test, adjusted over all "
     "comparisons of these claims, agrees; not supported where one shows the opposite, or an advantage below "
@@ -87,6 +88,12 @@ class Section:
     commands: list[str]
 
 
+def only_published(section: Section) -> Section:
+    """The section without all that has nothing to do with what was published of its study."""
+    parts = [part for part in section.results if part.heading in (CLAIMS_HEADING, BESIDE_HEADING)]
+    return replace(section, results=parts or section.results[:1], drawings=[], background=[], commands=[])
+
+
 def make_sections(studies: Sequence[Study], folder: Path, out: Path) -> list[Section]:
     """Tables and figures of each study in ``folder``; the figures go to ``<out>/figures/<slug>/``."""
     slugs: list[str] = []
@@ -101,8 +108,8 @@ def _section(study: Study, slug: str, folder: Path, out: Path) -> Section:
     results = [
         Part("Arms", ARMS_NOTE, arm_table(study.arms)),
         Part("Contrasts", explain_contrasts(study), contrast_table(study)),
-        Part("Published claims", CLAIMS_NOTE, study_verdicts(study)),
-        Part("Beside the published figures", PUBLISHED_NOTE, published_table(study)),
+        Part(CLAIMS_HEADING, CLAIMS_NOTE, study_verdicts(study)),
+        Part(BESIDE_HEADING, PUBLISHED_NOTE, published_table(study)),
         Part("Tuning trials", TRIALS_NOTE, trial_table(study)),
         Part("Runs that are not in the statistics", UNFINISHED_NOTE, unfinished_table(study, folder)),
     ]
