@@ -30,6 +30,7 @@ from research.parallel import request_cpu_devices
 from research.progress import Quiet
 from research.provenance import provenance
 from research.tensorboard import TensorBoard
+from research.trained import load_trained
 from research.training import checkpoint
 from research.training.evaluate import make_predict, measure, most_confident_mistakes, predict_all
 from research.training.fit import EpochMetrics, FitResult, Position, first_position, fit
@@ -202,23 +203,10 @@ def evaluate(folder: Path) -> dict[str, float]:
         RecordError: the run did not finish, or its data is not the data it was trained on.
         CheckpointError: its parameters are missing or damaged.
     """
-    record = records.read_run(folder)
-    if record.result is None or record.status != "completed":
-        raise records.RecordError(f"{folder} has no parameters to evaluate: the run is {record.status}")
-    config = Config.from_dict(record.config)
-    dataset = build_data(config)
-    if dataset.checksum != record.result["provenance"]["data_checksum"]:
-        raise records.RecordError(
-            f"{folder} was trained on other data: its checksum of {dataset.name} differs"
-        )
-    spec = program_spec(config, dataset)
-    params, model_state = jax.eval_shape(lambda: spec.net.init(jax.random.key(0), (1, *spec.image_shape)))
-    like = {"params": params, "model_state": model_state}
-    saved = checkpoint.restore(folder / "checkpoints" / FINAL, like)
-    predict = jax.jit(make_predict(spec.net, spec.preprocess))
-    images, batch_size = dataset.test.images, spec.eval_batch_size
-    logits = predict_all(predict, saved["params"], saved["model_state"], images, batch_size)
-    loss, accuracy = measure(logits, dataset.test.labels)
+    trained = load_trained(folder)
+    predict, test = jax.jit(make_predict(trained.net, trained.preprocess)), trained.dataset.test
+    logits = predict_all(predict, trained.params, trained.model_state, test.images, trained.eval_batch_size)
+    loss, accuracy = measure(logits, test.labels)
     return {"test_loss": loss, "test_accuracy": accuracy}
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from research import records
 from research.build import build_data, program_spec
@@ -11,6 +12,7 @@ from research.config import Config
 from research.data import Dataset, Preprocess
 from research.layers import Params, Serial, State
 from research.training import checkpoint
+from research.training.resume import FINAL
 
 
 class Trained(NamedTuple):
@@ -21,6 +23,7 @@ class Trained(NamedTuple):
     model_state: State
     preprocess: Preprocess
     dataset: Dataset
+    eval_batch_size: int
 
 
 def load_trained(folder: Path) -> Trained:
@@ -28,18 +31,23 @@ def load_trained(folder: Path) -> Trained:
 
     Raises:
         FileNotFoundError: the folder is not a run.
-        RecordError: the run did not finish.
+        RecordError: the run did not finish, or its data is not the data it was trained on.
         CheckpointError: its parameters are missing or damaged.
         DataError: the dataset is missing or damaged.
     """
     record = records.read_run(folder)
-    if record.status != "completed":
-        raise records.RecordError(f"{folder} holds no trained parameters: the run is {record.status}")
+    if record.result is None or record.status != "completed":
+        raise records.RecordError(f"{folder} has no parameters to evaluate: the run is {record.status}")
     config = Config.from_dict(record.config)
     dataset = build_data(config)
+    if dataset.checksum != record.result["provenance"]["data_checksum"]:
+        raise records.RecordError(
+            f"{folder} was trained on other data: its checksum of {dataset.name} differs"
+        )
     spec = program_spec(config, dataset)
-    like = jax.eval_shape(lambda: spec.net.init(jax.random.key(0), (1, *spec.image_shape)))
-    saved = checkpoint.restore(
-        folder / "checkpoints" / "final", dict(zip(("params", "model_state"), like, strict=True))
+    params, model_state = jax.eval_shape(lambda: spec.net.init(jax.random.key(0), (1, *spec.image_shape)))
+    like = {"params": params, "model_state": model_state}
+    saved = jax.tree.map(jnp.asarray, checkpoint.restore(folder / "checkpoints" / FINAL, like))
+    return Trained(
+        spec.net, saved["params"], saved["model_state"], spec.preprocess, dataset, spec.eval_batch_size
     )
-    return Trained(spec.net, saved["params"], saved["model_state"], spec.preprocess, dataset)

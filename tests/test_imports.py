@@ -36,7 +36,8 @@ ALLOWED = {
     "tensorboard": {"progress", "training"},
     "trained": BUILD | {"build", "records"},
     "sweep": {"build", "config", "records", "run"},
-    "run": BUILD | {"build", "records", "provenance", "progress", "tensorboard", "claim", "interruption"},
+    "run": BUILD
+    | {"build", "records", "provenance", "progress", "tensorboard", "claim", "interruption", "trained"},
     "tuning": {"config", "records", "sweep"},
     "benchmarks": BUILD | {"build", "analysis", "frameworks", "studies"},
 }

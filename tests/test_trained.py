@@ -23,5 +23,5 @@ def test_a_loaded_network_predicts_as_its_run_did(tmp_path):
 def test_a_run_that_failed_has_no_network(tmp_path):
     write_config(tmp_path, Config.from_dict({}).to_dict())
     write_result(tmp_path, {"status": "failed", "error": "boom"})
-    with pytest.raises(RecordError, match="holds no trained parameters: the run is failed"):
+    with pytest.raises(RecordError, match="has no parameters to evaluate: the run is failed"):
         load_trained(tmp_path)
