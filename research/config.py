@@ -95,6 +95,13 @@ class TrainingConfig:
     keep_checkpoints: Annotated[int, AtLeastOne] = 2
 
 
+@dataclass(frozen=True)
+class SweepConfig:
+    """What a sweep does with the runs that an earlier one left."""
+
+    retry_failed: bool = True
+
+
 # where the data lies and what is kept on the way change no number of a run
 NOT_IN_THE_RESULT = (
     ("data", "dir"),
@@ -195,7 +202,7 @@ class Config:
         return f"{re.sub(r'[^A-Za-z0-9.]+', '-', arm)}_seed-{self.seed}_{self.fingerprint()[:8]}"
 
 
-def construct(cls: type[T], values: Mapping[str, Any]) -> T:
+def construct(cls: type[T], values: Mapping[str, Any], key: str = "") -> T:
     """Build a frozen dataclass strictly from a plain dict, by its annotations.
 
     Raises:
@@ -205,7 +212,7 @@ def construct(cls: type[T], values: Mapping[str, Any]) -> T:
         >>> construct(DataConfig, {"name": "mnist"}).validation_fraction
         0.1
     """
-    return _build(cls, values, "")
+    return _build(cls, values, key)
 
 
 TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}

@@ -23,6 +23,9 @@ def noticed_signals(
         give_up: called in that thread where the block has not ended so many seconds after a signal.
         seconds: how many.
     """
+    if threading.current_thread() is not threading.main_thread():  # the only one that may handle signals
+        yield lambda: None
+        return
     received: list[signal.Signals] = []
     reader, writer = socket.socketpair()
     writer.setblocking(False)

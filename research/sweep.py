@@ -1,68 +1,139 @@
 """Many runs, one after the other, in a worker process that is replaced when it dies."""
 
+import contextlib
 import multiprocessing
 import os
+import signal
 import threading
+import time
 import traceback
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from research import records
 from research.build import num_cpu_devices
+from research.claim import ClaimedError
 from research.config import Config
+from research.interruption import Received, noticed_signals
 from research.run import configure_jax, run_until_signal
+
+PATIENCE = 1.0  # seconds between two looks at what another sweep runs
 
 
 class Sweep:
     """Runs that are planned first, all of them, and then run.
 
     A planned run has its ``config.yaml`` on disk, so that one that never finished can be told from one that
-    was never asked for.
+    was never asked for. Several sweeps may run the same plan at once: each run is run by one of them.
+
+    Args:
+        retry_failed: run again what failed before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, retry_failed: bool = True) -> None:
         self._plan: dict[Path, Config] = {}
+        self._retry_failed = retry_failed
 
     def plan(self, config: Config, folder: Path) -> None:
         """Add a run; the same run twice is one run."""
         self._plan[folder] = config
 
     def run(self, console: Console | None = None) -> int:
-        """Run what has no result yet, and print a line for each.
+        """Run what has no result yet, and print a line for each, and a table where some did not complete.
 
         Returns:
-            Exit code: 0, or 1 if a run failed or its process died.
+            Exit code: 0; 1 if a run diverged, failed or its process died; 130 or 143 after a signal.
         """
         console = console or Console(highlight=False, soft_wrap=True)
-        waiting = {folder: config for folder, config in self._plan.items() if not _is_done(folder)}
+        waiting = {folder: config for folder, config in self._plan.items() if not self._is_done(folder)}
         for folder, config in waiting.items():
             if not (folder / "config.yaml").exists():
                 records.write_config(folder, config.to_dict())
         if len(self._plan) > len(waiting):
             console.print(f"{len(self._plan) - len(waiting)} of {len(self._plan)} runs are done already")
-        failed = 0
-        pool, devices = _worker(), 0
-        for number, (folder, config) in enumerate(waiting.items(), start=1):
-            if devices not in (0, num_cpu_devices(config)):  # JAX makes its devices once, when it starts
-                pool.shutdown()
-                pool = _worker()
-            devices = num_cpu_devices(config)
-            try:
-                outcome = pool.submit(run_recorded, config, folder).result()
-            except BrokenProcessPool:
-                outcome = {"status": "failed", "error": "the process died"}
-                pool = _worker()
-            failed += outcome["status"] == "failed"
-            console.print(
-                f"[{number}/{len(waiting)}] {folder.name}  {outcome['status']}  {_said(outcome)}",
-                markup=False,
-            )
-        pool.shutdown()
-        return 1 if failed else 0
+        died: set[Path] = set()
+        number, total = 0, len(waiting)
+        # the worker writes the checkpoint and gives up by itself
+        with noticed_signals(lambda number: None) as received, Worker(received) as worker:
+            while waiting and received() is None:
+                elsewhere = {}
+                for folder, config in waiting.items():
+                    outcome = worker.run(config, folder)
+                    if outcome["status"] == "claimed":
+                        elsewhere[folder] = config
+                        continue
+                    number += 1
+                    died |= {folder} if outcome["status"] == "died" else set()
+                    console.print(
+                        f"[{number}/{total}] {folder.name}  {outcome['status']}  {_said(outcome)}",
+                        markup=False,
+                    )
+                    if received() is not None:
+                        break
+                if len(elsewhere) == len(waiting):
+                    time.sleep(PATIENCE)
+                waiting = {key: config for key, config in elsewhere.items() if not self._is_done(key)}
+            stopped_by = received()
+        outcomes = {folder: _outcome(folder, folder in died) for folder in self._plan}
+        unfinished = {folder: o for folder, o in outcomes.items() if o["status"] != "completed"}
+        if unfinished:
+            console.print(_table(unfinished))
+            console.print(f"{len(outcomes) - len(unfinished)} of {len(outcomes)} runs completed")
+        return 128 + stopped_by if stopped_by else int(bool(unfinished))
+
+    def _is_done(self, folder: Path) -> bool:
+        status = _outcome(folder)["status"]
+        return status in records.FINISHED or (status == "failed" and not self._retry_failed)
+
+
+class Worker:
+    """One process that runs what it is given, and that is replaced when it dies.
+
+    Args:
+        received: where it tells of a signal, the process is told to end its run.
+    """
+
+    def __init__(self, received: Received) -> None:
+        self._received = received
+        self._devices = 0
+        self._start()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def run(self, config: Config, folder: Path) -> dict[str, Any]:
+        """What ``run_recorded`` returns; the status "died" if the process did."""
+        devices = num_cpu_devices(config)
+        if self._devices not in (0, devices):  # JAX makes its devices once, when it starts
+            self._pool.shutdown()
+            self._start()
+        self._devices = devices
+        try:
+            process = self._pool.submit(os.getpid).result()
+            future = self._pool.submit(run_recorded, config, folder)
+            told = False
+            while not wait([future], timeout=0.2).done:
+                if self._received() is not None and not told:
+                    told = True
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(process, signal.SIGTERM)
+            return future.result()
+        except BrokenProcessPool:
+            self._start()
+            return {"status": "died", "error": "the process died"}
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_end_with_parent)
 
 
 def run_recorded(config: Config, folder: Path) -> dict[str, Any]:
@@ -70,14 +141,34 @@ def run_recorded(config: Config, folder: Path) -> dict[str, Any]:
     configure_jax(config)
     try:
         return run_until_signal(config, folder, resume=True)
+    except (ClaimedError, FileExistsError) as error:  # another sweep is at it, or was faster
+        return {"status": "claimed", "error": str(error)}
     except Exception as error:
         result = {
             "status": "failed",
             "error": f"{type(error).__name__}: {error}",
             "traceback": traceback.format_exc(),
         }
-        records.write_result(folder, result)
+        with contextlib.suppress(OSError):  # the folder may be gone or the disk full: the sweep says so
+            records.write_result(folder, result)
         return result
+
+
+def _outcome(folder: Path, died: bool = False) -> dict[str, Any]:
+    """What became of a run, from its folder."""
+    try:
+        result = records.read_run(folder).result
+    except (FileNotFoundError, records.RecordError) as error:
+        return {"status": "missing", "error": str(error)}
+    return result or {"status": "missing", "error": "the process died" if died else "not run"}
+
+
+def _table(outcomes: dict[Path, dict[str, Any]]) -> Table:
+    table = Table("run", "status", "what happened")
+    for folder, outcome in outcomes.items():
+        error = (str(outcome["error"]).splitlines() or [""])[0]
+        table.add_row(Text(folder.name), outcome["status"], Text(error))
+    return table
 
 
 def _said(outcome: dict[str, Any]) -> str:
@@ -88,17 +179,9 @@ def _said(outcome: dict[str, Any]) -> str:
     return str(outcome["error"])
 
 
-def _is_done(folder: Path) -> bool:
-    return records.is_finished(folder)
-
-
-def _worker() -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_end_with_parent)
-
-
 def _end_with_parent() -> None:
     """In the worker: end when the sweep's process is gone, however it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # between two runs; the sweep ends it
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -24,6 +24,7 @@ class TunedSweep:
     """
 
     def __init__(self) -> None:
+        self.retry_failed = True
         self._plan: dict[Path, Config] = {}
 
     def plan(self, config: Config, folder: Path) -> None:
@@ -46,11 +47,13 @@ class TunedSweep:
         Returns:
             Exit code: 0, or that of a run or a trial that failed, was interrupted, or whose process died.
         """
-        trials, runs = Sweep(), Sweep()
+        trials, runs = (Sweep(retry_failed=self.retry_failed) for _ in range(2))
         for folder, config in self._plan.items():
             for trial in make_trials(config):
                 trials.plan(trial, _trial_folder(folder, trial))
         code = trials.run(console)
+        if code >= 128:
+            return code
         for folder, config in self._plan.items():
             outcomes = [read_run(_trial_folder(folder, trial)) for trial in make_trials(config)]
             if all(trial.status in ENDED for trial in outcomes):

@@ -10,7 +10,7 @@ from hydra.types import RunMode
 
 from research import records
 from research.build import check
-from research.config import Config, ConfigError
+from research.config import Config, ConfigError, SweepConfig, construct
 from research.progress import Progress
 from research.run import configure_jax, run_until_signal
 from research.tuning import TunedSweep
@@ -22,6 +22,7 @@ exit_codes: list[int] = []
 def job(values: dict[str, Any]) -> None:
     """Run one configuration, or, in a sweep on this machine, only plan it."""
     folder, resume = Path(values.pop("run")), values.pop("resume")
+    sweep.retry_failed = construct(SweepConfig, values.pop("sweep"), "sweep").retry_failed
     hydra = HydraConfig.get()
     config = Config.from_dict(values)
     if resume:

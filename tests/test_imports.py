@@ -35,9 +35,10 @@ ALLOWED = {
     "progress": {"bars", "training"},
     "tensorboard": {"progress", "training"},
     "trained": BUILD | {"build", "records"},
-    "sweep": {"build", "config", "records", "run"},
     "run": BUILD
     | {"build", "records", "provenance", "progress", "tensorboard", "claim", "interruption", "trained"},
+    "sweep": {"build", "claim", "config", "interruption", "records", "run"},
+    "status": {"claim", "records"},
     "tuning": {"config", "records", "sweep"},
     "benchmarks": BUILD | {"build", "analysis", "frameworks", "studies"},
 }

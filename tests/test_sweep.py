@@ -1,15 +1,19 @@
 """Sweeps go on when a run fails or its process dies."""
 
 import io
+import multiprocessing
 import os
 import signal
 
 import pytest
 from rich.console import Console
 
+from research import records
 from research import sweep as module
+from research.claim import claim
 from research.config import Config
 from research.records import find_runs, read_run
+from research.status import read_status, seconds_left
 from research.sweep import Sweep, run_recorded
 
 
@@ -64,10 +68,61 @@ def test_every_run_is_planned_on_disk_before_the_first_starts(tmp_path, monkeypa
     for seed in range(2):
         sweep.plan(config(seed), tmp_path / str(seed))
 
-    def no_worker():
+    def no_worker(received):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(module, "_worker", no_worker)
+    monkeypatch.setattr(module, "Worker", no_worker)
     with pytest.raises(KeyboardInterrupt):
         sweep.run()
     assert [run.status for run in find_runs(tmp_path)] == ["missing", "missing"]
+
+
+def test_failed_runs_are_left_where_asked_and_finished_ones_are_not_touched(tmp_path):
+    for seed, size in ((0, 32), (1, 10_000)):
+        run_recorded(config(seed, batch_size=size), tmp_path / str(seed))
+    before = [(tmp_path / str(seed) / "result.json").stat().st_mtime_ns for seed in (0, 1)]
+    sweep = Sweep(retry_failed=False)
+    for seed, size in ((0, 32), (1, 10_000)):
+        sweep.plan(config(seed, batch_size=size), tmp_path / str(seed))
+    output = io.StringIO()
+    assert sweep.run(Console(file=output, width=200)) == 1
+    assert "2 of 2 runs are done already" in output.getvalue()
+    assert "1 of 2 runs completed" in output.getvalue()
+    assert [(tmp_path / str(seed) / "result.json").stat().st_mtime_ns for seed in (0, 1)] == before
+
+
+def test_a_run_that_another_process_holds_is_not_run_and_shows_as_running(tmp_path):
+    with claim(tmp_path / "0") as beat:
+        records.write_config(tmp_path / "0", config(0).to_dict())
+        beat(3, 12)
+        assert run_recorded(config(0), tmp_path / "0")["status"] == "claimed"
+        (running,) = read_status(tmp_path)
+        assert (running.status, running.left) == ("running", 0.75)
+        assert "step 3 of 12" in running.detail
+    (missing,) = read_status(tmp_path)
+    assert missing.status == "missing"
+    assert run_recorded(config(0), tmp_path / "0")["status"] == "completed"
+    (done,) = read_status(tmp_path)
+    assert done.status == "completed"
+    assert seconds_left([done, running, missing]) == pytest.approx(1.75 * (done.seconds or 0))
+
+
+def test_two_sweeps_at_once_run_each_run_once(tmp_path):
+    started = multiprocessing.get_context("spawn")
+    sweeps = [started.Process(target=sweep_over_two_seeds, args=(tmp_path,)) for _ in range(2)]
+    for process in sweeps:
+        process.start()
+    for process in sweeps:
+        process.join()
+    assert [process.exitcode for process in sweeps] == [0, 0]
+    said = "".join(path.read_text() for path in tmp_path.glob("said-*"))
+    assert said.count("completed") == 2
+    assert [run.status for run in find_runs(tmp_path)] == ["completed", "completed"]
+
+
+def sweep_over_two_seeds(folder):
+    sweep = Sweep()
+    for seed in range(2):
+        sweep.plan(config(seed), folder / str(seed))
+    with (folder / f"said-{os.getpid()}").open("w") as file:
+        raise SystemExit(sweep.run(Console(file=file, width=200)))
