@@ -15,6 +15,7 @@ import optax
 from research.config import PRECISIONS, Config, ConfigError, Named
 from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
 from research.layers import Params, Serial, State
+from research.layers.base import abstract_init
 from research.layers.remat import Remat
 from research.layers.rewrite import with_axis_name
 from research.models import MODELS
@@ -126,7 +127,7 @@ def build_layout(config: Config) -> tuple[str, Layout]:
         layout = Layout.of(num_devices, data=mesh.data, model=mesh.model)
     except ValueError as error:
         raise ConfigError(f"parallel.{error}") from error
-    shards, parts = layout.num_shards, config.training.accumulate
+    shards, parts = layout.num_shards, config.training.accumulate or 1
     if batch_size % (shards * parts):
         size = shards * parts
         lower, upper = batch_size // size * size, -(-batch_size // size) * size
@@ -213,11 +214,12 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
             f"give at most the {num_train} training examples"
         )
     strategy, layout = build_layout(config)
+    net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     num_steps = num_train // training.batch_size
     data_only = ("learning_rate", "weight_decay")
     arguments = tuple(item for item in config.optimizer.items if item[0] not in data_only)
     return ProgramSpec(
-        net=build_network(config.model, dataset.image_shape, dataset.num_classes),
+        net=net,
         optimizer=Named(config.optimizer.name, arguments),
         schedule=config.schedule,
         num_steps=training.epochs * num_steps,
@@ -234,9 +236,39 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         strategy=strategy,
         layout=layout,
         local_batch_norm=config.parallel.batch_norm == "local",
-        num_parts=training.accumulate,
+        num_parts=training.accumulate
+        or choose_num_parts(net, dataset.image_shape, training.batch_size // layout.num_shards, strategy),
         remat=training.remat == "blocks",
     )
+
+
+PART_BYTES = 12 * 2**20
+"""Of activations, so that a part and its gradients stay in the level-3 cache; see ``benchmark_train.py``."""
+
+SMALLEST_PART = 16
+"""Examples; with fewer the dense layers, whose kernels each part reads again, cost more than is won."""
+
+
+def choose_num_parts(net: Serial, image_shape: tuple[int, int, int], batch_size: int, strategy: str) -> int:
+    """How many parts of a batch to take one after the other where the configuration leaves it open.
+
+    One, except on the CPU for a network without batch normalisation, whose gradient is that of the whole
+    batch however it is cut: there as few equal parts as have ``PART_BYTES`` of activations each, in float32.
+
+    Args:
+        net: the network.
+        image_shape: ``(H, W, C)``.
+        batch_size: examples that one device sees.
+        strategy: a name of ``STRATEGIES``; ``jit`` sees the examples of all devices, and takes them at once.
+    """
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    params, model_state = abstract_init(net, image.shape)
+    if model_state or strategy == "jit" or jax.default_backend() != "cpu":
+        return 1
+    activations = jax.eval_shape(partial(net.trace, train=False), params, model_state, image)[2]
+    num_bytes = sum(a.size * a.dtype.itemsize for a in activations.values())
+    parts = [n for n in range(1, batch_size + 1) if batch_size % n == 0 and batch_size // n >= SMALLEST_PART]
+    return next((n for n in parts if num_bytes * batch_size // n <= PART_BYTES), max(parts, default=1))
 
 
 @lru_cache(maxsize=16)

@@ -88,7 +88,7 @@ class TrainingConfig:
     patience: Annotated[int, AtLeastOne] | None = None
     scan_steps: Annotated[int, AtLeastOne] | None = None
     window: Annotated[int, AtLeastOne] | None = None
-    accumulate: Annotated[int, AtLeastOne] = 1
+    accumulate: Annotated[int, AtLeastOne] | None = None
     remat: Annotated[str, OneOf(("none", "blocks"))] = "none"
     precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
     checkpoint_every: Annotated[int, AtLeastOne] | None = 1000

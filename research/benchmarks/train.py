@@ -40,7 +40,7 @@ class BenchmarkConfig:
 
     implementations: tuple[Annotated[str, OneOf(IMPLEMENTATIONS)], ...] = IMPLEMENTATIONS
     rounds: Annotated[int, Between(2)] = 7
-    steps: Annotated[int, AtLeastOne] = 5
+    steps: Annotated[int, AtLeastOne] = 20
 
 
 def random_dataset(name: str, num_examples: int) -> Dataset:
@@ -65,19 +65,23 @@ def step_flops(config: Config) -> float:
     return 2.0 * config.training.batch_size * (3 * sum(counts) - counts[0])
 
 
-def make_ours(config: Config) -> tuple[Train, dict[str, Any]]:
+def make_ours(config: Config, num_steps: int) -> tuple[Train, dict[str, Any]]:
     """Ours as ``scripts/train.py`` runs it: many steps in one program, batches gathered and scaled inside.
+
+    Args:
+        config: as for ``benchmark_train``.
+        num_steps: most steps of one call.
 
     Returns:
         ``train(num_steps)``, ``compile_s`` and ``temp_bytes`` of the program.
     """
     batch_size = config.training.batch_size
-    dataset = random_dataset(config.data.name, 32 * batch_size)
+    dataset = random_dataset(config.data.name, num_steps * batch_size)
     spec = program_spec(config, dataset)
     compiled = compile_program(spec)
     rate = jnp.float32(config.optimizer.arguments["learning_rate"])
     state = compiled.program.init(jax.random.key(0), rate, jnp.float32(0))
-    order = np.arange(32 * batch_size, dtype=np.int32).reshape(32, batch_size)
+    order = np.arange(num_steps * batch_size, dtype=np.int32).reshape(num_steps, batch_size)
     images, labels, order = jax.device_put((dataset.train.images, dataset.train.labels, order))
 
     def train(num_steps: int) -> Any:
@@ -141,7 +145,7 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
     """
     image_shape, batch_size = DATASETS[config.data.name].image_shape, config.training.batch_size
     net = program_spec(config, random_dataset(config.data.name, batch_size)).net
-    ours, facts = make_ours(config)
+    ours, facts = make_ours(config, benchmark.steps)
     trains: dict[str, Train] = {"ours": ours}
     skipped = {}
     for name in benchmark.implementations:
