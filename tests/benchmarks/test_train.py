@@ -1,0 +1,59 @@
+import json
+
+import pytest
+
+from research.benchmarks.timing import alternate, make_gemm
+from research.benchmarks.train import IMPLEMENTATIONS, BenchmarkConfig, benchmark_train, step_flops
+from research.build import choose_num_parts
+from research.config import Config
+from research.models import MODELS
+
+MNIST = {"data": {"name": "mnist"}, "schedule": {"name": "constant"}}
+
+
+def test_work_of_the_timed_network():
+    config = Config.from_dict({**MNIST, "model": {"name": "conv_pair"}, "training": {"batch_size": 128}})
+    conv1, rest = 28 * 28 * 9 * 32, 14 * 14 * 9 * 32 * 64 + 3136 * 128 + 128 * 10
+    assert step_flops(config) == 2 * 128 * (2 * conv1 + 3 * rest)  # no gradient of the images
+
+
+def test_every_implementation_is_timed_or_said_to_be_missing():
+    model = {"name": "conv_pair", "widths": (2, 2), "hidden": (3,)}
+    config = Config.from_dict(
+        {"model": model, "schedule": {"name": "constant"}, "training": {"batch_size": 4}}
+    )
+    result = benchmark_train(config, BenchmarkConfig(rounds=2, steps=1))
+    assert set(result["ms"]) | set(result["skipped"]) == set(IMPLEMENTATIONS)
+    assert set(result["ratio"]) == set(result["ms"]) - {"ours"}
+    for ms in result["ms"].values():
+        assert 0 < ms["lower"] <= ms["median"] <= ms["upper"]
+    assert result["compile_s"] > 0
+    assert json.loads(json.dumps(result)) == result
+
+
+def test_alternation_turns_round():
+    calls = []
+    works = {name: lambda name=name: calls.append(name) for name in "ab"}
+    assert {name: len(seconds) for name, seconds in alternate(works, rounds=2).items()} == {"a": 2, "b": 2}
+    assert "".join(calls) == "ab" + "ab" + "ba"
+
+
+def test_the_gemm_is_counted():
+    work, flops = make_gemm(size=8, repeats=3)
+    assert work().shape == (8, 8)
+    assert flops == 3 * 2 * 8**3
+
+
+@pytest.mark.parametrize(
+    ("model", "batch_size", "strategy", "num_parts"),
+    [
+        ("conv_pair", 128, "single", 4),
+        ("conv_pair", 32, "single", 1),
+        ("conv_pair", 131, "single", 1),  # a prime has no parts of 16 or more
+        ("conv_pair", 128, "jit", 1),
+        ("modern_cnn", 128, "single", 1),
+    ],
+)
+def test_a_batch_is_cut_where_that_changes_nothing(model, batch_size, strategy, num_parts):
+    net = MODELS[model]((28, 28, 1), 10)
+    assert choose_num_parts(net, (28, 28, 1), batch_size, strategy) == num_parts
