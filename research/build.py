@@ -17,7 +17,7 @@ from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset
 from research.layers import Params, Serial, State
 from research.layers.base import abstract_init
 from research.layers.remat import Remat
-from research.layers.rewrite import with_axis_name
+from research.layers.rewrite import with_axis_name, without_chunks
 from research.models import MODELS
 from research.parallel import DATA_AXIS, STRATEGIES, WRITTEN_OUT, Layout, choose, count_cpu_devices, make_feed
 from research.training.epoch import make_run_steps
@@ -108,7 +108,11 @@ def num_cpu_devices(config: Config) -> int:
     """How many CPU devices JAX should make for a configuration; has no effect on accelerators."""
     parallel = config.parallel
     sizes = (parallel.mesh.data, parallel.mesh.model)
-    return 1 if parallel.name == "single" else count_cpu_devices(parallel.num_devices, sizes)
+    if parallel.name == "single":
+        return 1
+    if parallel.name == "auto" and parallel.num_devices is None and parallel.mesh.data is None:
+        return parallel.mesh.model
+    return count_cpu_devices(parallel.num_devices, sizes)
 
 
 def build_layout(config: Config) -> tuple[str, Layout]:
@@ -121,7 +125,9 @@ def build_layout(config: Config) -> tuple[str, Layout]:
     parallel, mesh, batch_size = config.parallel, config.parallel.mesh, config.training.batch_size
     num_devices = 1 if parallel.name == "single" else parallel.num_devices
     if parallel.name == "auto" and num_devices is None and mesh.data is None:
-        shards = range(max(jax.device_count() // mesh.model, 1), 0, -1)
+        # a device per core of a CPU is not reliably faster than one for all: only on request
+        available = mesh.model if jax.default_backend() == "cpu" else jax.device_count()
+        shards = range(max(available // mesh.model, 1), 0, -1)
         num_devices = mesh.model * next(n for n in shards if batch_size % n == 0)
     try:
         layout = Layout.of(num_devices, data=mesh.data, model=mesh.model)
@@ -180,6 +186,8 @@ class ProgramSpec:
     def make_train_step(self) -> TrainStep:
         """The training step."""
         net = with_axis_name(self.net, None if self.local_batch_norm else self.axis_name)
+        if self.strategy == "jit" and self.layout.mesh.size > 1 and jax.default_backend() == "cpu":
+            net = without_chunks(net)  # the compiler splits a loop over parts of a batch into gathers
         return make_train_step(
             Remat(net) if self.remat else net,
             self.make_optimizer(),

@@ -136,6 +136,25 @@ class Worker:
         self._pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_end_with_parent)
 
 
+class RunError(RuntimeError):
+    """A run of a sweep failed, or its process died; the message names its folder."""
+
+
+def run_apart(config: Config, folder: Path) -> None:
+    """One run of a sweep that a launcher spreads over processes or machines.
+
+    It has a worker here, too: if that dies, the launcher's process is left to say so, and the launcher goes
+    on waiting for the other runs.
+
+    Raises:
+        RunError: the run failed, or its process died.
+    """
+    sweep = Sweep()
+    sweep.plan(config, folder)
+    if sweep.run():
+        raise RunError(f"{folder} is {records.read_run(folder).status}; its line is in the job's output")
+
+
 def run_recorded(config: Config, folder: Path) -> dict[str, Any]:
     """Run, and record an exception as a result with the status "failed" instead of raising it."""
     configure_jax(config)

@@ -11,13 +11,16 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from research.config import ConfigError
 from research.data import DataError
 from research.records import RecordError
+from research.sweep import RunError
 from research.training.checkpoint import CheckpointError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
@@ -50,8 +53,11 @@ def main(
         try:
             values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             return job(values)
-        except Exception as error:  # Hydra would print the overrides above our sentence
-            errors.append(error)
+        except Exception as error:
+            settings = HydraConfig.get()
+            if settings.mode == RunMode.MULTIRUN and settings.runtime.choices["hydra/launcher"] != "basic":
+                raise  # the launcher carries it to the process that waits
+            errors.append(error)  # Hydra would print the overrides above our sentence
 
     def work() -> int:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(compose)()
@@ -70,6 +76,9 @@ def exit_with(work: Callable[[], int], config_name: str = "config") -> NoReturn:
     except USER_ERRORS as error:
         print(f"{Path(sys.argv[0]).name}: {_sentence(error, config_name)}", file=sys.stderr)
         code = 2
+    except RunError as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        code = 1
     except KeyboardInterrupt:
         print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
         code = 130

@@ -13,6 +13,7 @@ from research.build import check
 from research.config import Config, ConfigError, SweepConfig, construct
 from research.progress import Progress
 from research.run import configure_jax, run_until_signal
+from research.sweep import run_apart
 from research.tuning import TunedSweep
 
 sweep = TunedSweep()
@@ -33,6 +34,7 @@ def job(values: dict[str, Any]) -> None:
         folder, resume = Path(hydra.sweep.dir) / config.run_name(), True
         if hydra.runtime.choices["hydra/launcher"] == "basic":
             return sweep.plan(config, folder)
+        return run_apart(config, folder)
     if config.study and config.study.tuning:
         raise ConfigError("study.tuning is for a sweep on this machine; give -m, or study.tuning=null")
     try:

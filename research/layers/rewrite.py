@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from research.layers.base import Layer
+from research.layers.conv import Conv2D, DepthwiseSeparableConv
 from research.layers.norm import BatchNorm
 
 T = TypeVar("T")
@@ -39,5 +40,17 @@ def with_axis_name(net: T, axis_name: str | None) -> T:
         net,
         lambda layer: (
             dataclasses.replace(layer, axis_name=axis_name) if isinstance(layer, BatchNorm) else layer
+        ),
+    )
+
+
+def without_chunks(net: T) -> T:
+    """The same network, its convolutions left to choose ("auto") made of slices and dots."""
+    return rewrite(
+        net,
+        lambda layer: (
+            dataclasses.replace(layer, algorithm="shifted")
+            if isinstance(layer, Conv2D | DepthwiseSeparableConv) and layer.algorithm == "auto"
+            else layer
         ),
     )

@@ -78,7 +78,7 @@ WRITTEN_OUT = ("shard_map", "pmap")  # those under which the step itself names t
 
 
 def choose(num_devices: int, num_model: int, platform: str) -> str:
-    """The strategy that ``auto`` means: ``shard_map`` over the cores of a CPU, ``jit`` over accelerators.
+    """The strategy that ``auto`` means on several devices: ``shard_map`` on a CPU, ``jit`` on accelerators.
 
     Args:
         num_devices: devices of the layout.

@@ -9,7 +9,7 @@ import pytest
 
 from research.data import load_dataset
 from research.layers.base import abstract_init
-from research.layers.rewrite import with_axis_name
+from research.layers.rewrite import with_axis_name, without_chunks
 from research.parallel import DATA_AXIS, STRATEGIES, WRITTEN_OUT, Layout, make_feed
 from research.parallel.hlo import Collective, collectives
 from research.training.epoch import epoch_order, make_run_steps
@@ -69,6 +69,7 @@ def train(digits):
         optimizer = make_optimizer("adam", constant(1), learning_rate=1e-3)
         params, model_state = draw(net, dtype)
         state = TrainState(jnp.int32(0), params, model_state, optimizer.init(params), jax.random.key(0))
+        net = without_chunks(net) if strategy == "jit" else net
         axis_name = DATA_AXIS if strategy in WRITTEN_OUT else None
         step = make_train_step(
             with_axis_name(net, None if local_batch_norm else axis_name),
