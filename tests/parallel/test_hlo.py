@@ -41,7 +41,6 @@ def test_batch_norm_adds_its_statistics(train, strategy):
     trained = train(net, strategy, Layout.of(4), PREPROCESS, num_steps=1)
     in_loop = [found for found in trained.collectives if found.in_loop]
     assert {found.kind for found in in_loop} == {"all-reduce"}
-    print(strategy, in_loop)
 
 
 def test_local_batch_norm_adds_nothing(train):
