@@ -153,6 +153,16 @@ def test_every_study_runs_all_its_arms(call, study):
     assert {run.status for run in runs} == {"completed"}
 
 
+@pytest.mark.parametrize(
+    "experiment", sorted(path.stem for path in (SCRIPTS.parent / "conf" / "experiment").glob("*.yaml"))
+)
+def test_every_experiment_runs(call, experiment):
+    small = ("training.epochs=1", "training.batch_size=32", "data.train_limit=64", "data=digits")
+    outcome = call("train.py", f"+experiment={experiment}", *small, "run=short")
+    assert outcome.code == 0, outcome.err
+    assert read_run(Path("short")).status == "completed"
+
+
 def test_the_files_and_the_package_have_the_same_defaults(call):
     assert call("train.py", *QUICK[:2], "run=defaults").code == 0
     config = read_run(Path("defaults")).config
