@@ -9,12 +9,11 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_batching import custom_vmap
 
+from research.ops.conv.chunks import sum_images
 from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.lax import conv2d_lax
 from research.ops.padding import Array, Pads, Pair
-
-CHUNK_BYTES = 2**19
-"""Bytes of the images whose patches the weight gradient makes at a time, so that these stay in the cache."""
+from research.ops.precision import accumulation_dtype
 
 Bilinear = Callable[[Array, Array], Array]
 
@@ -110,23 +109,12 @@ def _input_gradient(geometry: Geometry, dy: Array, kernel: Array, convolve: Any 
 
 
 def _weight_gradient(geometry: Geometry, x: Array, dy: Array) -> Array:
-    """Dots over a few images at a time, summed in float32 or better."""
-    dtype = x.dtype if x.dtype.itemsize > 4 else jnp.float32
-    chunk = max(1, min(len(x), CHUNK_BYTES // (x[0].size * x.dtype.itemsize)))
-    dots = partial(_patches_dot, geometry)
-
-    def add(index: Array, total: Array) -> Array:
-        part = [lax.dynamic_slice_in_dim(a, index * chunk, chunk) for a in (x, dy)]
-        return total + dots(part[0], part[1], dtype)
-
-    total = dots(x[:chunk], dy[:chunk], dtype)
-    total = lax.fori_loop(1, len(x) // chunk, add, total)
-    if rest := len(x) % chunk:
-        total += dots(x[-rest:], dy[-rest:], dtype)
-    return total.astype(x.dtype)
+    """Dots over a few images at a time."""
+    bytes_per_patched_image = 2 * (1 + geometry.kernel_size[1]) * x[0].size * x.dtype.itemsize
+    return sum_images(partial(_patches_dot, geometry), x, dy, bytes_per_patched_image).astype(x.dtype)
 
 
-def _patches_dot(geometry: Geometry, x: Array, dy: Array, dtype: Any) -> Array:
+def _patches_dot(geometry: Geometry, x: Array, dy: Array) -> Array:
     """For each kernel row one dot, over the patches of one row of pixels, ``[kw * C, pixels]``.
 
     The images lie with the channels first: XLA:CPU has a fast dot for ``[M, K] [K, N]`` only, and so the
@@ -145,6 +133,10 @@ def _patches_dot(geometry: Geometry, x: Array, dy: Array, dtype: Any) -> Array:
     for a in range(kh):
         seen = patches[:, :, a * dh : a * dh + (rows - 1) * sh + 1 : sh]
         seen = seen.reshape(groups, kw * channels, -1)
-        products.append(lax.dot_general(seen, dy, (((2,), (1,)), ((0,), (0,))), preferred_element_type=dtype))
+        products.append(
+            lax.dot_general(
+                seen, dy, (((2,), (1,)), ((0,), (0,))), preferred_element_type=accumulation_dtype(x)
+            )
+        )
     dk = jnp.stack(products).reshape(kh, groups, kw, channels, features // groups)
     return dk.transpose(0, 2, 3, 1, 4).reshape(kh, kw, channels, features)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from jax import lax
 from jax.test_util import check_grads
 
-from research.ops.conv import CONV_ALGORITHMS, choose, chunks, conv2d, conv_output_size, lax_vjp
+from research.ops.conv import CONV_ALGORITHMS, choose, chunks, conv2d, conv_output_size
 from tests.ops.conv.reference import conv_reference
 from tests.ops.sampling import every_pair, name, product, quick_jit
 
@@ -341,7 +341,6 @@ def test_a_few_images_at_a_time_are_the_whole_batch(algorithm, monkeypatch):
     monkeypatch.setattr(
         chunks, "CHUNK_BYTES", 2 * 6 * 6 * 36 * 4 if algorithm == "im2col" else 2 * 36 * 4 * 8 * 4
     )
-    monkeypatch.setattr(lax_vjp, "CHUNK_BYTES", 2 * 6 * 6 * 4 * 4)
     parts = quick_jit(lambda x, kernel: both(x, kernel))
     assert "while" in parts.lower(x, kernel).as_text()
     for a, b in zip(jax.tree.leaves(parts(x, kernel)), jax.tree.leaves(whole), strict=True):
