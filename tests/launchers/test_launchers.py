@@ -24,7 +24,9 @@ pytestmark = [
 
 
 def needs(module: str):
-    return pytest.mark.skipif(importlib.util.find_spec(module) is None, reason=f"{module} is not installed")
+    root = importlib.util.find_spec(module.split(".")[0])
+    missing = root is None or importlib.util.find_spec(module) is None
+    return pytest.mark.skipif(missing, reason=f"{module} is not installed")
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from research.records import read_run, write_config
+from research.records import read_run, write_config, write_result
 from research.studies.report import write_report
 from research.studies.study import read_studies
 from research.studies.table import trial_table
@@ -119,8 +119,11 @@ def test_trials_are_in_no_arm_and_stand_in_a_table(tmp_path, write, make_plan):
     for arm, rates in (("depth 1", (0.001, 0.01)), ("depth 2", (0.001, 0.01))):
         for rate in rates:
             trial = write(tmp_path / f"{arm}{rate}", make_plan(arm, arms, trial=True), 1000, 0.5 + 10 * rate)
-            config = read_run(trial).config
-            write_config(trial, config | {"optimizer": {**config["optimizer"], "learning_rate": rate}})
+            run = read_run(trial)
+            assert run.result is not None
+            optimizer = {**run.config["optimizer"], "learning_rate": rate}
+            write_config(trial, run.config | {"optimizer": optimizer})
+            write_result(trial, run.result)
         for seed in range(2):
             write(tmp_path / f"{arm}{seed}", make_plan(arm, arms, trial=False), seed, 0.9)
     (study,) = read_studies(tmp_path)

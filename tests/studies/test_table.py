@@ -1,9 +1,11 @@
 import csv
 import io
+import json
 import math
 
 import pytest
 
+from research.records import read_run, write_result
 from research.studies.report import to_csv
 from research.studies.study import Study, read_studies
 from research.studies.table import (
@@ -119,8 +121,9 @@ def test_facts_that_differ_are_counted(tmp_path, write, make_plan):
     for seed in range(3):
         folder = write(tmp_path / str(seed), make_plan("depth 1"), seed)
         if seed == 2:
-            path = folder / "result.json"
-            path.write_text(path.read_text().replace("abc1234", "fff9999"))
+            result = read_run(folder).result
+            assert result is not None
+            write_result(folder, json.loads(json.dumps(result).replace("abc1234", "fff9999")))
     found = facts(provenance_table(read_studies(tmp_path)[0]))
     assert found["git commit"] == "abc1234 (2 runs); fff9999 (1 run)"
 

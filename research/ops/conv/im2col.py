@@ -139,14 +139,17 @@ def col2im(
         raise ValueError(
             f"patches must be [N, {out_size[0]}, {out_size[1]}, a multiple of {kh * kw}], got {patches.shape}"
         )
-    image = jax.ShapeDtypeStruct((patches.shape[0], h, w, patches.shape[3] // (kh * kw)), patches.dtype)
+    in_shape = patches.shape[0], h, w, patches.shape[3] // (kh * kw)
+    image = lax.full_like(
+        patches, 0, shape=in_shape
+    )  # like patches: under shard_map both differ between devices
 
     def lay_out(x: Array) -> Array:
         return im2col(
             x, (kh, kw), strides=strides, padding=padding, padding_mode=padding_mode, dilation=dilation
         )
 
-    return jax.linear_transpose(lay_out, image)(patches)[0]
+    return jax.vjp(lay_out, image)[1](patches)[0]
 
 
 def conv2d_im2col(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int) -> Array:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import correlate
 
-from research.records import write_arrays
+from research.records import read_run, write_arrays, write_result
 from research.studies.figures import FIGURES
 from research.studies.figures.arms import accuracy_by_arm
 from research.studies.figures.kernels import KERNELS, make_patterns
@@ -108,7 +108,10 @@ def test_a_mosaic_shows_every_tile(shape):
 def test_kernels_of_colour_images(tmp_path, write):
     run = write(tmp_path, None, arrays=True)
     kernels = np.random.default_rng(0).normal(size=(5, 5, 3, 70)).astype(np.float32)
+    result = read_run(run).result
+    assert result is not None
     write_arrays(run, {"first_kernels": kernels})
+    write_result(run, result)
     figure = FIGURES["first_kernels"](read_studies(tmp_path)[0])
     assert figure is not None
     assert figure.axes[0].get_title(loc="left") == "all runs, seed 0: 64 of 70 kernels of 5x5"
