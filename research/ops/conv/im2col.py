@@ -140,9 +140,8 @@ def col2im(
             f"patches must be [N, {out_size[0]}, {out_size[1]}, a multiple of {kh * kw}], got {patches.shape}"
         )
     in_shape = patches.shape[0], h, w, patches.shape[3] // (kh * kw)
-    image = lax.full_like(
-        patches, 0, shape=in_shape
-    )  # like patches: under shard_map both differ between devices
+    # like patches: under shard_map both differ between devices
+    image = lax.full_like(patches, 0, shape=in_shape)
 
     def lay_out(x: Array) -> Array:
         return im2col(
@@ -184,9 +183,8 @@ def _backward(
 ) -> tuple[Array, Array]:
     x, kernel = saved
     size = kernel.shape[:2]
-    patch_bytes = _patch_bytes(x, kernel, strides, pads, dilation)
-
     elements = size[0] * size[1]
+    patch_bytes = _patch_bytes(x, kernel, strides, pads, dilation)
 
     def some_dkernel(x: Array, dy: Array) -> Array:
         patches = im2col(x, size, strides=strides, padding=pads, dilation=dilation)

@@ -8,7 +8,7 @@ from research.ops.padding import Array, Pads, Pair
 def conv2d_lax(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int) -> Array:
     """`conv2d` as ``lax.conv_general_dilated``: the fast one on GPU and TPU.
 
-    On the CPU its gradients, and all of it inside ``lax.scan``, run as naive loops (jax issue 12868).
+    On the CPU its gradients run as naive loops inside ``lax.scan`` (jax issue 12868).
     """
     return lax.conv_general_dilated(
         x,

@@ -10,6 +10,7 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from research.ops.conv.chunks import sum_images
+from research.ops.conv.gradient import input_gradient
 from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.lax import conv2d_lax
 from research.ops.padding import Array, Pads, Pair
@@ -46,16 +47,16 @@ def _make_conv(geometry: Geometry) -> Bilinear:
     forward = _unless_kernels_vary(partial(_forward, geometry))
     backward = _unless_kernels_vary(partial(_input_gradient, geometry))
     conv = jax.custom_vjp(lambda x, kernel: forward(x, kernel))
-    input_gradient = jax.custom_vjp(lambda dy, kernel: backward(dy, kernel))
-    weight_gradient = jax.custom_vjp(partial(_weight_gradient, geometry))
+    conv_dx = jax.custom_vjp(lambda dy, kernel: backward(dy, kernel))
+    conv_dkernel = jax.custom_vjp(partial(_weight_gradient, geometry))
 
     def defvjp(function: Any, first: Callable[..., Array], second: Callable[..., Array]) -> None:
         """Keep both arguments for the two gradients."""
         function.defvjp(lambda a, b: (function(a, b), (a, b)), lambda ab, g: (first(*ab, g), second(*ab, g)))
 
-    defvjp(conv, lambda x, k, dy: input_gradient(dy, k), lambda x, k, dy: weight_gradient(x, dy))
-    defvjp(input_gradient, lambda dy, k, dx: conv(dx, k), lambda dy, k, dx: weight_gradient(dx, dy))
-    defvjp(weight_gradient, lambda x, dy, dk: input_gradient(dy, dk), lambda x, dy, dk: conv(x, dk))
+    defvjp(conv, lambda x, k, dy: conv_dx(dy, k), lambda x, k, dy: conv_dkernel(x, dy))
+    defvjp(conv_dx, lambda dy, k, dx: conv(dx, k), lambda dy, k, dx: conv_dkernel(dx, dy))
+    defvjp(conv_dkernel, lambda x, dy, dk: conv_dx(dy, dk), lambda x, dy, dk: conv(x, dk))
     return conv
 
 
@@ -86,26 +87,19 @@ def _forward(geometry: Geometry, x: Array, kernel: Array, convolve: Any = conv2d
 
 
 def _input_gradient(geometry: Geometry, dy: Array, kernel: Array, convolve: Any = conv2d_lax) -> Array:
-    """A convolution with stride 1 of ``dy``, zeros between its pixels, with the flipped kernel."""
+    """That of strides of one, of ``dy`` with zeros between its pixels."""
     in_size, kernel_size, strides, pads, dilation, groups = geometry
-    kh, kw, channels, features = kernel.shape
-    flipped = kernel[::-1, ::-1].reshape(kh, kw, channels, groups, features // groups)
-    flipped = flipped.transpose(0, 1, 4, 3, 2).reshape(kh, kw, features // groups, groups * channels)
-    if strides != (1, 1):
-        dy = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *((0, 0, s - 1) for s in strides), (0, 0, 0)))
-    borders = []
-    for n, size, k, d, (low, _) in zip(in_size, dy.shape[1:3], kernel_size, dilation, pads, strict=True):
-        reach = (k - 1) * d
-        borders.append((reach - low, n + low - size))
-    # what is negative is cut off
-    dy = lax.pad(
-        dy,
-        jnp.zeros((), dy.dtype),
-        ((0, 0, 0), *((min(lo, 0), min(hi, 0), 0) for lo, hi in borders), (0, 0, 0)),
+    dy = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *((0, 0, s - 1) for s in strides), (0, 0, 0)))
+
+    def conv(dy: Array, kernel: Array, pads: Pads) -> Array:
+        return _forward(geometry._replace(strides=(1, 1), pads=pads), dy, kernel, convolve)
+
+    # what lies below and right of the last window is no padding: strides may not reach so far
+    (top, bottom), (left, right) = (
+        (low, size + (k - 1) * d - n - low)
+        for n, size, k, d, (low, _) in zip(in_size, dy.shape[1:3], kernel_size, dilation, pads, strict=True)
     )
-    pads = tuple((max(low, 0), max(high, 0)) for low, high in borders)
-    padded = geometry._replace(strides=(1, 1), pads=pads)
-    return _forward(padded, dy, flipped, convolve)
+    return input_gradient(conv, dy, kernel, ((top, bottom), (left, right)), dilation, groups)
 
 
 def _weight_gradient(geometry: Geometry, x: Array, dy: Array) -> Array:
