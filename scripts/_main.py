@@ -86,6 +86,18 @@ def exit_with(work: Callable[[], int], config_name: str = "config") -> NoReturn:
     sys.exit(code)
 
 
+def pop_choice(values: dict[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+    """Take a choice that is the script's own out of its configuration.
+
+    Raises:
+        ConfigError: it is none of those allowed.
+    """
+    value = values.pop(key)
+    if value not in allowed:
+        raise ConfigError(f"{key}={value} is not allowed; give one of {', '.join(allowed)}")
+    return value
+
+
 def _sentence(error: Exception, config_name: str) -> str:
     """One line for a person: which key, which value, what is allowed."""
     if isinstance(error, OSError) and error.filename is not None:

@@ -6,25 +6,22 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from _main import main
+from _main import main, pop_choice
 from rich.console import Console
 from rich.table import Column, Table
 
 from research.benchmarks.conv import LAYERS, PASSES, ConvBenchmarkConfig, installed, time_layer
 from research.benchmarks.conv_error import CHANNELS, QUANTITIES, Errors, relative_errors
 from research.benchmarks.conv_figure import draw
-from research.config import ConfigError, construct
+from research.config import construct
 
-ALLOWED = {"report": ("speed", "error"), "format": ("table", "json")}
 CONSOLE = Console(highlight=False, soft_wrap=True, width=160)
 
 
 def job(values: dict[str, Any]) -> None:
     """Print tables or one JSON object; write JSON and picture into a folder."""
-    for key, names in ALLOWED.items():
-        if values[key] not in names:
-            raise ConfigError(f"{key}={values[key]} is not allowed; give one of {', '.join(names)}")
-    report, as_json = values.pop("report"), values.pop("format") == "json"
+    report = pop_choice(values, "report", ("speed", "error"))
+    as_json = pop_choice(values, "format", ("table", "json")) == "json"
     out = values.pop("out")
     given = {key: value for key, value in values.items() if value is not None}
     config = construct(ConvBenchmarkConfig, given)

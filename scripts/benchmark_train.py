@@ -3,21 +3,17 @@
 import json
 from typing import Any
 
-from _main import main
+from _main import main, pop_choice
 from rich.console import Console
 from rich.table import Table
 
 from research.benchmarks.train import BenchmarkConfig, benchmark_train
-from research.config import Config, ConfigError, construct
-
-FORMATS = ("table", "json")
+from research.config import Config, construct
 
 
 def job(values: dict[str, Any]) -> None:
     """Print a table, or one JSON object."""
-    output = values.pop("format")
-    if output not in FORMATS:
-        raise ConfigError(f"format={output} is not allowed; give one of {', '.join(FORMATS)}")
+    output = pop_choice(values, "format", ("table", "json"))
     own = {key: values.pop(key) for key in ("implementations", "rounds", "steps") if key in values}
     benchmark = construct(BenchmarkConfig, {key: value for key, value in own.items() if value is not None})
     result = benchmark_train(Config.from_dict(values), benchmark)

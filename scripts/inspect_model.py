@@ -3,21 +3,17 @@
 import json
 from typing import Any
 
-from _main import main
+from _main import main, pop_choice
 
 from research.analysis import as_dict, format_summary, summarize
 from research.build import build_network
-from research.config import Config, ConfigError
+from research.config import Config
 from research.data import DATASETS
-
-FORMATS = ("table", "json")
 
 
 def job(values: dict[str, Any]) -> None:
     """Print the summary as a table or as JSON."""
-    output = values.pop("format")
-    if output not in FORMATS:
-        raise ConfigError(f"format={output} is not allowed; give one of {', '.join(FORMATS)}")
+    output = pop_choice(values, "format", ("table", "json"))
     config = Config.from_dict(values)
     dataset = DATASETS[config.data.name]
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
