@@ -269,9 +269,11 @@ def choose_num_parts(net: Serial, image_shape: tuple[int, int, int], batch_size:
         batch_size: examples that one device sees.
         strategy: a name of ``STRATEGIES``; ``jit`` sees the examples of all devices, and takes them at once.
     """
+    if strategy == "jit" or jax.default_backend() != "cpu":
+        return 1
     image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
     params, model_state = abstract_init(net, image.shape)
-    if model_state or strategy == "jit" or jax.default_backend() != "cpu":
+    if model_state:
         return 1
     activations = jax.eval_shape(partial(net.trace, train=False), params, model_state, image)[2]
     num_bytes = sum(a.size * a.dtype.itemsize for a in activations.values())

@@ -9,11 +9,10 @@ from statistics import fmean
 from rich.console import Console
 
 from research.config import Config, ConfigError, Named
-from research.records import Run, read_run
+from research.records import FINISHED, Run, read_run
 from research.sweep import Sweep
 
 TRIALS = "trials"  # folder of the trials, beside the runs
-ENDED = ("completed", "diverged")  # what another launch would not run again
 
 
 class TunedSweep:
@@ -56,7 +55,7 @@ class TunedSweep:
             return code
         for folder, config in self._plan.items():
             outcomes = [read_run(_trial_folder(folder, trial)) for trial in make_trials(config)]
-            if all(trial.status in ENDED for trial in outcomes):
+            if all(trial.status in FINISHED for trial in outcomes):
                 chosen = choose(config, outcomes)
                 runs.plan(chosen, folder.with_name(chosen.run_name()))
         return max(code, runs.run(console))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from research.benchmarks.conv import PASSES
-from research.studies.figures.style import COLOURS, MARKERS, canvas, save
+from research.studies.figures.style import canvas, look, save
 
 
 def draw(layers: Mapping[str, Mapping[str, Any]], path: Path) -> tuple[Path, Path]:
@@ -24,8 +24,8 @@ def draw(layers: Mapping[str, Mapping[str, Any]], path: Path) -> tuple[Path, Pat
             for index, name in enumerate(names):
                 rows = [row for row, layer in enumerate(layers.values()) if name in layer["share"]]
                 shares = [list(layers.values())[row]["share"][name][title] for row in rows]
-                look = {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
-                axis.plot(shares, rows, linestyle="none", markersize=5, label=name, alpha=0.9, **look)
+                style = {**look(index), "linestyle": "none", "markersize": 5, "alpha": 0.9}
+                axis.plot(shares, rows, label=name, **style)
             for row, layer in enumerate(layers.values()):
                 if layer["chosen"] in layer["share"]:
                     share = layer["share"][layer["chosen"]][title]

@@ -15,12 +15,13 @@ import numpy as np
 
 from research.analysis.summary import summarize
 from research.benchmarks.timing import alternate, make_gemm, quartiles
-from research.build import compile_program, program_spec
+from research.build import build_network, compile_program, program_spec
 from research.config import Config, Named
 from research.constraints import AtLeastOne, Between, OneOf
 from research.data import DATASETS, Dataset, Split
 from research.frameworks.base import FRAMEWORKS
-from research.training.state import Batch
+from research.layers import Serial
+from research.training.state import Batch, init_state
 
 PEERS: dict[str, tuple[str, str, Mapping[str, Any]]] = {
     "flax_linen": ("flax_linen", "flax_linen", {}),
@@ -53,15 +54,19 @@ def random_dataset(name: str, num_examples: int) -> Dataset:
     return Dataset(name, split, split, split, spec.num_classes, names, *statistics, checksum="random")
 
 
+def _network(config: Config) -> Serial:
+    spec = DATASETS[config.data.name]
+    return build_network(config.model, spec.image_shape, spec.num_classes)
+
+
 def step_flops(config: Config) -> float:
     """Floating-point operations of the matrix products of one training step.
 
     Two per multiply-accumulate; forward, gradient of the input, gradient of the kernel; but nobody needs the
     gradient of the images.
     """
-    spec = DATASETS[config.data.name]
-    net = program_spec(config, random_dataset(config.data.name, config.training.batch_size)).net
-    counts = [row.macs for row in summarize(net, (1, *spec.image_shape)) if row.macs]
+    net = _network(config)
+    counts = [row.macs for row in summarize(net, (1, *DATASETS[config.data.name].image_shape)) if row.macs]
     return 2.0 * config.training.batch_size * (3 * sum(counts) - counts[0])
 
 
@@ -100,9 +105,9 @@ def make_ours_per_step(config: Config, algorithm: str) -> Train:
     config = replace(config, model=Named(config.model.name, arguments))
     dataset = random_dataset(config.data.name, config.training.batch_size)
     spec = program_spec(config, dataset)
-    compiled_init = compile_program(spec).program.init
     step = jax.jit(spec.make_train_step(), donate_argnums=0)
-    state = compiled_init(jax.random.key(0), jnp.float32(1e-3), jnp.float32(0))
+    init = jax.jit(partial(init_state, spec.net, spec.make_optimizer(), in_shape=(1, *spec.image_shape)))
+    state = init(jax.random.key(0))
     batch = Batch(*jax.device_put(tuple(dataset.train)))
 
     def train(num_steps: int) -> Any:
@@ -144,7 +149,7 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         PyTorch's layouts; ``skipped``, with the reason.
     """
     image_shape, batch_size = DATASETS[config.data.name].image_shape, config.training.batch_size
-    net = program_spec(config, random_dataset(config.data.name, batch_size)).net
+    net = _network(config)
     ours, facts = make_ours(config, benchmark.steps)
     trains: dict[str, Train] = {"ours": ours}
     skipped = {}
