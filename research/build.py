@@ -19,12 +19,22 @@ from research.layers.base import abstract_init
 from research.layers.remat import Remat
 from research.layers.rewrite import with_axis_name, without_chunks
 from research.models import MODELS
-from research.parallel import DATA_AXIS, STRATEGIES, WRITTEN_OUT, Layout, choose, count_cpu_devices, make_feed
+from research.parallel import (
+    DATA_AXIS,
+    STRATEGIES,
+    WRITTEN_OUT,
+    Layout,
+    choose,
+    compile_replicas,
+    count_cpu_devices,
+    make_feed,
+)
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
 from research.training.fit import Program
 from research.training.objective import make_cross_entropy
 from research.training.optimizers import make_optimizer, set_rates
+from research.training.replicas import one_by_one
 from research.training.schedules import SCHEDULES
 from research.training.state import TrainState, init_state
 from research.training.step import TrainStep, make_train_step
@@ -87,8 +97,9 @@ def check_parallel(config: Config) -> None:
     Raises:
         ConfigError: two do.
     """
-    parallel, mesh = config.parallel, config.parallel.mesh
-    if parallel.name == "single" and (parallel.num_devices or (mesh.data or 1) * mesh.model) not in (None, 1):
+    parallel, mesh, replicas = config.parallel, config.parallel.mesh, config.training.replicas
+    num_devices = parallel.num_devices or mesh.replica * (mesh.data or 1) * mesh.model
+    if parallel.name == "single" and num_devices != 1:
         raise ConfigError(
             "parallel=single is not allowed with several devices; give parallel=jit, shard_map or pmap"
         )
@@ -102,16 +113,30 @@ def check_parallel(config: Config) -> None:
             f"parallel.batch_norm=local is not allowed with parallel={parallel.name}, which sees the whole "
             "batch; give parallel=shard_map or pmap"
         )
+    if replicas % mesh.replica:
+        raise ConfigError(
+            f"training.replicas={replicas} is not allowed over parallel.mesh.replica={mesh.replica}; "
+            f"give a multiple of {mesh.replica}"
+        )
+    if replicas > 1 and parallel.name == "pmap":
+        raise ConfigError(
+            f"parallel=pmap is not allowed with training.replicas={replicas}; give parallel=jit or shard_map"
+        )
+    if replicas > 1 and config.training.window is not None:
+        raise ConfigError(
+            f"training.window={config.training.window} is not allowed with training.replicas={replicas}, "
+            "which share the whole training split; give training.window=null"
+        )
 
 
 def num_cpu_devices(config: Config) -> int:
     """How many CPU devices JAX should make for a configuration; has no effect on accelerators."""
-    parallel = config.parallel
-    sizes = (parallel.mesh.data, parallel.mesh.model)
+    parallel, mesh = config.parallel, config.parallel.mesh
+    sizes = (mesh.replica, mesh.data, mesh.model)
     if parallel.name == "single":
         return 1
-    if parallel.name == "auto" and parallel.num_devices is None and parallel.mesh.data is None:
-        return parallel.mesh.model
+    if parallel.name == "auto" and parallel.num_devices is None and mesh.data is None:
+        return mesh.replica * mesh.model
     return count_cpu_devices(parallel.num_devices, sizes)
 
 
@@ -126,11 +151,12 @@ def build_layout(config: Config) -> tuple[str, Layout]:
     num_devices = 1 if parallel.name == "single" else parallel.num_devices
     if parallel.name == "auto" and num_devices is None and mesh.data is None:
         # a device per core of a CPU is not reliably faster than one for all: only on request
-        available = mesh.model if jax.default_backend() == "cpu" else jax.device_count()
-        shards = range(max(available // mesh.model, 1), 0, -1)
-        num_devices = mesh.model * next(n for n in shards if batch_size % n == 0)
+        others = mesh.replica * mesh.model
+        available = others if jax.default_backend() == "cpu" else jax.device_count()
+        shards = range(max(available // others, 1), 0, -1)
+        num_devices = others * next(n for n in shards if batch_size % n == 0)
     try:
-        layout = Layout.of(num_devices, data=mesh.data, model=mesh.model)
+        layout = Layout.of(num_devices, replica=mesh.replica, data=mesh.data, model=mesh.model)
     except ValueError as error:
         raise ConfigError(f"parallel.{error}") from error
     shards, parts = layout.num_shards, config.training.accumulate or 1
@@ -169,6 +195,7 @@ class ProgramSpec:
     local_batch_norm: bool
     num_parts: int
     remat: bool
+    replicas: int
 
     def make_schedule(self) -> Callable[[Any], Any]:
         """Factor of the learning rate by step."""
@@ -222,6 +249,12 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
             f"give at most the {num_train} training examples"
         )
     strategy, layout = build_layout(config)
+    if training.replicas > 1 and jax.process_count() > 1:
+        raise ConfigError(
+            f"training.replicas={training.replicas} is not allowed with {jax.process_count()} processes; "
+            "give training.replicas=1"
+        )
+    num_evaluating = layout.num_replicas * layout.num_shards
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     num_steps = num_train // training.batch_size
     data_only = ("learning_rate", "weight_decay")
@@ -238,7 +271,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         image_shape=dataset.image_shape,
         num_train=num_train,
         batch_size=training.batch_size,
-        eval_batch_size=-(-training.eval_batch_size // layout.num_shards) * layout.num_shards,
+        eval_batch_size=-(-training.eval_batch_size // num_evaluating) * num_evaluating,
         # a process of several reads and holds its own share of an epoch only
         window=training.window or (num_steps if jax.process_count() > 1 else None),
         strategy=strategy,
@@ -247,6 +280,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         num_parts=training.accumulate
         or choose_num_parts(net, dataset.image_shape, training.batch_size // layout.num_shards, strategy),
         remat=training.remat == "blocks",
+        replicas=training.replicas,
     )
 
 
@@ -315,8 +349,13 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
     data = (images(spec.num_train), integers(spec.num_train), integers(num_steps, spec.batch_size))
     if spec.window:  # the examples of a window come in batches
         data = (images(num_steps, spec.batch_size), integers(num_steps, spec.batch_size), None)
-    steps = STRATEGIES[spec.strategy](run_steps, layout, state, *data, integers(), integers())
-    placed = (states.params, states.model_state, layout.sharding(DATA_AXIS))
+    arguments = (layout, state, *data, integers(), integers())
+    if spec.replicas == 1:
+        steps = STRATEGIES[spec.strategy](run_steps, *arguments)
+        steps = steps._replace(run=one_by_one(steps.run))
+    else:
+        steps = compile_replicas(spec.strategy, run_steps, spec.replicas, *arguments)
+    placed = (states.params, states.model_state, layout.by_image)
     compiled_predict = (
         jax.jit(make_predict(spec.net, spec.preprocess), in_shardings=placed, out_shardings=layout.everywhere)
         .lower(state.params, state.model_state, images(spec.eval_batch_size))

@@ -5,9 +5,11 @@ name, and the signature of what it names says which keys there are, of which typ
 """
 
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
+import operator
 import re
 import types
 import typing
@@ -93,6 +95,7 @@ class TrainingConfig:
     precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
     checkpoint_every: Annotated[int, AtLeastOne] | None = 1000
     keep_checkpoints: Annotated[int, AtLeastOne] = 2
+    replicas: Annotated[int, AtLeastOne] = 1
 
 
 @dataclass(frozen=True)
@@ -102,12 +105,14 @@ class SweepConfig:
     retry_failed: bool = True
 
 
-# where the data lies and what is kept on the way change no number of a run
+# where the data lies, what is kept on the way and what else is trained beside it change no number of a run
 NOT_IN_THE_RESULT = (
     ("data", "dir"),
     ("data", "cache_dir"),
     ("training", "checkpoint_every"),
     ("training", "keep_checkpoints"),
+    ("training", "replicas"),
+    ("parallel", "mesh", "replica"),
 )
 
 
@@ -124,6 +129,7 @@ class TuningConfig:
 class MeshConfig:
     """Devices along each axis; data takes what the others leave where it is not given."""
 
+    replica: Annotated[int, AtLeastOne] = 1
     data: Annotated[int, AtLeastOne] | None = None
     model: Annotated[int, AtLeastOne] = 1
 
@@ -191,8 +197,8 @@ class Config:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that two configurations share only if they ask for the same run."""
         values = self.to_dict()
-        for section, key in NOT_IN_THE_RESULT:
-            del values[section][key]
+        for *sections, key in NOT_IN_THE_RESULT:
+            del functools.reduce(operator.getitem, sections, values)[key]
         del values["logging"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

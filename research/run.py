@@ -5,8 +5,9 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -33,7 +34,8 @@ from research.tensorboard import TensorBoard
 from research.trained import load_trained
 from research.training import checkpoint
 from research.training.evaluate import make_predict, measure, most_confident_mistakes, predict_all
-from research.training.fit import EpochMetrics, FitResult, Position, first_position, fit
+from research.training.fit import EpochMetrics, Feed, FitResult, Position, first_position, fit
+from research.training.replicas import Training, together
 from research.training.resume import FINAL, Checkpoints
 
 NUM_MISTAKES = 24  # wrong predictions whose images a run keeps
@@ -66,7 +68,7 @@ def run_until_signal(
 
     def give_up(number: signal.Signals) -> None:
         if not records.is_finished(folder):
-            records.write_result(folder, _preempted(number, "before a checkpoint could be written"))
+            records.write_result(folder, preempted(number, "before a checkpoint could be written"))
         os._exit(128 + number)
 
     with noticed_signals(give_up) as received:
@@ -101,27 +103,77 @@ def run(
         FileExistsError: the folder holds a finished run, or checkpoints and ``resume`` is false.
         ClaimedError: another process works on the folder.
     """
+    prepared = cache(partial(prepare, config))
+    (result,) = together([run_in_steps(config, folder, prepared, progress, resume=resume, received=received)])
+    return result
+
+
+class Prepared(NamedTuple):
+    """What runs that are trained as one program share."""
+
+    dataset: Dataset
+    spec: ProgramSpec
+    compiled: CompiledProgram
+    compile_seconds: float  # 0 where an earlier run had compiled
+    feed: Feed
+    began: float  # by ``time.perf_counter``
+
+
+def prepare(config: Config) -> Prepared:
+    """Data and program of a configuration, and of every other that differs in seed and rates only."""
+    began = time.perf_counter()
+    dataset = build_data(config)
+    spec = program_spec(config, dataset)
+    misses = compile_program.cache_info().misses
+    compiled = compile_program(spec)
+    reused = compile_program.cache_info().misses == misses
+    feed = compiled.program.make_feed(dataset.train.images, dataset.train.labels)
+    return Prepared(dataset, spec, compiled, 0.0 if reused else compiled.compile_seconds, feed, began)
+
+
+def run_in_steps(
+    config: Config,
+    folder: Path,
+    prepared: Callable[[], Prepared],
+    progress: Quiet | None = None,
+    *,
+    resume: bool = False,
+    received: Received = lambda: None,
+    num_together: int = 1,
+) -> Training[dict[str, Any]]:
+    """``run``, as one of several that ``together`` drives.
+
+    Args:
+        config: as in ``run``, and so are those that are not said here.
+        folder: its own.
+        prepared: gives what ``prepare`` returns, shared by all runs that are driven together.
+        progress: its own.
+        resume: whether it goes on.
+        received: shared.
+        num_together: how many they are; the seconds of a run are those of all, divided by this.
+    """
     with claim(folder) as beat:
         if not resume and any((folder / "checkpoints").glob("step-*")):
             raise FileExistsError(f"{folder} holds an unfinished run; resume=true goes on with it")
         records.start_run(folder, config.to_dict())
         progress = Quiet() if progress is None else progress
         progress = TensorBoard(folder, progress) if config.logging == "tensorboard" else progress
-        result = _run(config, folder, progress, received, beat)
+        result = yield from _run(config, folder, prepared(), progress, received, beat, num_together)
         records.write_result(folder, result)
     return result
 
 
 def _run(
-    config: Config, folder: Path, progress: Quiet, received: Received, beat: Callable[[int, int], None]
-) -> dict[str, Any]:
-    began = time.perf_counter()
-    dataset = build_data(config)
+    config: Config,
+    folder: Path,
+    prepared: Prepared,
+    progress: Quiet,
+    received: Received,
+    beat: Callable[[int, int], None],
+    num_together: int,
+) -> Training[dict[str, Any]]:
+    dataset, spec, compiled = prepared.dataset, prepared.spec, prepared.compiled
     origin = provenance(dataset.checksum)
-    spec = program_spec(config, dataset)
-    misses = compile_program.cache_info().misses
-    compiled = compile_program(spec)
-    reused = compile_program.cache_info().misses == misses
     arguments = config.optimizer.arguments
     key = jax.random.key(config.seed)
     program, training = compiled.program, config.training
@@ -147,11 +199,12 @@ def _run(
 
     with progress.training(spec.num_steps), checkpoints:
         progress.steps(int(position.state.step))
-        fitted = fit(
+        fitted = yield from fit(
             program,
             position,
-            dataset.train,
+            prepared.feed,
             dataset.validation,
+            num_train=len(dataset.train.labels),
             order_key=jax.random.fold_in(key, 2),
             epochs=training.epochs,
             batch_size=training.batch_size,
@@ -167,7 +220,7 @@ def _run(
         )
     number = received()
     if fitted.status == "preempted" and number is not None:
-        return _preempted(number, f"after {fitted.num_steps} of {spec.num_steps} steps")
+        return preempted(number, f"after {fitted.num_steps} of {spec.num_steps} steps")
     return {
         "status": fitted.status,
         "error": None if fitted.status == "completed" else "the loss is not finite",
@@ -177,9 +230,10 @@ def _run(
         "best_epoch": fitted.best_epoch,
         "num_parameters": num_parameters,
         "seconds": {
-            "compile": 0.0 if reused else compiled.compile_seconds,
+            "compile": prepared.compile_seconds / num_together,
             "train": fitted.seconds,
-            "total": time.perf_counter() - began,
+            "total": (time.perf_counter() - prepared.began) / num_together,
+            "shared_by": num_together,  # runs of one program, each with an equal part of its seconds
         },
         "images_per_s": fitted.num_steps * training.batch_size / fitted.seconds,
         "temporary_bytes": compiled.temporary_bytes,
@@ -187,7 +241,8 @@ def _run(
     }
 
 
-def _preempted(number: signal.Signals, when: str) -> dict[str, Any]:
+def preempted(number: signal.Signals, when: str) -> dict[str, Any]:
+    """The result of a run that a signal ended."""
     error = f"{number.name} {when}"
     return {"status": "preempted", "error": error, "traceback": None, "exit_code": 128 + number}
 

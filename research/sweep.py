@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-import traceback
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -18,10 +18,10 @@ from rich.text import Text
 
 from research import records
 from research.build import num_cpu_devices
-from research.claim import ClaimedError
 from research.config import Config
+from research.group import groups, run_together
 from research.interruption import Received, noticed_signals
-from research.run import configure_jax, run_until_signal
+from research.run import configure_jax
 
 PATIENCE = 1.0  # seconds between two looks at what another sweep runs
 
@@ -63,17 +63,17 @@ class Sweep:
         with noticed_signals(lambda number: None) as received, Worker(received) as worker:
             while waiting and received() is None:
                 elsewhere = {}
-                for folder, config in waiting.items():
-                    outcome = worker.run(config, folder)
-                    if outcome["status"] == "claimed":
-                        elsewhere[folder] = config
-                        continue
-                    number += 1
-                    died |= {folder} if outcome["status"] == "died" else set()
-                    console.print(
-                        f"[{number}/{total}] {folder.name}  {outcome['status']}  {_said(outcome)}",
-                        markup=False,
-                    )
+                for group in groups(waiting):
+                    for folder, outcome in worker.run(group).items():
+                        if outcome["status"] == "claimed":
+                            elsewhere[folder] = group[folder]
+                            continue
+                        number += 1
+                        died |= {folder} if outcome["status"] == "died" else set()
+                        console.print(
+                            f"[{number}/{total}] {folder.name}  {outcome['status']}  {_said(outcome)}",
+                            markup=False,
+                        )
                     if received() is not None:
                         break
                 if len(elsewhere) == len(waiting):
@@ -110,16 +110,16 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
-    def run(self, config: Config, folder: Path) -> dict[str, Any]:
-        """What ``run_recorded`` returns; the status "died" if the process did."""
-        devices = num_cpu_devices(config)
+    def run(self, runs: Mapping[Path, Config]) -> dict[Path, dict[str, Any]]:
+        """What ``run_recorded`` returns; the status "died" of each without a result if the process did."""
+        devices = num_cpu_devices(next(iter(runs.values())))
         if self._devices not in (0, devices):  # JAX makes its devices once, when it starts
             self._pool.shutdown()
             self._start()
         self._devices = devices
         try:
             process = self._pool.submit(os.getpid).result()
-            future = self._pool.submit(run_recorded, config, folder)
+            future = self._pool.submit(run_recorded, runs)
             told = False
             while not wait([future], timeout=0.2).done:
                 if self._received() is not None and not told:
@@ -129,7 +129,8 @@ class Worker:
             return future.result()
         except BrokenProcessPool:
             self._start()
-            return {"status": "died", "error": "the process died"}
+            died = {"status": "died", "error": "the process died"}
+            return {folder: (records.read_run(folder).result or died) for folder in runs}
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -155,22 +156,10 @@ def run_apart(config: Config, folder: Path) -> None:
         raise RunError(f"{folder} is {records.read_run(folder).status}; its line is in the job's output")
 
 
-def run_recorded(config: Config, folder: Path) -> dict[str, Any]:
-    """Run, and record an exception as a result with the status "failed" instead of raising it."""
-    configure_jax(config)
-    try:
-        return run_until_signal(config, folder, resume=True)
-    except (ClaimedError, FileExistsError) as error:  # another sweep is at it, or was faster
-        return {"status": "claimed", "error": str(error)}
-    except Exception as error:
-        result = {
-            "status": "failed",
-            "error": f"{type(error).__name__}: {error}",
-            "traceback": traceback.format_exc(),
-        }
-        with contextlib.suppress(OSError):  # the folder may be gone or the disk full: the sweep says so
-            records.write_result(folder, result)
-        return result
+def run_recorded(runs: Mapping[Path, Config]) -> dict[Path, dict[str, Any]]:
+    """``run_together`` in the worker, where JAX has not started yet."""
+    configure_jax(next(iter(runs.values())))
+    return run_together(runs)
 
 
 def _outcome(folder: Path, died: bool = False) -> dict[str, Any]:

@@ -37,7 +37,8 @@ ALLOWED = {
     "trained": BUILD | {"build", "records"},
     "run": BUILD
     | {"build", "records", "provenance", "progress", "tensorboard", "claim", "interruption", "trained"},
-    "sweep": {"build", "claim", "config", "interruption", "records", "run"},
+    "group": {"claim", "config", "interruption", "records", "run", "training"},
+    "sweep": {"build", "config", "group", "interruption", "records", "run"},
     "status": {"claim", "records"},
     "tuning": {"config", "records", "sweep"},
     "benchmarks": BUILD | {"build", "analysis", "frameworks", "studies"},

@@ -28,15 +28,19 @@ def config(seed: int, **training) -> Config:
     )
 
 
-def die_on_seed_1(config, folder):
+def die_on_seed_1(runs):
     """In place of a run, in the worker: the process of seed 1 is killed."""
-    if config.seed == 1:
+    if any(config.seed == 1 for config in runs.values()):
         os.kill(os.getpid(), signal.SIGKILL)
-    return run_recorded(config, folder)
+    return run_recorded(runs)
+
+
+def run_one(config, folder):
+    return run_recorded({folder: config})[folder]
 
 
 def test_a_failed_run_is_recorded_with_its_error(tmp_path):
-    outcome = run_recorded(config(0, batch_size=10_000), tmp_path / "run")
+    outcome = run_one(config(0, batch_size=10_000), tmp_path / "run")
     assert outcome["status"] == "failed"
     run = read_run(tmp_path / "run")
     assert run.status == "failed"
@@ -79,7 +83,7 @@ def test_every_run_is_planned_on_disk_before_the_first_starts(tmp_path, monkeypa
 
 def test_failed_runs_are_left_where_asked_and_finished_ones_are_not_touched(tmp_path):
     for seed, size in ((0, 32), (1, 10_000)):
-        run_recorded(config(seed, batch_size=size), tmp_path / str(seed))
+        run_one(config(seed, batch_size=size), tmp_path / str(seed))
     before = [(tmp_path / str(seed) / "result.json").stat().st_mtime_ns for seed in (0, 1)]
     sweep = Sweep(retry_failed=False)
     for seed, size in ((0, 32), (1, 10_000)):
@@ -95,13 +99,13 @@ def test_a_run_that_another_process_holds_is_not_run_and_shows_as_running(tmp_pa
     with claim(tmp_path / "0") as beat:
         records.write_config(tmp_path / "0", config(0).to_dict())
         beat(3, 12)
-        assert run_recorded(config(0), tmp_path / "0")["status"] == "claimed"
+        assert run_one(config(0), tmp_path / "0")["status"] == "claimed"
         (running,) = read_status(tmp_path)
         assert (running.status, running.left) == ("running", 0.75)
         assert "step 3 of 12" in running.detail
     (missing,) = read_status(tmp_path)
     assert missing.status == "missing"
-    assert run_recorded(config(0), tmp_path / "0")["status"] == "completed"
+    assert run_one(config(0), tmp_path / "0")["status"] == "completed"
     (done,) = read_status(tmp_path)
     assert done.status == "completed"
     assert seconds_left([done, running, missing]) == pytest.approx(1.75 * (done.seconds or 0))

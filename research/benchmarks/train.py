@@ -91,8 +91,8 @@ def make_ours(config: Config, num_steps: int) -> tuple[Train, dict[str, Any]]:
 
     def train(num_steps: int) -> Any:
         nonlocal state
-        state, metrics = compiled.program.run_steps(
-            state, images, labels, order, np.int32(0), np.int32(num_steps)
+        ((state, metrics),) = compiled.program.run_steps(
+            [state], [(images, labels, order)], jnp.int32(0), jnp.int32(num_steps)
         )
         return state.params, metrics
 

@@ -2,16 +2,19 @@
 
 from research.parallel.devices import count_cpu_devices, request_cpu_devices
 from research.parallel.feed import make_feed
-from research.parallel.layout import DATA_AXIS, MODEL_AXIS, Layout
+from research.parallel.layout import DATA_AXIS, MODEL_AXIS, REPLICA_AXIS, Layout
+from research.parallel.replicas import compile_replicas
 from research.parallel.strategies import STRATEGIES, WRITTEN_OUT, choose
 
 __all__ = [
     "DATA_AXIS",
     "MODEL_AXIS",
+    "REPLICA_AXIS",
     "STRATEGIES",
     "WRITTEN_OUT",
     "Layout",
     "choose",
+    "compile_replicas",
     "count_cpu_devices",
     "make_feed",
     "request_cpu_devices",

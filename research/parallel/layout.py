@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+REPLICA_AXIS = "replica"
 DATA_AXIS = "data"
 MODEL_AXIS = "model"
 
@@ -19,7 +20,7 @@ WIDE = 64  # features from which on a convolution is worth splitting
 
 @dataclass(frozen=True)
 class Layout:
-    """A mesh with the axes data and model, and how arrays are split over it.
+    """A mesh with the axes replica, data and model, and how arrays are split over it.
 
     Args:
         mesh: devices by axis.
@@ -32,15 +33,17 @@ class Layout:
         cls,
         num_devices: int | None = None,
         *,
+        replica: int = 1,
         data: int | None = None,
         model: int = 1,
         devices: Sequence[Any] | None = None,
     ) -> "Layout":
-        """Lay the first devices out as ``data`` by ``model``.
+        """Lay the first devices out as ``replica`` by ``data`` by ``model``.
 
         Args:
             num_devices: devices to use; ``None`` for the product of the axes, or all.
-            data: size of the data axis; ``None`` for what the model axis leaves.
+            replica: size of the axis over which the runs of one program are spread.
+            data: size of the data axis; ``None`` for what the other axes leave.
             model: size of the model axis.
             devices: to choose from; all of JAX's by default.
 
@@ -49,24 +52,35 @@ class Layout:
 
         Example:
             >>> dict(Layout.of(1).mesh.shape)
-            {'data': 1, 'model': 1}
+            {'replica': 1, 'data': 1, 'model': 1}
         """
         devices = jax.devices() if devices is None else devices
         if num_devices is None:
-            num_devices = len(devices) if data is None else data * model
+            num_devices = len(devices) if data is None else replica * data * model
         if num_devices > len(devices):
             raise ValueError(f"num_devices={num_devices} is not allowed; there are {len(devices)} devices")
-        sizes = (num_devices // model if data is None else data, model)
+        sizes = (replica, num_devices // (replica * model) if data is None else data, model)
         if math.prod(sizes) != num_devices:
             given = f"{'data' if data is None else data} by model={model}"
+            given = given if replica == 1 else f"replica={replica} by {given}"
             raise ValueError(f"mesh={given} is not allowed; give axes whose product is {num_devices} devices")
         chosen = np.array(devices[:num_devices]).reshape(sizes)
-        return cls(Mesh(chosen, (DATA_AXIS, MODEL_AXIS), axis_types=(AxisType.Auto,) * 2))
+        return cls(Mesh(chosen, (REPLICA_AXIS, DATA_AXIS, MODEL_AXIS), axis_types=(AxisType.Auto,) * 3))
 
     @property
     def num_shards(self) -> int:
         """In how many parts a batch is split."""
         return self.mesh.shape[DATA_AXIS]
+
+    @property
+    def num_replicas(self) -> int:
+        """Over how many groups of devices runs are spread."""
+        return self.mesh.shape[REPLICA_AXIS]
+
+    @property
+    def by_image(self) -> NamedSharding:
+        """The sharding of a batch that is only evaluated, one run at a time: all devices share it."""
+        return NamedSharding(self.mesh, P((REPLICA_AXIS, DATA_AXIS)))
 
     def sharding(self, *axes: str | None) -> NamedSharding:
         """The sharding that splits dimension i over ``axes[i]``."""
@@ -113,8 +127,8 @@ class Layout:
         )
 
     def put_batch(self, array: np.ndarray) -> jax.Array:
-        """One batch ``[B, ...]``, split."""
-        return jax.make_array_from_callback(array.shape, self.sharding(DATA_AXIS), lambda i: array[i])
+        """One batch ``[B, ...]`` to evaluate, split."""
+        return jax.make_array_from_callback(array.shape, self.by_image, lambda i: array[i])
 
     def gather(self, tree: Any) -> Any:
         """The arrays of ``tree`` in the memory of this process, whole."""

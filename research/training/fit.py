@@ -3,7 +3,6 @@
 import functools
 import math
 import operator
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,12 +15,12 @@ from research.data import Split
 from research.layers.base import Params, State
 from research.training.epoch import epoch_order
 from research.training.evaluate import measure, predict_all
+from research.training.replicas import Asked, Examples, RunSteps, Training
 from research.training.state import Metrics, TrainState
 
 SECONDS_PER_CALL = 3.0  # progress, signals and checkpoints wait at most about this long for the device
 
 
-Examples = tuple[jax.Array, jax.Array, jax.Array | None]  # images, labels, order
 # (order, first step to run) -> what a call reads, and from which of its steps to which it runs
 Feed = Callable[[jax.Array, int], Iterator[tuple[Examples, int, int]]]
 
@@ -30,7 +29,7 @@ class Program(NamedTuple):
     """The compiled functions of a run; shared by all runs that differ in data only."""
 
     init: Callable[..., TrainState]  # (key, learning_rate, weight_decay)
-    run_steps: Callable[..., tuple[TrainState, Metrics]]
+    run_steps: RunSteps
     predict: Callable[..., jax.Array]
     make_feed: Callable[[np.ndarray, np.ndarray], Feed]  # (images, labels)
 
@@ -102,9 +101,10 @@ def best_epoch(history: Sequence[EpochMetrics]) -> int:
 def fit(
     program: Program,
     position: Position,
-    train: Split,
+    feed: Feed,
     validation: Split,
     *,
+    num_train: int,
     order_key: jax.Array,
     epochs: int,
     batch_size: int,
@@ -117,14 +117,15 @@ def fit(
     on_pause: Callable[[Position], bool] = lambda position: False,
     on_progress: Callable[[int], None] = lambda steps: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
-) -> FitResult:
-    """Train for some epochs, validating after each.
+) -> Training[FitResult]:
+    """Train for some epochs, validating after each; ``together`` drives it.
 
     Args:
         program: compiled functions.
         position: where to begin, ``first_position`` or one that ``on_pause`` was given; donated.
-        train: examples to train on.
+        feed: of the examples to train on, from ``program.make_feed``; runs that go together share it.
         validation: examples that choose.
+        num_train: examples to train on.
         order_key: typed key of the order of examples; paired runs share it.
         epochs: passes over the training split.
         batch_size: examples per step.
@@ -142,9 +143,8 @@ def fit(
         Status "diverged" if a loss was not finite, "preempted" if ``on_pause`` said so: training stops there.
     """
     state, best, history, totals, seconds = position
-    step, steps_per_epoch = int(state.step), len(train.labels) // batch_size
+    step, steps_per_epoch = int(state.step), num_train // batch_size
     steps_per_call = scan_steps or 1
-    feed = program.make_feed(train.images, train.labels)
 
     def ended(status: str, params: Params | None = None, model_state: State | None = None) -> FitResult:
         epoch = len(history) if keep == "last" else best_epoch(history)
@@ -153,17 +153,17 @@ def fit(
     for epoch in range(len(history) + 1, epochs + 1):
         if patience is not None and epoch - 1 - best_epoch(history) >= patience:
             break
-        order = epoch_order(order_key, epoch, len(train.labels), batch_size)
+        order = epoch_order(order_key, epoch, num_train, batch_size)
         for examples, start, end in feed(order, step - (epoch - 1) * steps_per_epoch):
             while start < end:
                 stop = min(end, start + steps_per_call)
                 if pause_every:
                     stop = min(stop, start + pause_every - step % pause_every)
-                began = time.perf_counter()
-                state, metrics = program.run_steps(state, *examples, jnp.int32(start), jnp.int32(stop))
-                totals = totals.plus(jax.device_get(metrics), start, stop)
-                elapsed = time.perf_counter() - began
-                seconds += elapsed
+                state, metrics, stop, share, elapsed = yield Asked(
+                    program.run_steps, state, examples, step, start, stop
+                )
+                totals = totals.plus(metrics, start, stop)
+                seconds += share
                 steps_per_call = scan_steps or max(1, round(SECONDS_PER_CALL * (stop - start) / elapsed))
                 step += stop - start
                 if not math.isfinite(totals.loss):

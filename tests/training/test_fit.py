@@ -14,6 +14,7 @@ from research.training.evaluate import make_predict, measure, predict_all
 from research.training.fit import Program, first_position, fit
 from research.training.objective import make_cross_entropy
 from research.training.optimizers import make_optimizer, set_rates
+from research.training.replicas import one_by_one, together
 from research.training.schedules import constant
 from research.training.state import init_state
 from research.training.step import make_train_step
@@ -31,7 +32,7 @@ def program(net, preprocess):
     train_step = make_train_step(net, optimizer, make_cross_entropy(), preprocess)
     return Program(
         jax.jit(init),
-        jax.jit(make_run_steps(train_step), donate_argnums=0),
+        one_by_one(jax.jit(make_run_steps(train_step), donate_argnums=0)),
         jax.jit(make_predict(net, preprocess)),
         partial(make_feed, Layout.of(1)),
     )
@@ -42,15 +43,17 @@ def run(program, digits):
     def run(learning_rate=0.01, train=digits.train, window=None, **options):
         state = program.init(jax.random.key(0), jnp.float32(learning_rate), jnp.float32(0))
         defaults: Any = {"epochs": 3, "batch_size": 64, "eval_batch_size": 100}
-        return fit(
-            program._replace(make_feed=partial(make_feed, Layout.of(1), window=window)),
+        training = fit(
+            program,
             first_position(state),
-            train,
+            make_feed(Layout.of(1), train.images, train.labels, window=window),
             digits.validation,
+            num_train=len(train.labels),
             order_key=jax.random.key(2),
             learning_rate_at=lambda step: learning_rate,
             **defaults | options,
         )
+        return together([training])[0]
 
     return run
 
