@@ -26,7 +26,9 @@ def job(values: dict[str, Any]) -> None:
     sweep.retry_failed = construct(SweepConfig, values.pop("sweep"), "sweep").retry_failed
     hydra = HydraConfig.get()
     config = Config.from_dict(values)
-    if resume:
+    replicas = config.training.replicas
+    is_group = replicas > 1 and not (folder / "config.yaml").exists()
+    if resume and not is_group:
         config = unfinished(folder, config, hydra.overrides.task)
     configure_jax(config)
     check(config)
@@ -34,6 +36,8 @@ def job(values: dict[str, Any]) -> None:
         folder, resume = Path(hydra.sweep.dir) / config.run_name(), True
         if hydra.runtime.choices["hydra/launcher"] == "basic":
             return sweep.plan(config, folder)
+        if replicas > 1:
+            raise ConfigError(f"training.replicas={replicas} is not allowed with a launcher; give 1")
         return run_apart(config, folder)
     if config.study and config.study.tuning:
         raise ConfigError("study.tuning is for a sweep on this machine; give -m, or study.tuning=null")
@@ -41,6 +45,11 @@ def job(values: dict[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run={folder} cannot be written: {error.strerror}; give another folder") from error
+    if is_group:  # a sweep over as many seeds, which goes on by itself where it was left
+        for seed in range(config.seed, config.seed + replicas):
+            replica = Config.from_dict(config.to_dict() | {"seed": seed})
+            sweep.plan(replica, folder / replica.run_name())
+        return None
     if resume and records.is_finished(folder):
         result = records.read_run(folder).result or {}
     else:

@@ -40,6 +40,7 @@ class BenchmarkConfig:
     """How to time."""
 
     implementations: tuple[Annotated[str, OneOf(IMPLEMENTATIONS)], ...] = IMPLEMENTATIONS
+    replicas: tuple[Annotated[int, Between(2)], ...] = ()
     rounds: Annotated[int, Between(2)] = 7
     steps: Annotated[int, AtLeastOne] = 20
 
@@ -70,31 +71,34 @@ def step_flops(config: Config) -> float:
     return 2.0 * config.training.batch_size * (3 * sum(counts) - counts[0])
 
 
-def make_ours(config: Config, num_steps: int) -> tuple[Train, dict[str, Any]]:
+def make_ours(config: Config, num_steps: int, replicas: int = 1) -> tuple[Train, dict[str, Any]]:
     """Ours as ``scripts/train.py`` runs it: many steps in one program, batches gathered and scaled inside.
 
     Args:
         config: as for ``benchmark_train``.
         num_steps: most steps of one call.
+        replicas: runs that each call trains, all as one program.
 
     Returns:
         ``train(num_steps)``, ``compile_s`` and ``temp_bytes`` of the program.
     """
+    config = replace(config, training=replace(config.training, replicas=replicas))
     batch_size = config.training.batch_size
     dataset = random_dataset(config.data.name, num_steps * batch_size)
     spec = program_spec(config, dataset)
     compiled = compile_program(spec)
     rate = jnp.float32(config.optimizer.arguments["learning_rate"])
-    state = compiled.program.init(jax.random.key(0), rate, jnp.float32(0))
+    states = [compiled.program.init(jax.random.key(seed), rate, jnp.float32(0)) for seed in range(replicas)]
     order = np.arange(num_steps * batch_size, dtype=np.int32).reshape(num_steps, batch_size)
     images, labels, order = jax.device_put((dataset.train.images, dataset.train.labels, order))
 
     def train(num_steps: int) -> Any:
-        nonlocal state
-        ((state, metrics),) = compiled.program.run_steps(
-            [state], [(images, labels, order)], jnp.int32(0), jnp.int32(num_steps)
+        nonlocal states
+        trained = compiled.program.run_steps(
+            states, [(images, labels, order)] * replicas, jnp.int32(0), jnp.int32(num_steps)
         )
-        return state.params, metrics
+        states = [state for state, _ in trained]
+        return trained
 
     return train, {"compile_s": compiled.compile_seconds, "temp_bytes": compiled.temporary_bytes}
 
@@ -143,8 +147,8 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         benchmark: how to time.
 
     Returns:
-        ``ms`` per step by implementation (``median``, ``lower`` and ``upper`` quartile); ``ratio`` by peer,
-        its median over ours; ``roofline``, the share of the machine's GEMM rate that ours reaches;
+        ``ms`` per step by implementation (``median``, ``lower`` and ``upper`` quartile), of replicas the time
+        of all divided by how many they are; ``ratio`` by each but ours, its median over ours; ``roofline``, the share of the machine's GEMM rate that ours reaches;
         ``gemm_gflops``; ``step_gflop``; ``compile_s`` and ``temp_bytes`` of ours; ``torch_peak_bytes`` by
         PyTorch's layouts; ``skipped``, with the reason.
     """
@@ -152,6 +156,8 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
     net = _network(config)
     ours, facts = make_ours(config, benchmark.steps)
     trains: dict[str, Train] = {"ours": ours}
+    counts = {f"ours_{count}_replicas": count for count in benchmark.replicas}
+    trains |= {name: make_ours(config, benchmark.steps, count)[0] for name, count in counts.items()}
     skipped = {}
     for name in benchmark.implementations:
         if name == "ours_lax_per_step":
@@ -166,7 +172,10 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
     works = {name: partial(train, benchmark.steps) for name, train in trains.items()}
     seconds = alternate({**works, "gemm": gemm}, benchmark.rounds)
     gemm_rate = gemm_flops / quartiles(seconds.pop("gemm")).median
-    per_step = {name: [1e3 * s / benchmark.steps for s in rounds] for name, rounds in seconds.items()}
+    per_step = {
+        name: [1e3 * s / benchmark.steps / counts.get(name, 1) for s in rounds]
+        for name, rounds in seconds.items()
+    }
     ms = {name: quartiles(rounds)._asdict() for name, rounds in per_step.items()}
     flops = step_flops(config)
     return {
