@@ -12,7 +12,7 @@ from research.claim import heartbeat
 from research.records import find_runs
 from tests.faults.equality import assert_same_run
 from tests.faults.examples import kept_folder
-from tests.faults.processes import QUICK, finish, kill, start, wait_for
+from tests.faults.processes import QUICK, finish, go_on, kill, start, wait_for
 
 SWEEP = ("-m", "seed=range(0,3)", *QUICK, "hydra.sweep.dir=sweep")
 
@@ -25,11 +25,7 @@ def kill_run(rng: random.Random, folder: Path) -> None:
     time.sleep(rng.uniform(0, seconds))
     kill(process)
     finished = stamps(folder)
-    started = (folder / "cut" / "config.yaml").exists()
-    code, out, err = finish(
-        start("train.py", "run=cut", "resume=true", *([] if started else QUICK), folder=folder)
-    )
-    assert code == 0, err or out
+    go_on("cut", folder)
     assert_same_run(whole / "cut", folder / "cut")
     assert finished.items() <= stamps(folder).items(), "a finished run was run again"
 

@@ -23,15 +23,27 @@ QUICK = (
 )
 
 
-def start(script: str, *arguments: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
-    """Start a script in a folder, without what this process set for itself."""
+def start(
+    script: str, *arguments: str, folder: Path, file_blocks: int | None = None, **environment: str
+) -> subprocess.Popen[str]:
+    """Start a script in a folder, without what this process set for itself.
+
+    Args:
+        script: its name.
+        arguments: as on the command line.
+        folder: where it works.
+        file_blocks: size that no file may exceed, as for ``ulimit -f``.
+        environment: variables, beside those of this process.
+    """
+
     inherited = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
     ours = {"XDG_CACHE_HOME": str(cache_home()), "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, str(REPOSITORY / "scripts" / script), *arguments]
+    if file_blocks is not None:
+        command = ["sh", "-c", 'ulimit -f "$0"; exec "$@"', str(file_blocks), *command]
     pipe = subprocess.PIPE
-    return subprocess.Popen(
-        command, cwd=folder, env=inherited | ours | environment, text=True, stdout=pipe, stderr=pipe
-    )
+    environment = inherited | ours | environment
+    return subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=pipe, stderr=pipe)
 
 
 def finish(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, str, str]:
@@ -42,6 +54,15 @@ def finish(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, s
         kill(process)
         raise AssertionError(f"still running after {seconds:.0f} s: {process.args}") from None
     return process.returncode, out, err
+
+
+def go_on(name: str, folder: Path) -> None:
+    """Go on with a run of ``QUICK``, or begin it where it had not begun, until it is done."""
+    begun = (folder / name / "config.yaml").exists()
+    code, out, err = finish(
+        start("train.py", f"run={name}", *(["resume=true"] if begun else QUICK), folder=folder)
+    )
+    assert code == 0, err or out
 
 
 def kill(process: subprocess.Popen[str]) -> None:

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from research.bars import track
 from research.lookup import lookup
-from tests.faults import damage, kills
+from tests.faults import damage, disk, kills
 
 Trial = Callable[[random.Random, Path], None]
 
@@ -29,6 +29,10 @@ FAULTS: dict[str, tuple[Trial, int]] = {
     "kill_run": (kills.kill_run, 100),
     "kill_sweep": (kills.kill_sweep, 50),
     "damage": (damage.damage, 200),
+    "disk_full": (disk.disk_full, 20),
+    "file_limit": (disk.file_limit, 20),
+    "read_only": (disk.read_only, 20),
+    "deleted": (disk.deleted, 20),
 }
 
 
