@@ -65,6 +65,8 @@ def unseal(text: str) -> dict[str, Any]:
     values = json.loads(text)
     if not isinstance(values, dict) or values.pop(CHECKSUM, None) != _checksum(values):
         raise ValueError("its checksum does not match")
+    if seal(values) != text:  # 1E-05 for 1e-05
+        raise ValueError("it is not as it was written")
     return values
 
 

@@ -103,9 +103,17 @@ def write_metrics(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 
 def append_metrics(folder: Path, line: Mapping[str, Any]) -> None:
-    """Append one epoch's metrics to ``metrics.jsonl``."""
-    with (folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    """Append one epoch's metrics to ``metrics.jsonl``.
+
+    Raises:
+        OSError: it cannot be written; the error names the file.
+    """
+    path = folder / "metrics.jsonl"
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:  # a full disk does not say which file it was
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:

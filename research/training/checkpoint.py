@@ -1,8 +1,13 @@
 """Arrays on disk, through Orbax, whole or absent, with a checksum of every file."""
 
+import logging
 import os
+import re
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +42,7 @@ def save(folder: Path, tree: Any, meta: Mapping[str, Any] | None = None) -> None
         shutil.rmtree(temporary, ignore_errors=True)
         folder.parent.mkdir(exist_ok=True)  # but not its parents: a run whose folder was deleted ends
         temporary.mkdir()
-        with _checkpointer() as checkpointer:
+        with _silent(), _checkpointer() as checkpointer:
             checkpointer.save(temporary.absolute() / "arrays", _by_name(tree))
         files = {str(path.relative_to(temporary)): sha256(path) for path in _synced_files(temporary)}
         content = {"format": FORMAT, "meta": dict(meta or {}), "files": files}
@@ -47,7 +52,7 @@ def save(folder: Path, tree: Any, meta: Mapping[str, Any] | None = None) -> None
         os.replace(temporary, folder)
     except Exception as error:  # Orbax and TensorStore raise many types
         shutil.rmtree(temporary, ignore_errors=True)
-        raise CheckpointError(f"{folder} cannot be written: {_first_line(error)}") from error
+        raise CheckpointError(f"{folder} cannot be written: {_reason(error)}") from error
 
 
 def restore(folder: Path, like: Any) -> Any:
@@ -65,7 +70,7 @@ def restore(folder: Path, like: Any) -> Any:
     """
     read_meta(folder)
     expected = _by_name(like, shapes=True)
-    with _checkpointer() as checkpointer:
+    with _silent(), _checkpointer() as checkpointer:
         try:
             stored = checkpointer.metadata(folder.absolute() / "arrays").item_metadata.tree
             for name in dict.fromkeys([*expected, *stored]):
@@ -116,6 +121,36 @@ def _checkpointer() -> ocp.StandardCheckpointer:
     return ocp.StandardCheckpointer(multiprocessing_options=options)
 
 
+@contextmanager
+def _silent() -> Iterator[None]:
+    """No traceback is printed of what Orbax also raises."""
+    logger = logging.getLogger("absl")
+    logger.addFilter(_nothing)
+    try:
+        yield
+    except Exception:
+        _ignore_late_errors()
+        raise
+    finally:
+        logger.removeFilter(_nothing)
+
+
+def _nothing(record: logging.LogRecord) -> bool:
+    return False
+
+
+@cache
+def _ignore_late_errors() -> None:
+    """After one write has failed, TensorStore goes on with the others and finds nobody to tell."""
+    previous = sys.unraisablehook
+
+    def hook(unraisable: Any) -> None:
+        if unraisable.object is not None or str(unraisable.exc_value) != "Event loop is closed":
+            previous(unraisable)
+
+    sys.unraisablehook = hook
+
+
 def _by_name(tree: Any, shapes: bool = False) -> dict[str, Any]:
     """The arrays of a tree on the host by their path, in order; typed keys as the integers in them."""
     named = {}
@@ -145,6 +180,12 @@ def _synced_files(folder: Path) -> list[Path]:
         with path.open("rb") as file:
             os.fsync(file.fileno())
     return files
+
+
+def _reason(error: Exception) -> str:
+    # TensorStore's own account is a page long
+    code = re.search(r"os_error_code='(\d+)'", str(error))
+    return os.strerror(int(code[1])) if code else _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:
