@@ -179,7 +179,7 @@ def comparison_section(measured: Mapping[str, Any], folder: Path, place: Path) -
             "What it costs", " ".join(filter(None, [cost, _fastest(rows), _load(results)])), _cost_table(rows)
         ),
         Part("Smaller networks, and dense layers alone", "In our own JAX.", _small_table(results["small"])),
-        Part(BESIDE_HEADING, PUBLISHED_NOTE, _published_table(rows) if on_mnist else Table((), [])),
+        Part(BESIDE_HEADING, PUBLISHED_NOTE, _brief_table(rows) if on_mnist else Table((), [])),
         Part(CLAIMS_HEADING, CLAIMS_NOTE, _verdicts(measured)),
     ]
     command = results["provenance"].get("command")
@@ -191,6 +191,7 @@ def comparison_section(measured: Mapping[str, Any], folder: Path, place: Path) -
         arms=(),
         results=[part for part in parts if part.table],
         drawings=_draw(results, folder, place),
+        brief=_brief_table(rows),
         background=[Part("Versions and threads", "", _versions_table(rows))],
         commands=[command] if command else [],
     )
@@ -260,19 +261,26 @@ def _small_table(rows: Mapping[str, Row]) -> Table:
     return Table(("network", "parameters", "test accuracy (%)", "train (s)", "images/s"), body)
 
 
-def _published_table(rows: Mapping[str, Row]) -> Table:
+def _brief_table(rows: Mapping[str, Row]) -> Table:
     body = []
     for name, row in rows.items():
-        published = PUBLISHED["frameworks"].get(name.partition("_")[0])
         if row["accuracy"] is None:
             continue
-        measured = (_with_interval(row["accuracy"], 100), _with_interval(row["train_s"], 1))
-        accuracy, seconds = (NOTHING, NOTHING)
-        if published:
-            accuracy, seconds = f"{100 * published.accuracy:.1f}", f"{published.seconds:.1f}"
-        body.append((name, str(row["accuracy"]["n"]), *measured, accuracy, seconds))
-    headers = ("framework", "n", "test accuracy (%)", "train (s)", "published accuracy (%)")
-    return Table((*headers, "published train (s)"), body)
+        published = PUBLISHED["frameworks"].get(name.partition("_")[0])
+        body.append(
+            (
+                name,
+                str(row["accuracy"]["n"]),
+                _with_interval(row["accuracy"], 100),
+                _with_interval(row["train_s"], 1),
+                _mean(row["images_per_s"]),
+                _mean(row["peak_mib"]),
+                f"{100 * published.accuracy:.1f}" if published else NOTHING,
+                f"{published.seconds:.1f}" if published else NOTHING,
+            )
+        )
+    headers = ("framework", "n", "test accuracy (%)", "train (s)", "images/s", "peak memory (MiB)")
+    return Table((*headers, "published accuracy (%)", "published train (s)"), body)
 
 
 def _versions_table(rows: Mapping[str, Row]) -> Table:

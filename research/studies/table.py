@@ -11,7 +11,7 @@ import numpy as np
 
 from research.records import Run
 from research.studies.predictions import class_scores, confusion_counts, pool_predictions, shown_arm
-from research.studies.statistics import Contrast, is_testable
+from research.studies.statistics import Contrast, Summary, is_testable
 from research.studies.study import IGNORED_SECTIONS, TUNED_KEYS, Arm, Study, differing_keys, flatten, seed_of
 
 NOTHING = "—"
@@ -34,6 +34,11 @@ class Table:
 
     def __bool__(self) -> bool:
         return bool(self.rows)
+
+    def without_empty_columns(self) -> "Table":
+        """The table without the columns that say nothing in any row."""
+        kept = [i for i in range(len(self.headers)) if any(row[i] != NOTHING for row in self.rows)]
+        return Table(tuple(self.headers[i] for i in kept), [tuple(row[i] for i in kept) for row in self.rows])
 
     def __str__(self) -> str:
         """The table as aligned plain text; the first column to the left, the others to the right."""
@@ -63,6 +68,27 @@ def percent_interval(low: float, high: float) -> str:
     return NOTHING if math.isnan(low) else f"[{percent(low)}, {percent(high)}]"
 
 
+def percent_spread(summary: Summary) -> str:
+    """The mean as percent, and its standard deviation where there is one."""
+    spread = "" if math.isnan(summary.deviation) else f" ± {percent(summary.deviation)}"
+    return percent(summary.mean) + spread
+
+
+def points(difference: Summary) -> str:
+    """A mean difference in percentage points, and its interval where there is one."""
+    if math.isnan(difference.mean):
+        return NOTHING
+    bounds = points_interval(difference)
+    return f"{100 * difference.mean:+.2f}" + ("" if bounds == NOTHING else f" {bounds}")
+
+
+def points_interval(difference: Summary) -> str:
+    """The interval of a difference in percentage points; a dash for NaN."""
+    if math.isnan(difference.low):
+        return NOTHING
+    return f"[{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
+
+
 def format_table(arms: Sequence[Arm]) -> str:
     """The table of arms as plain text, for a terminal."""
     return str(arm_table(arms))
@@ -85,12 +111,11 @@ def arm_table(arms: Sequence[Arm]) -> Table:
 
 def _arm_row(arm: Arm) -> tuple[str, ...]:
     summary = arm.summary
-    spread = "" if math.isnan(summary.deviation) else f" ± {percent(summary.deviation)}"
     train, compiling = arm.seconds("train"), arm.seconds("compile")
     return (
         arm.name,
         str(summary.n),
-        percent(summary.mean) + spread,
+        percent_spread(summary),
         percent_interval(summary.low, summary.high),
         NOTHING if arm.num_parameters is None else f"{arm.num_parameters:,}",
         f"{np.median(train):.1f}" if train else NOTHING,
@@ -111,9 +136,7 @@ def _contrast_row(name: str, contrast: Contrast) -> tuple[str, ...]:
         name,
         str(difference.n),
         NOTHING if math.isnan(difference.mean) else f"{100 * difference.mean:+.2f}",
-        NOTHING
-        if math.isnan(difference.low)
-        else f"[{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]",
+        points_interval(difference),
         f"{contrast.p:.4f}" if difference.n else NOTHING,
         f"{contrast.p_adjusted:.4f}" if difference.n else NOTHING,
         contrast.verdict,

@@ -81,6 +81,10 @@ def shared_legend(figure: Figure, axes: Axes, width: float) -> None:
     if handles:
         longest = max(len(name) for name in names)
         columns = max(1, min(len(names), int(width / (0.55 + 0.075 * longest))))
+        if sum(0.55 + 0.075 * len(name) for name in names) < width:
+            columns = len(names)
+        rows = -(-len(names) // columns)
+        columns = -(-len(names) // rows)  # no row much shorter than the others
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
 
 
