@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from research.files import write_atomically
 from research.records import RecordError
-from research.studies.figures.style import COLOURS, canvas, look, save, shared_legend
+from research.studies.figures.style import canvas, look, save, shared_legend
 from research.studies.markdown import to_markdown
 from research.studies.published import (
     CLAIMS,
@@ -147,8 +147,7 @@ def _mean_and_half(summary: Row, key: str) -> tuple[float, float | None]:
 
 
 def _style(index: int) -> dict[str, Any]:
-    marker = look(index + index // len(COLOURS))["marker"]  # so that the ninth is not as the first
-    return {"color": look(index)["color"], "marker": marker, "linestyle": "none", "capsize": 3}
+    return look(index) | {"linestyle": "none", "capsize": 3}
 
 
 def comparison_section(measured: Mapping[str, Any], folder: Path, place: Path) -> Section:

@@ -106,9 +106,10 @@ def draw_reliability(axes: Axes, predictions: Predictions) -> None:
     axes.plot(
         100 * bins.confidence[filled], 100 * bins.accuracy[filled], "o-", color=COLOURS[0], label="measured"
     )
-    axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="confidence (%)", ylabel="accuracy (%)")
+    axes.set(xlim=(0, 100), ylim=(0, 118), xlabel="confidence (%)", ylabel="accuracy (%)")
+    axes.set_yticks(range(0, 101, 20))
     axes.set_title(f"expected calibration error {100 * bins.error:.2f} %")
-    axes.legend(loc="upper left", frameon=True, edgecolor="none")
+    axes.legend(loc="upper left", ncols=2)
 
 
 def draw_confidences(axes: Axes, predictions: Predictions) -> None:

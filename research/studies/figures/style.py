@@ -11,8 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Wong, "Points of view: Color blindness", Nature Methods 8 (2011), without its yellow, pale on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"),
+    *("#56B4E9", "#000000", "#7F7F7F", "#661100"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "*")
 STYLE: Any = {  # an open dict: matplotlib's type for it lists every key there is
     "font.size": 9,
     "axes.titlesize": 10,
