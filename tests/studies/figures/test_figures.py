@@ -171,9 +171,10 @@ def test_the_axis_of_an_accuracy_ends_at_its_bounds(tmp_path, write, make_plan):
     assert figure.axes[0].get_ylim()[1] <= 101
 
 
-def test_a_shared_legend_has_rows_of_about_one_length():
-    with canvas(1, 1, (6.0, 3.0)) as (figure, axes):
+@pytest.mark.parametrize(("width", "columns"), [(6.5, 4), (8.4, 7)])
+def test_a_shared_legend_has_rows_of_about_one_length(width, columns):
+    with canvas(1, 1, (width, 3.0)) as (figure, axes):
         for name in ("relu", "leaky_relu", "elu", "tanh", "gelu", "silu", "sigmoid"):
             axes[0, 0].plot([0, 1], label=name)
-        shared_legend(figure, axes[0, 0], 6.7)
-    assert figure.legends[0]._ncols == 4
+        shared_legend(figure, axes[0, 0], width)
+    assert figure.legends[0]._ncols == columns
