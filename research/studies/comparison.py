@@ -31,10 +31,11 @@ from research.studies.section import (
     Section,
 )
 from research.studies.statistics import summarize
-from research.studies.table import NOTHING, Table
+from research.studies.table import NOTHING, RESULT_HEADERS, Table
 
 MEASURED = ("accuracy", "train_s", "images_per_s", "compile_s", "first_step_s", "peak_mib")
 OURS = "jax_im2col"
+SLUG = "frameworks"
 Row = dict[str, Any]
 
 
@@ -184,7 +185,7 @@ def comparison_section(measured: Mapping[str, Any], folder: Path, place: Path) -
     command = results["provenance"].get("command")
     return Section(
         title="One network in several frameworks",
-        slug="frameworks",
+        slug=SLUG,
         question="Do the frameworks compute the same, and what does it cost them?",
         plan=plan,
         arms=(),
@@ -194,6 +195,23 @@ def comparison_section(measured: Mapping[str, Any], folder: Path, place: Path) -
         background=[Part("Versions and threads", "", _versions_table(rows))],
         commands=[command] if command else [],
     )
+
+
+def result_rows(measured: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A row of ``results.csv`` for each measurement, and one for each framework without any."""
+    rows = []
+    for name, row in (measured["frameworks"] | measured["small"]).items():
+        common = {"study": SLUG, "arm": name, "status": row["status"], "error": row["error"]}
+        if not row["rounds"]:
+            rows.append(common | {"counted": False})
+        for measurement in row["rounds"]:
+            seconds = {f"{part}_seconds": measurement[f"{part}_s"] for part in ("compile", "train")}
+            accuracy = {"test_accuracy": measurement["accuracy"], "epochs": measured["config"]["epochs"]}
+            rows.append(measurement | common | seconds | accuracy | {"counted": True})
+    return [
+        tuple("" if row.get(key) is None else str(row[key]) for key in RESULT_HEADERS)  # as for the runs
+        for row in rows
+    ]
 
 
 def _draw(results: Mapping[str, Any], folder: Path, place: Path) -> list[Drawing]:

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from research.files import write_atomically
-from research.studies.comparison import comparison_section, read_comparison
+from research.studies.comparison import comparison_section, read_comparison, result_rows
 from research.studies.html import to_html
 from research.studies.markdown import parts_to_markdown, to_markdown
 from research.studies.section import make_sections, published_parts
@@ -36,11 +36,12 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     studies = read_studies(folder)
     out.mkdir(parents=True, exist_ok=True)
     sections = make_sections(studies, folder, out)
-    sections += [
-        comparison_section(read_comparison(path), out, Path("figures", "frameworks", "comparison"))
-        for path in sorted(folder.rglob("measurements.json"))[:1]
-    ]
-    write_atomically(out / "results.csv", to_csv(results_table(studies, folder)).encode())
+    results = results_table(studies, folder)
+    for path in sorted(folder.rglob("measurements.json"))[:1]:
+        measured = read_comparison(path)
+        sections.append(comparison_section(measured, out, Path("figures", "frameworks", "comparison")))
+        results.rows.extend(result_rows(measured))
+    write_atomically(out / "results.csv", to_csv(results).encode())
     write_atomically(out / "report.html", to_html(sections, out).encode())
     write_atomically(out / "report.md", to_markdown(sections).encode())
     if parts := published_parts(sections):

@@ -23,6 +23,14 @@ PROVENANCE_NAMES = {
     "data_checksum": "data checksum",
     "python": "Python",
 }
+RESULT_NUMBERS = (
+    *("test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
+    *("epochs", "best_epoch", "num_parameters", "images_per_s"),
+)
+RESULT_HEADERS = (
+    *("study", "arm", "seed", "status", *RESULT_NUMBERS),
+    *("compile_seconds", "train_seconds", "total_seconds", "counted", "error", "folder"),
+)
 
 
 @dataclass(frozen=True)
@@ -259,10 +267,15 @@ def provenance_table(study: Study) -> Table:
     started = sorted(str(facts["started"]) for facts in found if facts.get("started"))
     if started:
         rows.append(("started", " to ".join(dict.fromkeys([started[0], started[-1]]))))
-    seconds = sum(float((run.result or {}).get("seconds", {}).get("total") or 0) for run in study.runs)
     rows.append(("seeds", ", ".join(str(seed) for seed in sorted({seed_of(run) for run in study.runs}))))
-    rows.append(("time of all runs", f"{seconds:,.1f} s"))
+    rows.append(("time of all runs", f"{_total_seconds(study.runs):,.1f} s"))
+    if study.trials:
+        rows.append(("time of all trials", f"{_total_seconds(study.trials):,.1f} s"))
     return Table(("fact", "value"), rows)
+
+
+def _total_seconds(runs: Iterable[Run]) -> float:
+    return sum(float((run.result or {}).get("seconds", {}).get("total") or 0) for run in runs)
 
 
 def _values(values: Iterable[Any]) -> str:
@@ -299,21 +312,17 @@ def commands(study: Study) -> list[str]:
 
 def results_table(studies: Iterable[Study], folder: Path) -> Table:
     """A row per run, for a spreadsheet: full precision, empty where there is no number."""
-    metrics = ("test_accuracy", "test_loss", "validation_accuracy", "validation_loss", "epochs", "best_epoch")
-    seconds = ("compile", "train", "total")
-    headers = ("study", "arm", "seed", "status", *metrics, "num_parameters", "images_per_s")
-    headers = (*headers, *(f"{part}_seconds" for part in seconds), "counted", "error", "folder")
     rows = []
     for study in studies:
         for arm in study.arms:
             for run in (*arm.runs, *arm.repeated):
                 result = run.result or {}
                 row = [study.title, arm.name, seed_of(run), run.status]
-                row += [result.get(key) for key in (*metrics, "num_parameters", "images_per_s")]
-                row += [(result.get("seconds") or {}).get(part) for part in seconds]
+                row += [result.get(key) for key in RESULT_NUMBERS]
+                row += [(result.get("seconds") or {}).get(part) for part in ("compile", "train", "total")]
                 row += [arm.completed.get(seed_of(run)) is run, result.get("error"), _relative(run, folder)]
                 rows.append(tuple("" if cell is None else str(cell) for cell in row))
             for seed in arm.absent:
-                blank = [""] * (len(headers) - 7)
+                blank = [""] * (len(RESULT_HEADERS) - 7)
                 rows.append((study.title, arm.name, str(seed), "missing", *blank, "False", "", ""))
-    return Table(headers, rows)
+    return Table(RESULT_HEADERS, rows)

@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 
@@ -151,6 +152,12 @@ def test_a_report_of_runs_takes_up_the_comparison_beside_them(measurements, tmp_
     assert (tmp_path / "out" / "figures" / "frameworks" / "comparison.svg").exists()
     assert "One network in several frameworks" in (tmp_path / "out" / "report.html").read_text()
     assert not (tmp_path / "runs" / "report.md").exists()
+    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines()))
+    (first,) = [row for row in rows if row["arm"] == "jax_im2col" and row["seed"] == "0"]
+    assert (first["study"], first["status"], first["test_accuracy"]) == ("frameworks", "completed", "0.98")
+    assert (first["train_seconds"], first["compile_seconds"], first["epochs"]) == ("20", "2.0", "3")
+    (failed,) = [row for row in rows if row["arm"] == "keras_torch"]
+    assert (failed["status"], failed["counted"], failed["error"]) == ("failed", "False", "exit code -6: a|b")
     published = (tmp_path / "out" / "published.md").read_text()
     assert re.findall("^## (.*)", published, re.MULTILINE) == [
         "Published claims",
