@@ -297,8 +297,10 @@ def _measure(
     kernels = [params[name]["kernel"] for name, _ in spec.net.layers if "kernel" in params.get(name, {})]
     if kernels and kernels[0].ndim == 4:
         arrays["first_kernels"] = np.asarray(kernels[0])
-    for name, activation in compiled.trace(params, model_state, image).items():
-        if activation.ndim == 4:
-            arrays[f"feature_map/{name}"] = np.asarray(activation[0])
+    activations = compiled.trace(params, model_state, image)
+    order = [name for name, _ in spec.net.layers]  # jit returns a dict in the order of its sorted keys
+    for name in sorted(activations, key=lambda name: order.index(name.partition("/")[0])):
+        if activations[name].ndim == 4:
+            arrays[f"feature_map/{name}"] = np.asarray(activations[name][0])
     records.write_arrays(folder, arrays)
     return dict(zip(names, (accuracy, loss, *validation), strict=True))

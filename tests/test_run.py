@@ -40,6 +40,12 @@ def test_the_arrays_give_the_accuracy_of_the_result(finished):
     assert accuracy == result["test_accuracy"]
     assert arrays["first_kernels"].shape == (3, 3, 1, 8)
     assert arrays["feature_map/conv1"].shape == (6, 6, 8)
+    maps = [name for name in arrays if name.startswith("feature_map/")]
+    assert maps[:3] == [
+        "feature_map/conv1",
+        "feature_map/act1",
+        "feature_map/pool1",
+    ]  # as the network has them
     np.testing.assert_array_equal(arrays["image"].shape, (8, 8, 1))
 
 

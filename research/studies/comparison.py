@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from research.files import write_atomically
 from research.records import RecordError
-from research.studies.figures.style import COLOURS, canvas, look, save, shared_legend
+from research.studies.figures.style import canvas, look, save, shared_legend
 from research.studies.markdown import to_markdown
 from research.studies.published import (
     CLAIMS,
@@ -31,10 +31,11 @@ from research.studies.section import (
     Section,
 )
 from research.studies.statistics import summarize
-from research.studies.table import NOTHING, Table
+from research.studies.table import NOTHING, RESULT_HEADERS, Table
 
 MEASURED = ("accuracy", "train_s", "images_per_s", "compile_s", "first_step_s", "peak_mib")
 OURS = "jax_im2col"
+SLUG = "frameworks"
 Row = dict[str, Any]
 
 
@@ -147,8 +148,7 @@ def _mean_and_half(summary: Row, key: str) -> tuple[float, float | None]:
 
 
 def _style(index: int) -> dict[str, Any]:
-    marker = look(index + index // len(COLOURS))["marker"]  # so that the ninth is not as the first
-    return {"color": look(index)["color"], "marker": marker, "linestyle": "none", "capsize": 3}
+    return look(index) | {"linestyle": "none", "capsize": 3}
 
 
 def comparison_section(measured: Mapping[str, Any], folder: Path, place: Path) -> Section:
@@ -179,21 +179,39 @@ def comparison_section(measured: Mapping[str, Any], folder: Path, place: Path) -
             "What it costs", " ".join(filter(None, [cost, _fastest(rows), _load(results)])), _cost_table(rows)
         ),
         Part("Smaller networks, and dense layers alone", "In our own JAX.", _small_table(results["small"])),
-        Part(BESIDE_HEADING, PUBLISHED_NOTE, _published_table(rows) if on_mnist else Table((), [])),
+        Part(BESIDE_HEADING, PUBLISHED_NOTE, _brief_table(rows) if on_mnist else Table((), [])),
         Part(CLAIMS_HEADING, CLAIMS_NOTE, _verdicts(measured)),
     ]
     command = results["provenance"].get("command")
     return Section(
         title="One network in several frameworks",
-        slug="frameworks",
+        slug=SLUG,
         question="Do the frameworks compute the same, and what does it cost them?",
         plan=plan,
         arms=(),
         results=[part for part in parts if part.table],
         drawings=_draw(results, folder, place),
+        brief=_brief_table(rows),
         background=[Part("Versions and threads", "", _versions_table(rows))],
         commands=[command] if command else [],
     )
+
+
+def result_rows(measured: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A row of ``results.csv`` for each measurement, and one for each framework without any."""
+    rows = []
+    for name, row in (measured["frameworks"] | measured["small"]).items():
+        common = {"study": SLUG, "arm": name, "status": row["status"], "error": row["error"]}
+        if not row["rounds"]:
+            rows.append(common | {"counted": False})
+        for measurement in row["rounds"]:
+            seconds = {f"{part}_seconds": measurement[f"{part}_s"] for part in ("compile", "train")}
+            accuracy = {"test_accuracy": measurement["accuracy"], "epochs": measured["config"]["epochs"]}
+            rows.append(measurement | common | seconds | accuracy | {"counted": True})
+    return [
+        tuple("" if row.get(key) is None else str(row[key]) for key in RESULT_HEADERS)  # as for the runs
+        for row in rows
+    ]
 
 
 def _draw(results: Mapping[str, Any], folder: Path, place: Path) -> list[Drawing]:
@@ -260,19 +278,26 @@ def _small_table(rows: Mapping[str, Row]) -> Table:
     return Table(("network", "parameters", "test accuracy (%)", "train (s)", "images/s"), body)
 
 
-def _published_table(rows: Mapping[str, Row]) -> Table:
+def _brief_table(rows: Mapping[str, Row]) -> Table:
     body = []
     for name, row in rows.items():
-        published = PUBLISHED["frameworks"].get(name.partition("_")[0])
         if row["accuracy"] is None:
             continue
-        measured = (_with_interval(row["accuracy"], 100), _with_interval(row["train_s"], 1))
-        accuracy, seconds = (NOTHING, NOTHING)
-        if published:
-            accuracy, seconds = f"{100 * published.accuracy:.1f}", f"{published.seconds:.1f}"
-        body.append((name, str(row["accuracy"]["n"]), *measured, accuracy, seconds))
-    headers = ("framework", "n", "test accuracy (%)", "train (s)", "published accuracy (%)")
-    return Table((*headers, "published train (s)"), body)
+        published = PUBLISHED["frameworks"].get(name.partition("_")[0])
+        body.append(
+            (
+                name,
+                str(row["accuracy"]["n"]),
+                _with_interval(row["accuracy"], 100),
+                _with_interval(row["train_s"], 1),
+                _mean(row["images_per_s"]),
+                _mean(row["peak_mib"]),
+                f"{100 * published.accuracy:.1f}" if published else NOTHING,
+                f"{published.seconds:.1f}" if published else NOTHING,
+            )
+        )
+    headers = ("framework", "n", "test accuracy (%)", "train (s)", "images/s", "peak memory (MiB)")
+    return Table((*headers, "published accuracy (%)", "published train (s)"), body)
 
 
 def _versions_table(rows: Mapping[str, Row]) -> Table:

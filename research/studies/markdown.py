@@ -18,6 +18,12 @@ def to_markdown(sections: Sequence[Section]) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
+def parts_to_markdown(title: str, parts: Sequence[Part]) -> str:
+    """Tables under one title as GitHub-flavoured Markdown."""
+    blocks = [f"# {title}", *(block for part in parts for block in _part(part, "##"))]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
 def escape(text: str) -> str:
     """Text that shows as itself, in one line, in a paragraph or in a cell.
 
@@ -42,8 +48,8 @@ def _section(section: Section) -> list[str]:
     return blocks
 
 
-def _part(part: Part) -> list[str]:
-    return [f"### {part.heading}", escape(part.note), _table(part.table) if part.table else ""]
+def _part(part: Part, level: str = "###") -> list[str]:
+    return [f"{level} {escape(part.heading)}", escape(part.note), _table(part.table) if part.table else ""]
 
 
 def _table(table: Table) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 
 from research.studies.statistics import ALPHA, Summary, holm, is_testable, sign_flip_p, summarize
 from research.studies.study import Arm, Study
-from research.studies.table import NOTHING, Table, percent, percent_interval
+from research.studies.table import NOTHING, Table, percent_interval, percent_spread, points
 
 DATASET = "mnist"
 SeedValues = Mapping[int, float]
@@ -197,23 +197,35 @@ def _in_words(comparison: Comparison, metric: Metric) -> str:
     return f"{worse} took {mean} times [{low}, {high}] as long as {better}, p {p:.3f}"
 
 
-def published_table(study: Study) -> Table:
-    """The arms of a study beside the published figures; empty where none were published."""
+def is_published(study: Study) -> bool:
+    """Whether something was published of a study of this name on this dataset."""
+    return _name(study) in PUBLISHED
+
+
+def brief_table(study: Study) -> Table:
+    """All that matters of a study in one table: a row per arm, beside what was published of it."""
     published = PUBLISHED.get(_name(study), {})
-    headers = ("arm", "n", "test accuracy (%)", "95 % interval", "parameters", "published accuracy (%)")
-    rows = [_published_row(arm, published.get(arm.name)) for arm in study.arms] if published else []
-    return Table((*headers, "published parameters"), rows)
+    headers = ("arm", "n", "test accuracy (%)", "95 % interval", f"against {study.reference} (points)")
+    headers = (*headers, "claimed", "parameters", "train (s)", "learning rate")
+    rows = [_brief_row(study, arm, published.get(arm.name)) for arm in study.arms]
+    return Table((*headers, "published accuracy (%)", "published parameters"), rows).without_empty_columns()
 
 
-def _published_row(arm: Arm, published: Published | None) -> tuple[str, ...]:
+def _brief_row(study: Study, arm: Arm, published: Published | None) -> tuple[str, ...]:
+    contrast, train = study.contrasts.get(arm.name), arm.seconds("train")
+    size = None if published is None else published.parameters
     return (
         arm.name,
         str(arm.summary.n),
-        percent(arm.summary.mean),
+        percent_spread(arm.summary),
         percent_interval(arm.summary.low, arm.summary.high),
+        NOTHING if contrast is None else points(contrast.difference),
+        NOTHING if contrast is None else contrast.verdict,
         NOTHING if arm.num_parameters is None else f"{arm.num_parameters:,}",
+        f"{np.median(train):.1f}" if train else NOTHING,
+        f"{arm.setting('optimizer.learning_rate'):g}" if study.trials and arm.runs else NOTHING,
         NOTHING if published is None else f"{100 * published.accuracy:.1f}",
-        NOTHING if published is None or published.parameters is None else f"{published.parameters:,}",
+        NOTHING if size is None else f"{size:,}",
     )
 
 

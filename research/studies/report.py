@@ -5,10 +5,10 @@ import io
 from pathlib import Path
 
 from research.files import write_atomically
-from research.studies.comparison import comparison_section, read_comparison
+from research.studies.comparison import comparison_section, read_comparison, result_rows
 from research.studies.html import to_html
-from research.studies.markdown import to_markdown
-from research.studies.section import CLAIMS_HEADING, make_sections, only_published
+from research.studies.markdown import parts_to_markdown, to_markdown
+from research.studies.section import make_sections, published_parts
 from research.studies.study import read_studies
 from research.studies.table import Table, results_table
 
@@ -17,9 +17,9 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     """Read every run in ``folder`` and below it, and write what they show.
 
     Writes ``report.md``, the same as ``report.html`` in one file, ``results.csv`` with a row per run, and
-    each figure as ``figures/<study>/<figure>.svg`` and ``.png``; where something was published of a study,
-    also ``published.md`` with that alone. Several studies are sections of one report,
-    and so is a comparison of frameworks below the folder.
+    each figure as ``figures/<study>/<figure>.svg`` and ``.png``. Where something was published of a study,
+    also ``published.md``: all verdicts, and one table for each study, as a README may hold them. Several
+    studies are sections of one report, and so is a comparison of frameworks below the folder.
 
     Args:
         folder: holds runs, in it or below it.
@@ -36,15 +36,17 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     studies = read_studies(folder)
     out.mkdir(parents=True, exist_ok=True)
     sections = make_sections(studies, folder, out)
-    sections += [
-        comparison_section(read_comparison(path), out, Path("figures", "frameworks", "comparison"))
-        for path in sorted(folder.rglob("measurements.json"))[:1]
-    ]
-    write_atomically(out / "results.csv", to_csv(results_table(studies, folder)).encode())
+    results = results_table(studies, folder)
+    for path in sorted(folder.rglob("measurements.json"))[:1]:
+        measured = read_comparison(path)
+        sections.append(comparison_section(measured, out, Path("figures", "frameworks", "comparison")))
+        results.rows.extend(result_rows(measured))
+    write_atomically(out / "results.csv", to_csv(results).encode())
     write_atomically(out / "report.html", to_html(sections, out).encode())
     write_atomically(out / "report.md", to_markdown(sections).encode())
-    if any(part.heading == CLAIMS_HEADING for section in sections for part in section.results):
-        write_atomically(out / "published.md", to_markdown([only_published(s) for s in sections]).encode())
+    if parts := published_parts(sections):
+        text = parts_to_markdown("Beside what was published", parts)
+        write_atomically(out / "published.md", text.encode())
     return out / "report.md"
 
 

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ from research.bars import track
 from research.studies.figures import FIGURES
 from research.studies.figures.style import save
 from research.studies.predictions import shown_arm
-from research.studies.published import published_table, study_verdicts
-from research.studies.study import Arm, Study
+from research.studies.published import brief_table, is_published, study_verdicts
+from research.studies.study import Arm, Study, differing_keys, flatten
 from research.studies.table import (
     Table,
     arm_table,
@@ -42,6 +42,14 @@ TRIALS_NOTE = (
     "As many for each arm, before its seeds ran and over other seeds: the rates with the best mean "
     "validation accuracy became the arm's. A trial never reads the test split."
 )
+RECIPE = {
+    "data.name": "{}",
+    "training.epochs": "epochs: {}",
+    "training.batch_size": "batches of {}",
+    "optimizer.name": "{}",
+    "optimizer.learning_rate": "learning rate {:g}",
+    "schedule.name": "{} schedule",
+}
 UNFINISHED_NOTE = "In no statistic above, and not dropped: they count as what they are."
 
 
@@ -73,6 +81,7 @@ class Section:
         arms: for drawings beside the table of arms.
         results: what was found.
         drawings: the figures.
+        brief: all that matters of it in one table, for a page of several studies.
         background: settings and provenance.
         commands: the commands that made the runs, where they are known.
     """
@@ -84,14 +93,27 @@ class Section:
     arms: Sequence[Arm]
     results: list[Part]
     drawings: list[Drawing]
+    brief: Table
     background: list[Part]
     commands: list[str]
 
 
-def only_published(section: Section) -> Section:
-    """The section without all that has nothing to do with what was published of its study."""
-    parts = [part for part in section.results if part.heading in (CLAIMS_HEADING, BESIDE_HEADING)]
-    return replace(section, results=parts or section.results[:1], drawings=[], background=[], commands=[])
+def published_parts(sections: Sequence[Section]) -> list[Part]:
+    """The verdicts on all published claims in one table, then one table for each section."""
+    claims = [
+        (section.slug, part.table)
+        for section in sections
+        for part in section.results
+        if part.heading == CLAIMS_HEADING
+    ]
+    if not claims:
+        return []
+    headers = ("study", *claims[0][1].headers)
+    verdicts = Table(headers, [(title, *row) for title, table in claims for row in table.rows])
+    briefs = [
+        Part(section.title, f"{section.question} {section.plan}", section.brief) for section in sections
+    ]
+    return [Part(CLAIMS_HEADING, f"{CLAIMS_NOTE} {PUBLISHED_NOTE}", verdicts), *briefs]
 
 
 def make_sections(studies: Sequence[Study], folder: Path, out: Path) -> list[Section]:
@@ -105,11 +127,12 @@ def make_sections(studies: Sequence[Study], folder: Path, out: Path) -> list[Sec
 
 
 def _section(study: Study, slug: str, folder: Path, out: Path) -> Section:
+    brief = brief_table(study)
     results = [
         Part("Arms", ARMS_NOTE, arm_table(study.arms)),
         Part("Contrasts", explain_contrasts(study), contrast_table(study)),
         Part(CLAIMS_HEADING, CLAIMS_NOTE, study_verdicts(study)),
-        Part(BESIDE_HEADING, PUBLISHED_NOTE, published_table(study)),
+        Part(BESIDE_HEADING, PUBLISHED_NOTE, brief if is_published(study) else Table((), [])),
         Part("Tuning trials", TRIALS_NOTE, trial_table(study)),
         Part("Runs that are not in the statistics", UNFINISHED_NOTE, unfinished_table(study, folder)),
     ]
@@ -129,6 +152,7 @@ def _section(study: Study, slug: str, folder: Path, out: Path) -> Section:
         arms=study.arms,
         results=[part for part in results if part.table or part.heading == "Contrasts"],
         drawings=_draw(study, Path("figures") / slug, out),
+        brief=brief,
         background=[part for part in background if part.table],
         commands=commands(study),
     )
@@ -146,8 +170,22 @@ def _plan(study: Study) -> str:
     plural = ("" if len(study.arms) == 1 else "s", "" if len(seeds) == 1 else "s")
     return (
         f"{len(study.arms)} arm{plural[0]}, {len(seeds)} seed{plural[1]}; {sum(counts.values())} runs: "
-        f"{outcome}.{comparison}"
-    )
+        f"{outcome}.{comparison} {_recipe(study)}"
+    ).rstrip()
+
+
+def _recipe(study: Study) -> str:
+    """What all runs of the study have in common, how many trials an arm had, and the machine."""
+    if not study.runs:
+        return ""
+    config, differing = flatten(study.runs[0].config), differing_keys(study.runs)
+    words = [text.format(config[key]) for key, text in RECIPE.items() if key in config.keys() - differing]
+    trials = Counter(str(trial.config["study"].get("arm")) for trial in study.trials)
+    if trials:
+        words.append(f"{max(trials.values())} trials per arm before its seeds")
+    facts = next((run.result["provenance"] for run in study.runs if run.result), {})
+    machine = [facts.get("device"), f"jax {facts.get('versions', {}).get('jax')}"] if facts else []
+    return ", ".join(str(word) for word in (*words, *machine) if word) + "."
 
 
 def _draw(study: Study, place: Path, folder: Path) -> list[Drawing]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from research.records import Run
 from research.studies.predictions import class_scores, confusion_counts, pool_predictions, shown_arm
-from research.studies.statistics import Contrast, is_testable
+from research.studies.statistics import Contrast, Summary, is_testable
 from research.studies.study import IGNORED_SECTIONS, TUNED_KEYS, Arm, Study, differing_keys, flatten, seed_of
 
 NOTHING = "—"
@@ -23,6 +23,14 @@ PROVENANCE_NAMES = {
     "data_checksum": "data checksum",
     "python": "Python",
 }
+RESULT_NUMBERS = (
+    *("test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
+    *("epochs", "best_epoch", "num_parameters", "images_per_s"),
+)
+RESULT_HEADERS = (
+    *("study", "arm", "seed", "status", *RESULT_NUMBERS),
+    *("compile_seconds", "train_seconds", "total_seconds", "counted", "error", "folder"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,11 @@ class Table:
 
     def __bool__(self) -> bool:
         return bool(self.rows)
+
+    def without_empty_columns(self) -> "Table":
+        """The table without the columns that say nothing in any row."""
+        kept = [i for i in range(len(self.headers)) if any(row[i] != NOTHING for row in self.rows)]
+        return Table(tuple(self.headers[i] for i in kept), [tuple(row[i] for i in kept) for row in self.rows])
 
     def __str__(self) -> str:
         """The table as aligned plain text; the first column to the left, the others to the right."""
@@ -63,6 +76,27 @@ def percent_interval(low: float, high: float) -> str:
     return NOTHING if math.isnan(low) else f"[{percent(low)}, {percent(high)}]"
 
 
+def percent_spread(summary: Summary) -> str:
+    """The mean as percent, and its standard deviation where there is one."""
+    spread = "" if math.isnan(summary.deviation) else f" ± {percent(summary.deviation)}"
+    return percent(summary.mean) + spread
+
+
+def points(difference: Summary) -> str:
+    """A mean difference in percentage points, and its interval where there is one."""
+    if math.isnan(difference.mean):
+        return NOTHING
+    bounds = points_interval(difference)
+    return f"{100 * difference.mean:+.2f}" + ("" if bounds == NOTHING else f" {bounds}")
+
+
+def points_interval(difference: Summary) -> str:
+    """The interval of a difference in percentage points; a dash for NaN."""
+    if math.isnan(difference.low):
+        return NOTHING
+    return f"[{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
+
+
 def format_table(arms: Sequence[Arm]) -> str:
     """The table of arms as plain text, for a terminal."""
     return str(arm_table(arms))
@@ -85,12 +119,11 @@ def arm_table(arms: Sequence[Arm]) -> Table:
 
 def _arm_row(arm: Arm) -> tuple[str, ...]:
     summary = arm.summary
-    spread = "" if math.isnan(summary.deviation) else f" ± {percent(summary.deviation)}"
     train, compiling = arm.seconds("train"), arm.seconds("compile")
     return (
         arm.name,
         str(summary.n),
-        percent(summary.mean) + spread,
+        percent_spread(summary),
         percent_interval(summary.low, summary.high),
         NOTHING if arm.num_parameters is None else f"{arm.num_parameters:,}",
         f"{np.median(train):.1f}" if train else NOTHING,
@@ -111,9 +144,7 @@ def _contrast_row(name: str, contrast: Contrast) -> tuple[str, ...]:
         name,
         str(difference.n),
         NOTHING if math.isnan(difference.mean) else f"{100 * difference.mean:+.2f}",
-        NOTHING
-        if math.isnan(difference.low)
-        else f"[{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]",
+        points_interval(difference),
         f"{contrast.p:.4f}" if difference.n else NOTHING,
         f"{contrast.p_adjusted:.4f}" if difference.n else NOTHING,
         contrast.verdict,
@@ -236,10 +267,15 @@ def provenance_table(study: Study) -> Table:
     started = sorted(str(facts["started"]) for facts in found if facts.get("started"))
     if started:
         rows.append(("started", " to ".join(dict.fromkeys([started[0], started[-1]]))))
-    seconds = sum(float((run.result or {}).get("seconds", {}).get("total") or 0) for run in study.runs)
     rows.append(("seeds", ", ".join(str(seed) for seed in sorted({seed_of(run) for run in study.runs}))))
-    rows.append(("time of all runs", f"{seconds:,.1f} s"))
+    rows.append(("time of all runs", f"{_total_seconds(study.runs):,.1f} s"))
+    if study.trials:
+        rows.append(("time of all trials", f"{_total_seconds(study.trials):,.1f} s"))
     return Table(("fact", "value"), rows)
+
+
+def _total_seconds(runs: Iterable[Run]) -> float:
+    return sum(float((run.result or {}).get("seconds", {}).get("total") or 0) for run in runs)
 
 
 def _values(values: Iterable[Any]) -> str:
@@ -276,21 +312,17 @@ def commands(study: Study) -> list[str]:
 
 def results_table(studies: Iterable[Study], folder: Path) -> Table:
     """A row per run, for a spreadsheet: full precision, empty where there is no number."""
-    metrics = ("test_accuracy", "test_loss", "validation_accuracy", "validation_loss", "epochs", "best_epoch")
-    seconds = ("compile", "train", "total")
-    headers = ("study", "arm", "seed", "status", *metrics, "num_parameters", "images_per_s")
-    headers = (*headers, *(f"{part}_seconds" for part in seconds), "counted", "error", "folder")
     rows = []
     for study in studies:
         for arm in study.arms:
             for run in (*arm.runs, *arm.repeated):
                 result = run.result or {}
                 row = [study.title, arm.name, seed_of(run), run.status]
-                row += [result.get(key) for key in (*metrics, "num_parameters", "images_per_s")]
-                row += [(result.get("seconds") or {}).get(part) for part in seconds]
+                row += [result.get(key) for key in RESULT_NUMBERS]
+                row += [(result.get("seconds") or {}).get(part) for part in ("compile", "train", "total")]
                 row += [arm.completed.get(seed_of(run)) is run, result.get("error"), _relative(run, folder)]
                 rows.append(tuple("" if cell is None else str(cell) for cell in row))
             for seed in arm.absent:
-                blank = [""] * (len(headers) - 7)
+                blank = [""] * (len(RESULT_HEADERS) - 7)
                 rows.append((study.title, arm.name, str(seed), "missing", *blank, "False", "", ""))
-    return Table(headers, rows)
+    return Table(RESULT_HEADERS, rows)

@@ -1,4 +1,6 @@
+import csv
 import json
+import re
 
 import pytest
 
@@ -94,8 +96,8 @@ def test_report_shows_every_framework_and_what_became_of_it(measurements, tmp_pa
         in report
     )
     assert "at most 4.0 when a measurement began, of which 2 are" in report
-    assert "| torch | 1 | 98.00 | 10.00 | 98.7 | 12.1 |" in report
-    assert "| jax_im2col | 3 | 98.10 [97.85, 98.35] | 21.00 [18.52, 23.48] | — | — |" in report
+    assert "| torch | 1 | 98.00 | 10.00 | 100 | 300 | 98.7 | 12.1 |" in report
+    assert "| jax_im2col | 3 | 98.10 [97.85, 98.35] | 21.00 [18.52, 23.48] | 50.00 | 300 | — | — |" in report
     assert "accuracy: Keras &gt; PyTorch &gt; NumPy | not decidable at this n | 0 |" in report
     assert {path.name for path in tmp_path.iterdir()} == {
         "measurements.json",
@@ -150,7 +152,20 @@ def test_a_report_of_runs_takes_up_the_comparison_beside_them(measurements, tmp_
     assert (tmp_path / "out" / "figures" / "frameworks" / "comparison.svg").exists()
     assert "One network in several frameworks" in (tmp_path / "out" / "report.html").read_text()
     assert not (tmp_path / "runs" / "report.md").exists()
+    rows = list(csv.DictReader((tmp_path / "out" / "results.csv").read_text().splitlines()))
+    (first,) = [row for row in rows if row["arm"] == "jax_im2col" and row["seed"] == "0"]
+    assert (first["study"], first["status"], first["test_accuracy"]) == ("frameworks", "completed", "0.98")
+    assert (first["train_seconds"], first["compile_seconds"], first["epochs"]) == ("20", "2.0", "3")
+    (failed,) = [row for row in rows if row["arm"] == "keras_torch"]
+    assert (failed["status"], failed["counted"], failed["error"]) == ("failed", "False", "exit code -6: a|b")
     published = (tmp_path / "out" / "published.md").read_text()
-    assert "### Arms" in published  # nothing was published of this study on digits
-    assert "accuracy: Keras &gt; PyTorch &gt; NumPy" in published
+    assert re.findall("^## (.*)", published, re.MULTILINE) == [
+        "Published claims",
+        "depth",
+        "One network in several frameworks",
+    ]
+    assert (
+        "| frameworks | accuracy: Keras &gt; PyTorch &gt; NumPy | not decidable at this n | 0 |" in published
+    )
+    assert "| depth 1 | 1 | 90.00 | descriptive only | 16,010 | 3.0 |" in published
     assert "figures/" not in published

@@ -72,6 +72,7 @@ def draw_accuracy(axes: Axes, study: Study) -> None:
         axes.scatter(x + (0.16 * spread - 0.1) * spacing, y, s=14, alpha=0.6, linewidths=0, **style)
         draw_interval(axes, x + 0.1 * spacing, arm, markersize=6, marker="D", **style)
     axes.set_ylabel("test accuracy (%)")
+    keep_to_percent(axes)
     draw_arm_axis(axes, study)
 
 
@@ -82,6 +83,12 @@ def draw_interval(axes: Axes, x: float, arm: Arm, **style: Any) -> None:
     axes.errorbar(
         x, 100 * arm.summary.mean, yerr, capsize=3, linestyle="none", label=label(arm.name), **style
     )
+
+
+def keep_to_percent(axes: Axes) -> None:
+    """End the axis of an accuracy in percent at its bounds: the t interval of few seeds knows of none."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -1.0), min(high, 101.0))
 
 
 def draw_differences(axes: Axes, study: Study, arms: Sequence[Arm]) -> None:
@@ -139,6 +146,7 @@ def draw_cost(axes: Axes, study: Study, cost: str) -> None:
     axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}")
     axes.set_xlabel({"seconds": "training time (s, median)", "parameters": "trainable parameters"}[cost])
     axes.set_ylabel("test accuracy (%)")
+    keep_to_percent(axes)
 
 
 def draw_curves(axes: Axes, study: Study, key: str) -> None:

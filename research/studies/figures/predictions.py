@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import NullFormatter
 from scipy.special import softmax
 
 from research.studies.figures.style import COLOURS, as_picture, canvas, label, panel_width
@@ -105,9 +106,10 @@ def draw_reliability(axes: Axes, predictions: Predictions) -> None:
     axes.plot(
         100 * bins.confidence[filled], 100 * bins.accuracy[filled], "o-", color=COLOURS[0], label="measured"
     )
-    axes.set(xlim=(0, 100), ylim=(0, 102), xlabel="confidence (%)", ylabel="accuracy (%)")
+    axes.set(xlim=(0, 100), ylim=(0, 118), xlabel="confidence (%)", ylabel="accuracy (%)")
+    axes.set_yticks(range(0, 101, 20))
     axes.set_title(f"expected calibration error {100 * bins.error:.2f} %")
-    axes.legend(loc="upper left", frameon=True, edgecolor="none")
+    axes.legend(loc="upper left", ncols=2)
 
 
 def draw_confidences(axes: Axes, predictions: Predictions) -> None:
@@ -117,7 +119,10 @@ def draw_confidences(axes: Axes, predictions: Predictions) -> None:
         chosen = 100 * predictions.confidence[predictions.correct == right]
         axes.hist(chosen, bounds, color=colour, alpha=0.55, label=f"{name}: {chosen.size:,}")
     axes.set(xlim=(0, 100), yscale="log", xlabel="confidence (%)", ylabel="predictions")
-    axes.legend(loc="upper left", frameon=True, edgecolor="none")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    low, high = 0.7, max(axes.get_ylim()[1], 1.0)
+    axes.set_ylim(low, high * (high / low) ** 0.3)  # room for the legend
+    axes.legend(loc="upper left", ncols=2)
 
 
 def predictions_shown(study: Study) -> Predictions | None:

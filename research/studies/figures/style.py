@@ -11,8 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 # Wong, "Points of view: Color blindness", Nature Methods 8 (2011), without its yellow, pale on white.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
+COLOURS = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"),
+    *("#56B4E9", "#000000", "#7F7F7F", "#661100"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h", "*")
 STYLE: Any = {  # an open dict: matplotlib's type for it lists every key there is
     "font.size": 9,
     "axes.titlesize": 10,
@@ -81,6 +84,10 @@ def shared_legend(figure: Figure, axes: Axes, width: float) -> None:
     if handles:
         longest = max(len(name) for name in names)
         columns = max(1, min(len(names), int(width / (0.55 + 0.075 * longest))))
+        if sum(0.55 + 0.075 * len(name) for name in names) < width:
+            columns = len(names)
+        rows = -(-len(names) // columns)
+        columns = -(-len(names) // rows)  # no row much shorter than the others
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
 
 

@@ -11,7 +11,7 @@ from research.studies.figures.arms import accuracy_by_arm
 from research.studies.figures.kernels import KERNELS, make_patterns
 from research.studies.figures.network import mosaic
 from research.studies.figures.panels import mean_curve
-from research.studies.figures.style import label, save
+from research.studies.figures.style import canvas, label, look, save, shared_legend
 from research.studies.study import read_studies
 
 # These need the arrays of a run, which the runs of the named study do not have.
@@ -142,3 +142,39 @@ def test_hand_made_kernels_respond_as_they_should():
     assert correlate(patterns["gradient"], KERNELS["Sobel y"].astype(float), mode="nearest") == pytest.approx(
         0
     )
+
+
+def test_every_arm_looks_its_own_way():
+    looks = [look(index) for index in range(18)]
+    assert len({tuple(each.values()) for each in looks}) == 18
+    assert len({each["color"] for each in looks[:9]}) == len({each["marker"] for each in looks[:9]}) == 9
+
+
+def test_legends_hide_no_bar(depth_study):
+    figure = FIGURES["reliability"](read_studies(depth_study)[0])
+    assert figure is not None
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        legend = axes.get_legend()
+        assert legend is not None
+        box = legend.get_window_extent()
+        assert not any(box.overlaps(bar.get_window_extent()) for bar in axes.patches)
+
+
+def test_the_axis_of_an_accuracy_ends_at_its_bounds(tmp_path, write, make_plan):
+    for seed, accuracy in enumerate((0.9, 0.99)):
+        write(tmp_path / str(seed), make_plan("depth 2", ["depth 2"]), seed, accuracy)
+    (study,) = read_studies(tmp_path)
+    assert study.arms[0].summary.high > 1.1
+    figure = accuracy_by_arm(study)
+    assert figure is not None
+    assert figure.axes[0].get_ylim()[1] <= 101
+
+
+@pytest.mark.parametrize(("width", "columns"), [(6.5, 4), (8.4, 7)])
+def test_a_shared_legend_has_rows_of_about_one_length(width, columns):
+    with canvas(1, 1, (width, 3.0)) as (figure, axes):
+        for name in ("relu", "leaky_relu", "elu", "tanh", "gelu", "silu", "sigmoid"):
+            axes[0, 0].plot([0, 1], label=name)
+        shared_legend(figure, axes[0, 0], width)
+    assert figure.legends[0]._ncols == columns
