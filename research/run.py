@@ -27,6 +27,7 @@ from research.config import Config
 from research.data import Dataset
 from research.interruption import Received, noticed_signals
 from research.parallel import request_cpu_devices
+from research.parallel.distributed import is_writer, largest, num_processes
 from research.progress import Quiet
 from research.provenance import provenance
 from research.tensorboard import TensorBoard
@@ -45,7 +46,7 @@ def configure_jax(config: Config | None = None) -> None:
     They lie in a folder that only this user can write.
     """
     if config is not None:
-        request_cpu_devices(num_cpu_devices(config))
+        request_cpu_devices(-(-num_cpu_devices(config) // num_processes()))
     folder = Path(platformdirs.user_cache_dir("cnn-research")) / "jax"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -65,7 +66,7 @@ def run_until_signal(
     """
 
     def give_up(number: signal.Signals) -> None:
-        if not records.is_finished(folder):
+        if is_writer() and not records.is_finished(folder):
             records.write_result(folder, _preempted(number, "before a checkpoint could be written"))
         os._exit(128 + number)
 
@@ -81,7 +82,7 @@ def run(
     resume: bool = False,
     received: Received = lambda: None,
 ) -> dict[str, Any]:
-    """Train, evaluate and record.
+    """Train, evaluate and record. Of several processes all return the result, and one records.
 
     Args:
         config: what to do.
@@ -101,6 +102,8 @@ def run(
         FileExistsError: the folder holds a finished run, or checkpoints and ``resume`` is false.
         ClaimedError: another process works on the folder.
     """
+    if not is_writer():
+        return _run(config, folder, Quiet(), received, lambda step, num_steps: None)
     with claim(folder) as beat:
         if not resume and any((folder / "checkpoints").glob("step-*")):
             raise FileExistsError(f"{folder} holds an unfinished run; resume=true goes on with it")
@@ -131,18 +134,28 @@ def _run(
         folder / "checkpoints", keep=training.keep_checkpoints, data_checksum=dataset.checksum
     )
     position = checkpoints.latest(first_position(state))
-    records.write_metrics(folder, map(asdict, position.history))
+    _check_same_step(folder, int(position.state.step))
+    if is_writer():
+        records.write_metrics(folder, map(asdict, position.history))
+
+    stopped_by = 0
 
     def on_pause(position: Position) -> bool:
         step = int(position.state.step)
         beat(step, spec.num_steps)
-        stopping = received() is not None
-        if stopping or (training.checkpoint_every and step % training.checkpoint_every == 0):
-            checkpoints.save(position)
-        return stopping
+        nonlocal stopped_by
+        stopped_by = int(largest(received() or 0))  # a signal to one process stops all
+        if stopped_by or (training.checkpoint_every and step % training.checkpoint_every == 0):
+            if num_processes() > 1:  # a part of an array may lie with another process
+                state, best = spec.layout.replicate((position.state, position.best))
+                position = position._replace(state=state, best=best)
+            if is_writer():
+                checkpoints.save(position)
+        return stopped_by > 0
 
     def on_epoch(metrics: EpochMetrics) -> None:
-        records.append_metrics(folder, asdict(metrics))
+        if is_writer():
+            records.append_metrics(folder, asdict(metrics))
         progress.epoch(metrics)
 
     with progress.training(spec.num_steps), checkpoints:
@@ -165,9 +178,8 @@ def _run(
             on_progress=progress.steps,
             on_epoch=on_epoch,
         )
-    number = received()
-    if fitted.status == "preempted" and number is not None:
-        return _preempted(number, f"after {fitted.num_steps} of {spec.num_steps} steps")
+    if fitted.status == "preempted":
+        return _preempted(signal.Signals(stopped_by), f"after {fitted.num_steps} of {spec.num_steps} steps")
     return {
         "status": fitted.status,
         "error": None if fitted.status == "completed" else "the loss is not finite",
@@ -185,6 +197,14 @@ def _run(
         "temporary_bytes": compiled.temporary_bytes,
         "provenance": origin,
     }
+
+
+def _check_same_step(folder: Path, step: int) -> None:
+    if largest(step) != step or -largest(-step) != step:
+        raise CheckpointError(
+            f"{folder} does not show the same checkpoints to every process (here that of step {step}); "
+            "give a folder that all of them see"
+        )
 
 
 def _preempted(number: signal.Signals, when: str) -> dict[str, Any]:
@@ -231,10 +251,15 @@ def _measure(
     validation = (chosen.validation_accuracy, chosen.validation_loss)
     if trial:
         return dict(zip(names, (None, None, *validation), strict=True))
-    checkpoint.save(folder / "checkpoints" / FINAL, {"params": params, "model_state": model_state})
     images, batch_size = dataset.test.images, spec.eval_batch_size
     logits = predict_all(compiled.program.predict, params, model_state, images, batch_size)
     loss, accuracy = measure(logits, dataset.test.labels)
+    measured = dict(zip(names, (accuracy, loss, *validation), strict=True))
+    if num_processes() > 1:
+        params, model_state = spec.layout.gather((params, model_state))
+    if not is_writer():
+        return measured
+    checkpoint.save(folder / "checkpoints" / FINAL, {"params": params, "model_state": model_state})
     image = dataset.test.images[:1]
     arrays = {"test_logits": logits, "test_labels": dataset.test.labels, "image": image[0]}
     mistakes = most_confident_mistakes(logits, dataset.test.labels, NUM_MISTAKES)
@@ -246,4 +271,4 @@ def _measure(
         if activation.ndim == 4:
             arrays[f"feature_map/{name}"] = np.asarray(activation[0])
     records.write_arrays(folder, arrays)
-    return dict(zip(names, (accuracy, loss, *validation), strict=True))
+    return measured

@@ -7,10 +7,11 @@ import signal
 import threading
 import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +23,8 @@ from research.claim import ClaimedError
 from research.config import Config
 from research.interruption import Received, noticed_signals
 from research.run import configure_jax, run_until_signal
+
+T = TypeVar("T")
 
 PATIENCE = 1.0  # seconds between two looks at what another sweep runs
 
@@ -118,18 +121,26 @@ class Worker:
             self._start()
         self._devices = devices
         try:
-            process = self._pool.submit(os.getpid).result()
-            future = self._pool.submit(run_recorded, config, folder)
-            told = False
-            while not wait([future], timeout=0.2).done:
-                if self._received() is not None and not told:
-                    told = True
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGTERM)
-            return future.result()
+            return self.call(run_recorded, config, folder)
         except BrokenProcessPool:
             self._start()
             return {"status": "died", "error": "the process died"}
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function in the process.
+
+        Raises:
+            BrokenProcessPool: the process died.
+        """
+        process = self._pool.submit(os.getpid).result()
+        future = self._pool.submit(function, *arguments)
+        told = False
+        while not wait([future], timeout=0.2).done:
+            if self._received() is not None and not told:
+                told = True
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
+        return future.result()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")

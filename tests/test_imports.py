@@ -38,6 +38,7 @@ ALLOWED = {
     "run": BUILD
     | {"build", "records", "provenance", "progress", "tensorboard", "claim", "interruption", "trained"},
     "sweep": {"build", "claim", "config", "interruption", "records", "run"},
+    "together": {"config", "parallel", "progress", "records", "run", "sweep"} | {"interruption"},
     "status": {"claim", "records"},
     "tuning": {"config", "records", "sweep"},
     "benchmarks": BUILD | {"build", "analysis", "frameworks", "studies"},

@@ -33,6 +33,7 @@ class Program(NamedTuple):
     run_steps: Callable[..., tuple[TrainState, Metrics]]
     predict: Callable[..., jax.Array]
     make_feed: Callable[[np.ndarray, np.ndarray], Feed]  # (images, labels)
+    largest: Callable[[float], float] = float  # of the values that the processes of the run give
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ def fit(
                 began = time.perf_counter()
                 state, metrics = program.run_steps(state, *examples, jnp.int32(start), jnp.int32(stop))
                 totals = totals.plus(jax.device_get(metrics), start, stop)
-                elapsed = time.perf_counter() - began
+                # one clock for all processes: it decides how many steps the next call has
+                elapsed = program.largest(time.perf_counter() - began)
                 seconds += elapsed
                 steps_per_call = scan_steps or max(1, round(SECONDS_PER_CALL * (stop - start) / elapsed))
                 step += stop - start
