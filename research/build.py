@@ -123,7 +123,8 @@ def check_distributed(config: Config) -> None:
         raise ConfigError(f"{missing} is missing; by hand all of {', '.join(by_hand)} are needed")
     if count is not None and asked.process_id is not None and asked.process_id >= count:
         raise ConfigError(
-            f"distributed.process_id={asked.process_id} is not allowed; give a whole number, from 0 to {count - 1}"
+            f"distributed.process_id={asked.process_id} is not allowed; "
+            f"give a whole number, from 0 to {count - 1}"
         )
     if asked.coordinator is not None and not re.fullmatch(r".+:\d+", asked.coordinator):
         raise ConfigError(

@@ -201,7 +201,7 @@ def _run(
 
 def _check_same_step(folder: Path, step: int) -> None:
     if largest(step) != step or -largest(-step) != step:
-        raise CheckpointError(
+        raise checkpoint.CheckpointError(
             f"{folder} does not show the same checkpoints to every process (here that of step {step}); "
             "give a folder that all of them see"
         )

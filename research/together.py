@@ -41,23 +41,26 @@ def run_together(config: Config, folder: Path, *, resume: bool = False) -> tuple
         ConfigError: the other processes cannot be found.
         RunError: this process or another one died.
     """
-    with tempfile.NamedTemporaryFile("r") as log, noticed_signals(lambda number: None) as received:
-        with Worker(received) as worker:
+    with (
+        tempfile.NamedTemporaryFile("r") as log,
+        noticed_signals(lambda number: None) as received,
+        Worker(received) as worker,
+    ):
+        try:
+            worker.call(silence, log.name)
             try:
-                worker.call(silence, log.name)
-                try:
-                    worker.call(_join, config.distributed)
-                except BrokenProcessPool as error:
-                    raise _not_found(config.distributed) from error
-                return worker.call(_take_part, config, folder, resume)
-            except LostError as error:
-                raise _lost(folder) from error
+                worker.call(_join, config.distributed)
             except BrokenProcessPool as error:
-                said = log.read()
-                if LOST_ITS_PEER in said:
-                    raise _lost(folder) from error
-                sys.stderr.write(said)
-                raise RunError(f"the process that worked on {folder} died; the others end, too") from error
+                raise _not_found(config.distributed) from error
+            return worker.call(_take_part, config, folder, resume)
+        except LostError as error:
+            raise _lost(folder) from error
+        except BrokenProcessPool as error:
+            said = log.read()
+            if LOST_ITS_PEER in said:
+                raise _lost(folder) from error
+            sys.stderr.write(said)
+            raise RunError(f"the process that worked on {folder} died; the others end, too") from error
 
 
 def _join(distributed: DistributedConfig) -> None:
