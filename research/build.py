@@ -1,6 +1,7 @@
 """From a configuration to layers, optimizer, data and compiled programs."""
 
 import importlib.util
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from research.parallel import (
     count_cpu_devices,
     make_feed,
 )
+from research.parallel.distributed import largest
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
 from research.training.fit import Program
@@ -98,6 +100,7 @@ def check_parallel(config: Config) -> None:
         ConfigError: two do.
     """
     parallel, mesh, replicas = config.parallel, config.parallel.mesh, config.training.replicas
+    check_distributed(config)
     num_devices = parallel.num_devices or mesh.replica * (mesh.data or 1) * mesh.model
     if parallel.name == "single" and num_devices != 1:
         raise ConfigError(
@@ -129,6 +132,35 @@ def check_parallel(config: Config) -> None:
         )
 
 
+def check_distributed(config: Config) -> None:
+    """Find out whether the processes of a run can be as they are asked for, without starting JAX.
+
+    Raises:
+        ConfigError: something is missing, or the strategy is not for several processes.
+    """
+    asked, strategy, count = config.distributed, config.parallel.name, config.distributed.num_processes
+    by_hand = ("coordinator", "num_processes", "process_id")
+    given = [key for key in by_hand if getattr(asked, key) is not None]
+    if asked.mode == "auto" and given:
+        raise ConfigError(f"distributed.{given[0]} is not allowed with distributed.mode=auto; leave it out")
+    if given and len(given) < len(by_hand):
+        missing = " and ".join(f"distributed.{key}" for key in by_hand if key not in given)
+        raise ConfigError(f"{missing} is missing; by hand all of {', '.join(by_hand)} are needed")
+    if count is not None and asked.process_id is not None and asked.process_id >= count:
+        raise ConfigError(
+            f"distributed.process_id={asked.process_id} is not allowed; "
+            f"give a whole number, from 0 to {count - 1}"
+        )
+    if asked.coordinator is not None and not re.fullmatch(r".+:\d+", asked.coordinator):
+        raise ConfigError(
+            f"distributed.coordinator={asked.coordinator} is not allowed; give host:port of process 0"
+        )
+    if asked.is_on and strategy in ("single", "pmap") and count != 1:
+        raise ConfigError(
+            f"parallel={strategy} is not allowed with several processes; give parallel=jit or shard_map"
+        )
+
+
 def num_cpu_devices(config: Config) -> int:
     """How many CPU devices JAX should make for a configuration; has no effect on accelerators."""
     parallel, mesh = config.parallel, config.parallel.mesh
@@ -152,13 +184,19 @@ def build_layout(config: Config) -> tuple[str, Layout]:
     if parallel.name == "auto" and num_devices is None and mesh.data is None:
         # a device per core of a CPU is not reliably faster than one for all: only on request
         others = mesh.replica * mesh.model
-        available = others if jax.default_backend() == "cpu" else jax.device_count()
+        alone_on_cpu = jax.default_backend() == "cpu" and jax.process_count() == 1
+        available = others if alone_on_cpu else jax.device_count()
         shards = range(max(available // others, 1), 0, -1)
         num_devices = others * next(n for n in shards if batch_size % n == 0)
     try:
         layout = Layout.of(num_devices, replica=mesh.replica, data=mesh.data, model=mesh.model)
     except ValueError as error:
         raise ConfigError(f"parallel.{error}") from error
+    if jax.process_count() > 1 and layout.mesh.size != jax.device_count():
+        raise ConfigError(
+            f"parallel over {layout.mesh.size} devices is not allowed; the {jax.process_count()} processes "
+            f"have {jax.device_count()}, and all must take part"
+        )
     shards, parts = layout.num_shards, config.training.accumulate or 1
     if batch_size % (shards * parts):
         size = shards * parts
@@ -367,7 +405,7 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
 
     memory = steps.executable.memory_analysis()
     return CompiledProgram(
-        Program(compiled_init, steps.run, predict, partial(make_feed, layout, window=spec.window)),
+        Program(compiled_init, steps.run, predict, partial(make_feed, layout, window=spec.window), largest),
         jax.jit(trace),
         lambda step: float(schedule(step)),
         time.perf_counter() - began,

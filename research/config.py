@@ -145,6 +145,22 @@ class ParallelConfig:
 
 
 @dataclass(frozen=True)
+class DistributedConfig:
+    """How the processes of one run find each other."""
+
+    mode: Annotated[str, OneOf(("none", "auto"))] = "none"
+    coordinator: str | None = None
+    num_processes: Annotated[int, AtLeastOne] | None = None
+    process_id: Annotated[int, Between(0)] | None = None
+    timeout: Annotated[int, AtLeastOne] = 120
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a run has other processes."""
+        return self.mode == "auto" or self.coordinator is not None
+
+
+@dataclass(frozen=True)
 class StudyConfig:
     """Which comparison a run belongs to, and as which of its arms; a trial is no run of the comparison."""
 
@@ -169,6 +185,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
     study: StudyConfig | None = None
     logging: Annotated[str, OneOf(("none", "tensorboard"))] = "none"
 
@@ -199,7 +216,7 @@ class Config:
         values = self.to_dict()
         for *sections, key in NOT_IN_THE_RESULT:
             del functools.reduce(operator.getitem, sections, values)[key]
-        del values["logging"]
+        del values["logging"], values["distributed"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     def run_name(self) -> str:

@@ -28,6 +28,7 @@ from research.config import Config
 from research.data import Dataset
 from research.interruption import Received, noticed_signals
 from research.parallel import request_cpu_devices
+from research.parallel.distributed import is_writer, largest, num_processes
 from research.progress import Quiet
 from research.provenance import provenance
 from research.tensorboard import TensorBoard
@@ -47,7 +48,7 @@ def configure_jax(config: Config | None = None) -> None:
     They lie in a folder that only this user can write.
     """
     if config is not None:
-        request_cpu_devices(num_cpu_devices(config))
+        request_cpu_devices(-(-num_cpu_devices(config) // num_processes()))
     folder = Path(platformdirs.user_cache_dir("cnn-research")) / "jax"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -67,7 +68,7 @@ def run_until_signal(
     """
 
     def give_up(number: signal.Signals) -> None:
-        if not records.is_finished(folder):
+        if is_writer() and not records.is_finished(folder):
             records.write_result(folder, preempted(number, "before a checkpoint could be written"))
         os._exit(128 + number)
 
@@ -83,7 +84,7 @@ def run(
     resume: bool = False,
     received: Received = lambda: None,
 ) -> dict[str, Any]:
-    """Train, evaluate and record.
+    """Train, evaluate and record. Of several processes all return the result, and one records.
 
     Args:
         config: what to do.
@@ -152,6 +153,12 @@ def run_in_steps(
         received: shared.
         num_together: how many they are; the seconds of a run are those of all, divided by this.
     """
+    if not is_writer():
+        return (
+            yield from _run(
+                config, folder, prepared(), Quiet(), received, lambda step, num_steps: None, num_together
+            )
+        )
     with claim(folder) as beat:
         if not resume and any((folder / "checkpoints").glob("step-*")):
             raise FileExistsError(f"{folder} holds an unfinished run; resume=true goes on with it")
@@ -183,18 +190,28 @@ def _run(
         folder / "checkpoints", keep=training.keep_checkpoints, data_checksum=dataset.checksum
     )
     position = checkpoints.latest(first_position(state))
-    records.write_metrics(folder, map(asdict, position.history))
+    _check_same_step(folder, int(position.state.step))
+    if is_writer():
+        records.write_metrics(folder, map(asdict, position.history))
+
+    stopped_by = 0
 
     def on_pause(position: Position) -> bool:
         step = int(position.state.step)
         beat(step, spec.num_steps)
-        stopping = received() is not None
-        if stopping or (training.checkpoint_every and step % training.checkpoint_every == 0):
-            checkpoints.save(position)
-        return stopping
+        nonlocal stopped_by
+        stopped_by = int(largest(received() or 0))  # a signal to one process stops all
+        if stopped_by or (training.checkpoint_every and step % training.checkpoint_every == 0):
+            if num_processes() > 1:  # a part of an array may lie with another process
+                state, best = spec.layout.replicate((position.state, position.best))
+                position = position._replace(state=state, best=best)
+            if is_writer():
+                checkpoints.save(position)
+        return stopped_by > 0
 
     def on_epoch(metrics: EpochMetrics) -> None:
-        records.append_metrics(folder, asdict(metrics))
+        if is_writer():
+            records.append_metrics(folder, asdict(metrics))
         progress.epoch(metrics)
 
     with progress.training(spec.num_steps), checkpoints:
@@ -218,9 +235,8 @@ def _run(
             on_progress=progress.steps,
             on_epoch=on_epoch,
         )
-    number = received()
-    if fitted.status == "preempted" and number is not None:
-        return preempted(number, f"after {fitted.num_steps} of {spec.num_steps} steps")
+    if fitted.status == "preempted":
+        return preempted(signal.Signals(stopped_by), f"after {fitted.num_steps} of {spec.num_steps} steps")
     return {
         "status": fitted.status,
         "error": None if fitted.status == "completed" else "the loss is not finite",
@@ -239,6 +255,14 @@ def _run(
         "temporary_bytes": compiled.temporary_bytes,
         "provenance": origin,
     }
+
+
+def _check_same_step(folder: Path, step: int) -> None:
+    if largest(step) != step or -largest(-step) != step:
+        raise checkpoint.CheckpointError(
+            f"{folder} does not show the same checkpoints to every process (here that of step {step}); "
+            "give a folder that all of them see"
+        )
 
 
 def preempted(number: signal.Signals, when: str) -> dict[str, Any]:
@@ -286,10 +310,15 @@ def _measure(
     validation = (chosen.validation_accuracy, chosen.validation_loss)
     if trial:
         return dict(zip(names, (None, None, *validation), strict=True))
-    checkpoint.save(folder / "checkpoints" / FINAL, {"params": params, "model_state": model_state})
     images, batch_size = dataset.test.images, spec.eval_batch_size
     logits = predict_all(compiled.program.predict, params, model_state, images, batch_size)
     loss, accuracy = measure(logits, dataset.test.labels)
+    measured = dict(zip(names, (accuracy, loss, *validation), strict=True))
+    if num_processes() > 1:
+        params, model_state = spec.layout.gather((params, model_state))
+    if not is_writer():
+        return measured
+    checkpoint.save(folder / "checkpoints" / FINAL, {"params": params, "model_state": model_state})
     image = dataset.test.images[:1]
     arrays = {"test_logits": logits, "test_labels": dataset.test.labels, "image": image[0]}
     mistakes = most_confident_mistakes(logits, dataset.test.labels, NUM_MISTAKES)
@@ -303,4 +332,4 @@ def _measure(
         if activations[name].ndim == 4:
             arrays[f"feature_map/{name}"] = np.asarray(activations[name][0])
     records.write_arrays(folder, arrays)
-    return dict(zip(names, (accuracy, loss, *validation), strict=True))
+    return measured

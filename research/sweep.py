@@ -6,11 +6,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -22,6 +22,8 @@ from research.config import Config
 from research.group import groups, run_together
 from research.interruption import Received, noticed_signals
 from research.run import configure_jax
+
+T = TypeVar("T")
 
 PATIENCE = 1.0  # seconds between two looks at what another sweep runs
 
@@ -118,19 +120,27 @@ class Worker:
             self._start()
         self._devices = devices
         try:
-            process = self._pool.submit(os.getpid).result()
-            future = self._pool.submit(run_recorded, runs)
-            told = False
-            while not wait([future], timeout=0.2).done:
-                if self._received() is not None and not told:
-                    told = True
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(process, signal.SIGTERM)
-            return future.result()
+            return self.call(run_recorded, runs)
         except BrokenProcessPool:
             self._start()
             died = {"status": "died", "error": "the process died"}
             return {folder: (records.read_run(folder).result or died) for folder in runs}
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function in the process.
+
+        Raises:
+            BrokenProcessPool: the process died.
+        """
+        process = self._pool.submit(os.getpid).result()
+        future = self._pool.submit(function, *arguments)
+        told = False
+        while not wait([future], timeout=0.2).done:
+            if self._received() is not None and not told:
+                told = True
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
+        return future.result()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")

@@ -1,6 +1,8 @@
 """Train one network, or sweep over many with ``-m``. ``--help`` lists the configuration."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from research.config import Config, ConfigError, SweepConfig, construct
 from research.progress import Progress
 from research.run import configure_jax, run_until_signal
 from research.sweep import run_apart
+from research.together import run_together
 from research.tuning import TunedSweep
 
 sweep = TunedSweep()
@@ -33,6 +36,8 @@ def job(values: dict[str, Any]) -> None:
     configure_jax(config)
     check(config)
     if hydra.mode == RunMode.MULTIRUN:
+        if config.distributed.is_on:
+            raise ConfigError("distributed is for one run of several processes; leave out -m")
         folder, resume = Path(hydra.sweep.dir) / config.run_name(), True
         if hydra.runtime.choices["hydra/launcher"] == "basic":
             return sweep.plan(config, folder)
@@ -41,6 +46,9 @@ def job(values: dict[str, Any]) -> None:
         return run_apart(config, folder)
     if config.study and config.study.tuning:
         raise ConfigError("study.tuning is for a sweep on this machine; give -m, or study.tuning=null")
+    if config.distributed.is_on:
+        result, speaks = run_together(config, folder, resume=resume)
+        return report(result, folder) if speaks else exit_codes.append(result.get("exit_code", 0))
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -54,19 +62,24 @@ def job(values: dict[str, Any]) -> None:
         result = records.read_run(folder).result or {}
     else:
         result = run_until_signal(config, folder, Progress(), resume=resume)
+    return report(result, folder)
+
+
+def report(result: dict[str, Any], folder: Path) -> None:
+    """Say how a run ended, and keep its exit code."""
     accuracy = result.get("test_accuracy")
     print(
         f"test accuracy {accuracy:.4f}" if accuracy is not None else f"{result['status']}: {result['error']}"
     )
     print(f"run {folder}")
     exit_codes.append(result.get("exit_code", 0))
-    return None
 
 
 def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config:
     """The configuration that an unfinished run was started with; ``config`` must ask for no other."""
-    others = [word for word in overrides if word.partition("=")[0] not in ("run", "resume")]
+    others = [word for word in overrides if not re.match(r"(run|resume|distributed\.\w+)=", word)]
     started_with = Config.from_dict(records.read_config(folder))
+    started_with = replace(started_with, distributed=config.distributed)
     if not others:
         return started_with
     if config.fingerprint() != started_with.fingerprint():

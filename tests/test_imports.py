@@ -39,6 +39,7 @@ ALLOWED = {
     | {"build", "records", "provenance", "progress", "tensorboard", "claim", "interruption", "trained"},
     "group": {"claim", "config", "interruption", "records", "run", "training"},
     "sweep": {"build", "config", "group", "interruption", "records", "run"},
+    "together": {"config", "parallel", "progress", "records", "run", "sweep"} | {"interruption"},
     "status": {"claim", "records"},
     "tuning": {"config", "records", "sweep"},
     "benchmarks": BUILD | {"build", "analysis", "frameworks", "studies"},

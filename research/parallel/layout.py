@@ -130,7 +130,10 @@ class Layout:
         """One batch ``[B, ...]`` to evaluate, split."""
         return jax.make_array_from_callback(array.shape, self.by_image, lambda i: array[i])
 
+    def replicate(self, tree: Any) -> Any:
+        """The arrays of ``tree`` whole on every device; all processes must call it."""
+        return jax.jit(partial(jax.tree.map, lambda leaf: leaf), out_shardings=self.everywhere)(tree)
+
     def gather(self, tree: Any) -> Any:
-        """The arrays of ``tree`` in the memory of this process, whole."""
-        whole = jax.jit(partial(jax.tree.map, lambda leaf: leaf), out_shardings=self.everywhere)(tree)
-        return jax.device_get(whole)
+        """The arrays of ``tree`` in the memory of this process, whole; all processes must call it."""
+        return jax.device_get(self.replicate(tree))

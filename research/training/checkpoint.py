@@ -163,9 +163,9 @@ def _by_name(tree: Any, shapes: bool = False) -> dict[str, Any]:
     return named
 
 
-def _placed(array: np.ndarray, like: Any) -> Any:
+def _placed(array: Any, like: Any) -> Any:
     if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
-        return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
+        array = jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
     return jax.device_put(array, like.sharding) if isinstance(like, jax.Array) else array
 
 

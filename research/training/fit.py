@@ -32,6 +32,7 @@ class Program(NamedTuple):
     run_steps: RunSteps
     predict: Callable[..., jax.Array]
     make_feed: Callable[[np.ndarray, np.ndarray], Feed]  # (images, labels)
+    largest: Callable[[float], float] = float  # of the values that the processes of the run give
 
 
 @dataclass(frozen=True)
@@ -164,6 +165,7 @@ def fit(
                 )
                 totals = totals.plus(metrics, start, stop)
                 seconds += share
+                elapsed = program.largest(elapsed)  # one clock for all processes: the next call's length follows
                 steps_per_call = scan_steps or max(1, round(SECONDS_PER_CALL * (stop - start) / elapsed))
                 step += stop - start
                 if not math.isfinite(totals.loss):

@@ -40,8 +40,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, *, keep: int, data_checksum: str) -> None:
-        for path in folder.glob(".*"):  # half written by a process that died
-            shutil.rmtree(path, ignore_errors=True)
+        if jax.process_index() == 0:  # of several processes, the one that writes
+            for path in folder.glob(".*"):  # half written by a process that died
+                shutil.rmtree(path, ignore_errors=True)
         self._folder = folder
         self._keep = keep
         self._data_checksum = data_checksum
@@ -92,10 +93,10 @@ class Checkpoints:
             try:
                 return self._read(newest, start)
             except CheckpointError as error:
-                if isinstance(error, DamagedError):
-                    shutil.rmtree(newest, ignore_errors=True)  # it must not count as one that is kept
-                else:
+                if not isinstance(error, DamagedError):
                     refused = refused or error
+                elif jax.process_index() == 0:
+                    shutil.rmtree(newest, ignore_errors=True)  # it must not count as one that is kept
                 if saved or refused is None:
                     instead = saved[-1].name if saved else "the beginning"
                     warnings.warn(f"{error}; going on from {instead}", RuntimeWarning, stacklevel=2)

@@ -1,0 +1,189 @@
+"""Real processes on this machine, over gloo, against one process."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from research.config import Config
+from research.records import read_run
+from research.run import run
+from research.trained import load_trained
+
+from .conftest import relative_error
+
+TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
+
+# 20 steps, with augmentation; one algorithm for all, since auto takes one that rounds more on one device
+SETTINGS = {
+    "model": {"name": "plain", "depth": 2, "algorithm": "im2col"},
+    "data": {"train_limit": 320, "augmentations": ["flip", "crop"]},
+    "training": {"epochs": 2, "batch_size": 32, "keep": "last", "checkpoint_every": 10},
+}
+QUICK = (
+    *("model=plain", "model.depth=2", "model.algorithm=im2col"),
+    *("data.train_limit=320", "data.augmentations=[flip,crop]"),
+    *("training.epochs=2", "training.batch_size=32", "training.keep=last", "training.checkpoint_every=10"),
+)
+LONG = ("model=tiny", "data.train_limit=300", "training.epochs=100000")
+
+
+def start(folder: Path, count: int, *arguments: str) -> list[subprocess.Popen[str]]:
+    """Start the processes of one run, as a person would by hand."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    environment |= {"XDG_CACHE_HOME": str(folder / "cache")}
+    by_hand = (f"distributed.coordinator=127.0.0.1:{port}", f"distributed.num_processes={count}")
+    pipe = subprocess.PIPE
+    return [
+        subprocess.Popen(
+            [sys.executable, str(TRAIN), *by_hand, f"distributed.process_id={index}", *arguments],
+            cwd=folder,
+            env=environment,
+            text=True,
+            stdout=pipe,
+            stderr=pipe,
+        )
+        for index in range(count)
+    ]
+
+
+def finish(processes: list[subprocess.Popen[str]], seconds: float = 240) -> list[tuple[int, str, str]]:
+    """Exit code, output and errors of each."""
+    try:
+        ended = [process.communicate(timeout=seconds) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, *texts) for process, texts in zip(processes, ended, strict=True)]
+
+
+def wait_for(condition, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    run(Config.from_dict(SETTINGS), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    outcomes = finish(start(folder, 2, *QUICK, "parallel=jit", "parallel.num_devices=2", "run=run"))
+    return folder / "run", outcomes
+
+
+def held_against(folder: Path, alone: Path) -> None:
+    ours, theirs = load_trained(folder).params, load_trained(alone).params
+    assert relative_error(ours, theirs) <= 1e-5
+    for line, expected in zip(read_run(folder).metrics, read_run(alone).metrics, strict=True):
+        assert line["train_accuracy"] == expected["train_accuracy"]
+        assert line["train_loss"] == pytest.approx(expected["train_loss"], rel=1e-5)
+        assert line["validation_loss"] == pytest.approx(expected["validation_loss"], rel=1e-4)
+
+
+def test_two_processes_give_what_one_gives_and_one_of_them_talks(alone, two):
+    folder, outcomes = two
+    assert [(code, err) for code, _, err in outcomes] == [(0, ""), (0, "")]
+    (*epochs, _, named), silent = outcomes[0][1].splitlines(), outcomes[1][1]
+    assert (len(epochs), named, silent) == (2, "run run", "")
+    held_against(folder, alone)
+    result, expected = read_run(folder).result or {}, read_run(alone).result or {}
+    assert result["test_loss"] == pytest.approx(expected["test_loss"], rel=1e-4)
+    assert result["provenance"]["num_devices"] == 2
+    assert set(read_run(folder).arrays()) == set(read_run(alone).arrays())
+
+
+def test_both_go_on_from_a_checkpoint_with_the_same_bits(tmp_path, two):
+    shutil.copytree(two[0], tmp_path / "run")
+    for name in ("result.json", "arrays.npz"):
+        (tmp_path / "run" / name).unlink()
+    for name in ("final", "step-000000020"):
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / name)
+    outcomes = finish(start(tmp_path, 2, "run=run", "resume=true"))
+    assert [(code, err) for code, _, err in outcomes] == [(0, ""), (0, "")]
+    assert len(outcomes[0][1].splitlines()) == 3  # the second epoch only
+    jax.tree.map(
+        np.testing.assert_array_equal, load_trained(tmp_path / "run").params, load_trained(two[0]).params
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("count", "strategy"), [(2, "parallel=shard_map"), (4, "parallel=jit"), (4, "parallel=shard_map")]
+)
+def test_more_processes_and_strategies(tmp_path, alone, count, strategy):
+    outcomes = finish(start(tmp_path, count, *QUICK, strategy, f"parallel.num_devices={count}", "run=run"))
+    assert [(code, err) for code, _, err in outcomes] == [(0, "")] * count
+    held_against(tmp_path / "run", alone)
+
+
+@pytest.mark.slow
+def test_a_model_axis_over_processes(tmp_path, alone):
+    axes = ("parallel=jit", "parallel.mesh={data: 1, model: 2}")
+    outcomes = finish(start(tmp_path, 2, *QUICK, *axes, "run=run"))
+    assert [(code, err) for code, _, err in outcomes] == [(0, "")] * 2
+    held_against(tmp_path / "run", alone)
+
+
+@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_process_that_dies_ends_the_other_with_a_sentence(tmp_path, victim):
+    processes = start(tmp_path, 2, *LONG, "parallel=jit", "parallel.num_devices=2", "run=run")
+    wait_for(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
+    processes[victim].kill()
+    began = time.monotonic()
+    code, out, err = finish(processes, 60)[1 - victim]
+    assert time.monotonic() - began < 60
+    assert code == 1
+    assert err == (
+        "train.py: another process of the run run ended or does not answer, so this one ends, too; "
+        "resume=true in all of them goes on from the last checkpoint\n"
+    )
+    assert "Error" not in out
+
+
+@pytest.mark.slow
+def test_a_process_that_hangs_ends_the_other(tmp_path):
+    processes = start(tmp_path, 2, *LONG, "parallel=jit", "parallel.num_devices=2", "run=run")
+    wait_for(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
+    (worker,) = (
+        int(pid)
+        for pid in Path(f"/proc/{processes[1].pid}/task/{processes[1].pid}/children").read_text().split()
+        if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()
+    )
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        _, err = processes[0].communicate(timeout=60)
+    finally:
+        for process in processes:
+            process.kill()
+    assert processes[0].returncode == 1
+    assert "does not answer" in err
+
+
+def test_a_signal_to_one_process_ends_all_with_a_checkpoint(tmp_path):
+    processes = start(tmp_path, 2, *LONG, "parallel=jit", "parallel.num_devices=2", "run=run")
+    wait_for(lambda: (tmp_path / "run" / "metrics.jsonl").exists())
+    processes[1].terminate()
+    outcomes = finish(processes, 60)
+    assert [(code, err) for code, _, err in outcomes] == [(143, ""), (143, "")]
+    assert (read_run(tmp_path / "run").result or {})["status"] == "preempted"
+    assert len(list((tmp_path / "run" / "checkpoints").glob("step-*"))) == 1
+    assert "preempted: SIGTERM after" in outcomes[0][1]
+    assert outcomes[1][1] == ""
