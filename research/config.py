@@ -102,6 +102,13 @@ class SweepConfig:
     retry_failed: bool = True
 
 
+@dataclass(frozen=True)
+class DebugConfig:
+    """What a run finds out about itself, at a price."""
+
+    nans: bool = False
+
+
 # where the data lies and what is kept on the way change no number of a run
 NOT_IN_THE_RESULT = (
     ("data", "dir"),
@@ -165,6 +172,7 @@ class Config:
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     study: StudyConfig | None = None
     logging: Annotated[str, OneOf(("none", "tensorboard"))] = "none"
+    debug: DebugConfig = field(default_factory=DebugConfig)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
@@ -193,7 +201,7 @@ class Config:
         values = self.to_dict()
         for section, key in NOT_IN_THE_RESULT:
             del values[section][key]
-        del values["logging"]
+        del values["logging"], values["debug"]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     def run_name(self) -> str:

@@ -161,6 +161,7 @@ def _run(
             patience=training.patience,
             scan_steps=training.scan_steps,
             pause_every=training.checkpoint_every,
+            find_nans=config.debug.nans,
             on_pause=on_pause,
             on_progress=progress.steps,
             on_epoch=on_epoch,
@@ -170,7 +171,7 @@ def _run(
         return _preempted(number, f"after {fitted.num_steps} of {spec.num_steps} steps")
     return {
         "status": fitted.status,
-        "error": None if fitted.status == "completed" else "the loss is not finite",
+        "error": fitted.error,
         "traceback": None,
         **_measure(folder, compiled, spec, fitted, dataset, trial=bool(config.study and config.study.trial)),
         "epochs": len(fitted.history),
