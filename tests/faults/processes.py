@@ -1,0 +1,66 @@
+"""Scripts as processes of their own, as a person starts them, and ways to wait for them."""
+
+import atexit
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+
+# four steps an epoch, a call of the program for each, a checkpoint after every second
+QUICK = (
+    "model=tiny",
+    "data.train_limit=140",
+    "training.batch_size=32",
+    "training.epochs=4",
+    "training.scan_steps=1",
+    "training.checkpoint_every=2",
+)
+
+
+def start(script: str, *arguments: str, folder: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start a script in a folder, without what this process set for itself."""
+    inherited = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    ours = {"XDG_CACHE_HOME": str(cache_home()), "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, str(REPOSITORY / "scripts" / script), *arguments]
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        command, cwd=folder, env=inherited | ours | environment, text=True, stdout=pipe, stderr=pipe
+    )
+
+
+def finish(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, str, str]:
+    """The exit code, output and errors of a process that ends by itself."""
+    try:
+        out, err = process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        kill(process)
+        raise AssertionError(f"still running after {seconds:.0f} s: {process.args}") from None
+    return process.returncode, out, err
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    """End a process at once; it is told nothing."""
+    process.kill()
+    process.communicate()
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], seconds: float = 240) -> None:
+    """Wait until something holds or the process has ended."""
+    deadline = time.monotonic() + seconds
+    while process.poll() is None and not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {process.args}"
+        time.sleep(0.01)
+
+
+@cache
+def cache_home() -> Path:
+    """One folder of compiled programs for all trials of this process; the user's own is left alone."""
+    folder = tempfile.TemporaryDirectory(prefix="fault-cache-", ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    return Path(folder.name)
