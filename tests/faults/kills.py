@@ -1,19 +1,20 @@
 """SIGKILL at a random moment: nothing is told, nothing can be written; what is on the disk must do."""
 
-import atexit
+import contextlib
+import os
 import random
-import tempfile
+import signal
 import time
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import jax
-import numpy as np
-
-from research.records import read_run
-from research.trained import load_trained
+from research.claim import heartbeat
+from research.records import find_runs
+from tests.faults.equality import assert_same_run
+from tests.faults.examples import kept_folder
 from tests.faults.processes import QUICK, finish, kill, start, wait_for
+
+SWEEP = ("-m", "seed=range(0,3)", *QUICK, "hydra.sweep.dir=sweep")
 
 
 def kill_run(rng: random.Random, folder: Path) -> None:
@@ -29,8 +30,34 @@ def kill_run(rng: random.Random, folder: Path) -> None:
         start("train.py", "run=cut", "resume=true", *([] if started else QUICK), folder=folder)
     )
     assert code == 0, err or out
-    assert_same_run(whole, folder / "cut")
+    assert_same_run(whole / "cut", folder / "cut")
     assert finished.items() <= stamps(folder).items(), "a finished run was run again"
+
+
+def kill_sweep(rng: random.Random, folder: Path) -> None:
+    """Kill a sweep or the process of one of its runs, and launch it again."""
+    whole, seconds = whole_sweep()
+    process = start("train.py", *SWEEP, folder=folder)
+    wait_for(lambda: list(folder.rglob("running.json")), process)
+    time.sleep(rng.uniform(0, seconds))
+    workers = [beat["pid"] for run in find_runs(folder) if "pid" in (beat := heartbeat(run.path) or {})]
+    if workers and rng.random() < 0.5:
+        with contextlib.suppress(ProcessLookupError):  # it may be done
+            os.kill(workers[0], signal.SIGKILL)
+        finished = stamps(folder)
+        code, out, err = finish(process)
+        assert "Traceback" not in err, err
+        assert code == int(any(run.status != "completed" for run in find_runs(folder))), out
+    else:
+        kill(process)
+        finished = stamps(folder)
+    code, out, err = finish(start("train.py", *SWEEP, folder=folder))
+    assert code == 0, err or out
+    assert finished.items() <= stamps(folder).items(), "a finished run was run again"
+    runs = find_runs(folder)
+    assert len(runs) == 3
+    for run in runs:
+        assert_same_run(whole / run.path.relative_to(folder), run.path)
 
 
 def stamps(folder: Path) -> dict[Path, tuple[int, bytes]]:
@@ -41,37 +68,24 @@ def stamps(folder: Path) -> dict[Path, tuple[int, bytes]]:
 @cache
 def whole_run() -> tuple[Path, float]:
     """The run that nobody kills, and how many seconds it takes from its first file to its end."""
-    temporary = tempfile.TemporaryDirectory(prefix="fault-whole-", ignore_cleanup_errors=True)
-    atexit.register(temporary.cleanup)
-    folder = Path(temporary.name)
-    for name in ("cold", "whole"):  # the second finds its programs compiled, as the killed ones do
-        process = start("train.py", *QUICK, f"run={name}", folder=folder)
-        wait_for((folder / name / "running.json").exists, process)
+    return timed(*QUICK, "run=cut")
+
+
+@cache
+def whole_sweep() -> tuple[Path, float]:
+    """The sweep that nobody kills, and how many seconds it takes from its first file to its end."""
+    return timed(*SWEEP)
+
+
+def timed(*arguments: str) -> tuple[Path, float]:
+    """Train twice; the second finds its programs compiled, as those that are killed do."""
+    seconds = 0.0
+    for _ in range(2):
+        folder = kept_folder("whole")
+        process = start("train.py", *arguments, folder=folder)
+        wait_for(lambda folder=folder: list(folder.rglob("running.json")), process)
         began = time.monotonic()
         code, _, err = finish(process)
         assert code == 0, err
         seconds = time.monotonic() - began
-    return folder / "whole", seconds
-
-
-def assert_same_run(whole: Path, other: Path) -> None:
-    """Hold two runs equal to the bit: parameters, arrays, metrics and results; but not their seconds."""
-    runs = [read_run(whole), read_run(other)]
-    lines = [[dict(line, seconds=0) for line in run.metrics] for run in runs]
-    assert lines[0] == lines[1]
-    assert_same_bits(*(run.arrays() for run in runs))
-    parameters = [
-        jax.tree.map(lambda leaf: np.asarray(leaf).tobytes(), load_trained(run.path).params) for run in runs
-    ]
-    assert parameters[0] == parameters[1]
-    results = [run.result or {} for run in runs]
-    for key in ("status", "test_accuracy", "test_loss", "validation_loss", "best_epoch", "epochs"):
-        assert results[0][key] == results[1][key], key
-
-
-def assert_same_bits(tree: Any, other: Any) -> None:
-    described = [
-        jax.tree.map(lambda leaf: (leaf.dtype, leaf.shape, np.asarray(leaf).tobytes()), each)
-        for each in (tree, other)
-    ]
-    assert described[0] == described[1]
+    return folder, seconds

@@ -1,14 +1,14 @@
 """Scripts as processes of their own, as a person starts them, and ways to wait for them."""
 
-import atexit
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+
+from tests.faults.examples import kept_folder
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -61,6 +61,4 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen[str], se
 @cache
 def cache_home() -> Path:
     """One folder of compiled programs for all trials of this process; the user's own is left alone."""
-    folder = tempfile.TemporaryDirectory(prefix="fault-cache-", ignore_cleanup_errors=True)
-    atexit.register(folder.cleanup)
-    return Path(folder.name)
+    return kept_folder("cache")

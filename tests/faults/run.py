@@ -20,13 +20,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from research.bars import track
 from research.lookup import lookup
-from tests.faults import kills
+from tests.faults import damage, kills
 
 Trial = Callable[[random.Random, Path], None]
 
 # name: (trial, how many are asked)
 FAULTS: dict[str, tuple[Trial, int]] = {
     "kill_run": (kills.kill_run, 100),
+    "kill_sweep": (kills.kill_sweep, 50),
+    "damage": (damage.damage, 200),
 }
 
 

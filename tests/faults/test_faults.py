@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults import run
 
-STARTS_PROCESSES = {"kill_run"}
+STARTS_PROCESSES = {"kill_run", "kill_sweep"}
 
 
 @pytest.mark.parametrize(
