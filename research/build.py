@@ -34,6 +34,7 @@ from research.parallel.distributed import largest
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
 from research.training.fit import Program
+from research.training.nans import make_find
 from research.training.objective import make_cross_entropy
 from research.training.optimizers import make_optimizer, set_rates
 from research.training.replicas import one_by_one
@@ -405,7 +406,14 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
 
     memory = steps.executable.memory_analysis()
     return CompiledProgram(
-        Program(compiled_init, steps.run, predict, partial(make_feed, layout, window=spec.window), largest),
+        Program(
+            compiled_init,
+            steps.run,
+            predict,
+            partial(make_feed, layout, window=spec.window),
+            make_find(spec.net, make_cross_entropy(spec.label_smoothing), spec.preprocess),
+            largest,
+        ),
         jax.jit(trace),
         lambda step: float(schedule(step)),
         time.perf_counter() - began,

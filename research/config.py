@@ -105,6 +105,13 @@ class SweepConfig:
     retry_failed: bool = True
 
 
+@dataclass(frozen=True)
+class DebugConfig:
+    """What a run finds out about itself, at a price."""
+
+    nans: bool = False
+
+
 # where the data lies, what is kept on the way and what else is trained beside it change no number of a run
 NOT_IN_THE_RESULT = (
     ("data", "dir"),
@@ -188,6 +195,7 @@ class Config:
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
     study: StudyConfig | None = None
     logging: Annotated[str, OneOf(("none", "tensorboard"))] = "none"
+    debug: DebugConfig = field(default_factory=DebugConfig)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
@@ -216,7 +224,8 @@ class Config:
         values = self.to_dict()
         for *sections, key in NOT_IN_THE_RESULT:
             del functools.reduce(operator.getitem, sections, values)[key]
-        del values["logging"], values["distributed"]
+        for key in ("logging", "distributed", "debug"):
+            del values[key]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     def run_name(self) -> str:

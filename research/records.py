@@ -18,6 +18,7 @@ import numpy as np
 import yaml
 
 from research.files import seal, sha256, unseal, write_atomically
+from research.npz import read_npz
 
 RESULT_FORMAT = 2  # 1 had no checksums; it is read as it is
 
@@ -59,10 +60,9 @@ class Run:
         files = (self.result or {}).get("files", {})
         if not path.exists() and path.name not in files:
             return {}
-        content = io.BytesIO(_read_bytes(path, files))
+        content = _read_bytes(path, files)
         try:
-            with np.load(content, allow_pickle=False) as arrays:
-                return dict(arrays)
+            return read_npz(content)
         except Exception as error:  # a cut zip file raises one of many types
             raise RecordError(f"{path} is damaged: {error}") from error
 

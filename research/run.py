@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache, partial
@@ -45,15 +46,24 @@ NUM_MISTAKES = 24  # wrong predictions whose images a run keeps
 def configure_jax(config: Config | None = None) -> None:
     """Ask for as many CPU devices as ``config`` needs, and keep compiled programs between processes.
 
-    They lie in a folder that only this user can write.
+    They lie in a folder that only this user can write: whoever writes there decides what is run.
     """
     if config is not None:
         request_cpu_devices(-(-num_cpu_devices(config) // num_processes()))
     folder = Path(platformdirs.user_cache_dir("cnn-research")) / "jax"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.stat()
     except OSError:
         return  # without a cache every process compiles anew
+    if found.st_uid != os.getuid() or found.st_mode & 0o022:
+        warnings.warn(
+            f"compiled programs are not kept in {folder}, which others can write; remove it, or give another "
+            "folder by XDG_CACHE_HOME",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
@@ -231,6 +241,7 @@ def _run(
             patience=training.patience,
             scan_steps=training.scan_steps,
             pause_every=training.checkpoint_every,
+            find_nans=config.debug.nans,
             on_pause=on_pause,
             on_progress=progress.steps,
             on_epoch=on_epoch,
@@ -239,7 +250,7 @@ def _run(
         return preempted(signal.Signals(stopped_by), f"after {fitted.num_steps} of {spec.num_steps} steps")
     return {
         "status": fitted.status,
-        "error": None if fitted.status == "completed" else "the loss is not finite",
+        "error": fitted.error,
         "traceback": None,
         **_measure(folder, compiled, spec, fitted, dataset, trial=bool(config.study and config.study.trial)),
         "epochs": len(fitted.history),

@@ -48,8 +48,10 @@ def main(
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and the sentence is ours
     errors: list[Exception] = []
+    composed: list[Any] = []
 
     def compose(config: Any) -> Any:
+        composed.append(config)
         try:
             values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             return job(values)
@@ -60,7 +62,12 @@ def main(
             errors.append(error)  # Hydra would print the overrides above our sentence
 
     def work() -> int:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(compose)()
+        try:
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(compose)()
+        except (ValueError, TypeError, AttributeError, LookupError, AssertionError) as error:
+            if composed:
+                raise
+            raise HydraException(str(error)) from None  # Hydra has no type of its own for all it refuses
         if errors:
             raise errors[0]
         return after() if after else 0
@@ -74,7 +81,7 @@ def exit_with(work: Callable[[], int], config_name: str = "config") -> NoReturn:
     try:
         code = work()
     except USER_ERRORS as error:
-        print(f"{Path(sys.argv[0]).name}: {_sentence(error, config_name)}", file=sys.stderr)
+        print(f"{Path(sys.argv[0]).name}: {_shorten(_sentence(error, config_name))}", file=sys.stderr)
         code = 2
     except RunError as error:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
@@ -86,16 +93,30 @@ def exit_with(work: Callable[[], int], config_name: str = "config") -> NoReturn:
     sys.exit(code)
 
 
-def pop_choice(values: dict[str, Any], key: str, allowed: tuple[str, ...]) -> str:
+def pop_choice(values: dict[str, Any], key: str, allowed: tuple[Any, ...]) -> Any:
     """Take a choice that is the script's own out of its configuration.
 
     Raises:
         ConfigError: it is none of those allowed.
     """
-    value = values.pop(key)
-    if value not in allowed:
-        raise ConfigError(f"{key}={value} is not allowed; give one of {', '.join(allowed)}")
+    value = values.pop(key, None)
+    if not any(value is choice or (value == choice and isinstance(value, str)) for choice in allowed):
+        names = ", ".join(str(choice).lower() for choice in allowed)
+        raise ConfigError(f"{key}={value} is not allowed; give one of {names}")
     return value
+
+
+def pop_folder(values: dict[str, Any], key: str = "run") -> Path:
+    """Take the path of a folder out of a script's configuration.
+
+    Raises:
+        ConfigError: it is no text, or an empty one.
+    """
+    value = values.pop(key, None)
+    if not isinstance(value, str) or not value:
+        example = value if isinstance(value, int | float) else "x"
+        raise ConfigError(f"{key}={value} is not allowed; give the path of a folder, such as ./{example}")
+    return Path(value)
 
 
 def _sentence(error: Exception, config_name: str) -> str:
@@ -106,6 +127,12 @@ def _sentence(error: Exception, config_name: str) -> str:
     while isinstance(cause, HydraException) and cause.__cause__ is not None:
         cause = cause.__cause__
     text = str(error)
+    if "Config group override must be" in text:
+        for word in sys.argv[1:]:
+            group, _, value = word.lstrip("+").partition("=")
+            names = sorted(path.stem for path in (CONF / group).glob("*.yaml")) if group else []
+            if names and value not in names:
+                return f"{group}={value} is not allowed; give one of {', '.join(names)}"
     unknown = re.search(r"full_key: (\S+)", f"{text}\n{cause}")
     if "Could not override" in text and unknown:
         return _unknown_key(unknown[1], config_name)
@@ -119,6 +146,12 @@ def _sentence(error: Exception, config_name: str) -> str:
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing; give {error.full_key}=..."
     return " ".join(text.split())
+
+
+def _shorten(text: str, longest: int = 700) -> str:
+    """The text without the middle of it where it is long: what is allowed stands at its end."""
+    half = longest // 2
+    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
 
 
 def _unknown_key(key: str, config_name: str) -> str:

@@ -1,9 +1,8 @@
 """Measure the saved parameters of a run on its test split again."""
 
-from pathlib import Path
 from typing import Any
 
-from _main import main
+from _main import main, pop_folder
 
 from research.run import configure_jax, evaluate
 
@@ -11,7 +10,7 @@ from research.run import configure_jax, evaluate
 def job(values: dict[str, Any]) -> None:
     """Print test loss and accuracy of ``run``."""
     configure_jax()
-    measured = evaluate(Path(values["run"]))
+    measured = evaluate(pop_folder(values))
     print(f"test loss {measured['test_loss']!r}")
     print(f"test accuracy {measured['test_accuracy']!r}")
 

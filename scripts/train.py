@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from _main import main
+from _main import main, pop_choice, pop_folder
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
@@ -25,8 +25,8 @@ exit_codes: list[int] = []
 
 def job(values: dict[str, Any]) -> None:
     """Run one configuration, or, in a sweep on this machine, only plan it."""
-    folder, resume = Path(values.pop("run")), values.pop("resume")
-    sweep.retry_failed = construct(SweepConfig, values.pop("sweep"), "sweep").retry_failed
+    folder, resume = pop_folder(values), pop_choice(values, "resume", (True, False))
+    sweep.retry_failed = construct(SweepConfig, values.pop("sweep", {}), "sweep").retry_failed
     hydra = HydraConfig.get()
     config = Config.from_dict(values)
     replicas = config.training.replicas

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "research"
 
 # what each part of the package may import of the package, besides itself
-FOUNDATION = {"lookup", "constraints", "bars", "files"}
+FOUNDATION = {"lookup", "constraints", "bars", "files", "npz"}
 LAYERS = FOUNDATION | {"ops", "layers"}
 TRAINING = FOUNDATION | {"layers", "data", "training"}
 BUILD = LAYERS | {"models", "data", "training", "parallel", "config"}
@@ -17,6 +17,7 @@ ALLOWED = {
     "constraints": set(),
     "bars": set(),
     "files": set(),
+    "npz": set(),
     "claim": set(),
     "interruption": set(),
     "records": FOUNDATION,

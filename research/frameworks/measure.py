@@ -62,13 +62,13 @@ def write_reference(framework: Any, data: Arrays, spec: Mapping[str, Any]) -> di
         network: Any = Entry(**spec["entry"]).build(make_task(fields))
         for seed in spec["seeds"]:
             weights: dict[str, Any] = draw_weights(network.shapes(), seed)
-            np.savez(_weights({**spec, "weights": name, "seed": seed}), **weights)
+            np.savez(_weights({**spec, "weights": name, "seed": seed}), allow_pickle=False, **weights)
     images, labels = data["train_images"].astype(np.float64), data["train_labels"]
     params = {key: array.astype(np.float64) for key, array in read_arrays(_weights(spec)).items()}
     batches = first_batches(spec["seed"], len(labels), spec["batch_size"])
     gradients, losses = first_steps(framework, params, images, labels, batches)
     reference: dict[str, Any] = {"losses": losses, **gradients}
-    np.savez(Path(spec["folder"]) / "reference.npz", **reference)
+    np.savez(Path(spec["folder"]) / "reference.npz", allow_pickle=False, **reference)
     return {"losses": losses.tolist()}
 
 

@@ -38,7 +38,7 @@ class Workplace:
         """Write the training and the test split for all processes."""
         splits = {"train": dataset.train, "test": dataset.test}
         arrays = {f"{s}_{key}": a for s, split in splits.items() for key, a in split._asdict().items()}
-        np.savez(self.folder / "data.npz", **arrays)
+        np.savez(self.folder / "data.npz", allow_pickle=False, **arrays)
 
     def run(self, work: str, framework: str, task: Mapping[str, Any], **more: Any) -> dict[str, Any]:
         """Run one process and return what it wrote and the load before it, or ``{"error": ...}``."""

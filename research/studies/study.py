@@ -14,7 +14,7 @@ from research.records import RecordError, Run, find_runs
 from research.studies.statistics import Contrast, Summary, compare, summarize
 
 # Differences in these do not make two runs different experiments.
-IGNORED_SECTIONS = ("study", "seed", "data.dir", "data.cache_dir", "logging")
+IGNORED_SECTIONS = ("study", "seed", "data.dir", "data.cache_dir", "logging", "debug")
 TUNED_KEYS = ("optimizer.learning_rate", "optimizer.weight_decay")  # trials of one arm differ in these
 
 

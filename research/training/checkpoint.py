@@ -1,6 +1,7 @@
 """Arrays on disk, through Orbax, whole or absent, with a checksum of every file."""
 
 import logging
+import math
 import os
 import re
 import shutil
@@ -60,7 +61,8 @@ def restore(folder: Path, like: Any) -> Any:
 
     Args:
         folder: where it was written.
-        like: a tree of the expected structure, shapes and dtypes; where its leaves are arrays on devices,
+        like: a tree of the expected structure, shapes and dtypes; what claims other shapes is refused before
+            memory is taken for it; where its leaves are arrays on devices,
             what is read is placed as they are.
 
     Raises:
@@ -79,6 +81,10 @@ def restore(folder: Path, like: Any) -> Any:
                     raise CheckpointError(
                         f"{folder} is of another network: {name} is {there} there, {here} here"
                     )
+                # a chunk is unpacked as a whole, whatever the array has of it
+                chunk = getattr(stored[name].storage, "chunk_shape", None) or ()
+                if math.prod(chunk) > max(math.prod(stored[name].shape), 1):
+                    raise DamagedError(f"{folder} cannot be read: {name} is {there} in chunks of {chunk}")
             arrays = checkpointer.restore(folder.absolute() / "arrays", expected)
         except CheckpointError:
             raise

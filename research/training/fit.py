@@ -15,8 +15,9 @@ from research.data import Split
 from research.layers.base import Params, State
 from research.training.epoch import epoch_order
 from research.training.evaluate import measure, predict_all
+from research.training.nans import Find, Watch, all_finite
 from research.training.replicas import Asked, Examples, RunSteps, Training
-from research.training.state import Metrics, TrainState
+from research.training.state import Batch, Metrics, TrainState
 
 SECONDS_PER_CALL = 3.0  # progress, signals and checkpoints wait at most about this long for the device
 
@@ -32,6 +33,7 @@ class Program(NamedTuple):
     run_steps: RunSteps
     predict: Callable[..., jax.Array]
     make_feed: Callable[[np.ndarray, np.ndarray], Feed]  # (images, labels)
+    find: Find  # of ``nans.make_find``; compiled only where it is called
     largest: Callable[[float], float] = float  # of the values that the processes of the run give
 
 
@@ -86,6 +88,7 @@ class FitResult(NamedTuple):
     history: tuple[EpochMetrics, ...]
     num_steps: int
     seconds: float  # of training, without compilation and validation
+    error: str | None = None  # what was not finite, and at which step
 
 
 def first_position(state: TrainState) -> Position:
@@ -115,6 +118,7 @@ def fit(
     patience: int | None = None,
     scan_steps: int | None = None,
     pause_every: int | None = None,
+    find_nans: bool = False,
     on_pause: Callable[[Position], bool] = lambda position: False,
     on_progress: Callable[[int], None] = lambda steps: None,
     on_epoch: Callable[[EpochMetrics], None] = lambda metrics: None,
@@ -136,20 +140,32 @@ def fit(
         patience: stop after this many epochs without a better validation accuracy.
         scan_steps: most steps per call of the program; ``None`` aims at ``SECONDS_PER_CALL``.
         pause_every: pause at each multiple of so many steps, whatever the length of a call.
+        find_nans: keep a copy of the state, and say of a run that diverges where the first bad value was.
         on_pause: called after each call of the program; training stops where it returns true.
         on_progress: called with the number of steps just done.
         on_epoch: called after each epoch.
 
     Returns:
-        Status "diverged" if a loss was not finite, "preempted" if ``on_pause`` said so: training stops there.
+        Status "diverged" if a loss, or a parameter at the end of an epoch, was not finite, "preempted" if
+        ``on_pause`` said so: training stops there.
     """
     state, best, history, totals, seconds = position
     step, steps_per_epoch = int(state.step), num_train // batch_size
     steps_per_call = scan_steps or 1
+    watch = Watch(program.run_steps, program.find) if find_nans else None
 
-    def ended(status: str, params: Params | None = None, model_state: State | None = None) -> FitResult:
+    def ended(
+        status: str,
+        params: Params | None = None,
+        model_state: State | None = None,
+        error: str | None = None,
+    ) -> FitResult:
         epoch = len(history) if keep == "last" else best_epoch(history)
-        return FitResult(status, params, model_state, epoch, history, step, seconds)
+        return FitResult(status, params, model_state, epoch, history, step, seconds, error)
+
+    def diverged(what: str) -> FitResult:
+        first = watch and (watch.find() or _first_of(program.find, state, validation, eval_batch_size))
+        return ended("diverged", error=f"{what}; first in {first}" if first else what)
 
     for epoch in range(len(history) + 1, epochs + 1):
         if patience is not None and epoch - 1 - best_epoch(history) >= patience:
@@ -160,26 +176,33 @@ def fit(
                 stop = min(end, start + steps_per_call)
                 if pause_every:
                     stop = min(stop, start + pause_every - step % pause_every)
+                if watch:
+                    watch.before(state, examples, start, stop)
                 state, metrics, stop, share, elapsed = yield Asked(
                     program.run_steps, state, examples, step, start, stop
                 )
                 totals = totals.plus(metrics, start, stop)
                 seconds += share
-                elapsed = program.largest(elapsed)  # one clock for all processes: the next call's length follows
+                elapsed = program.largest(elapsed)  # one clock for all processes
                 steps_per_call = scan_steps or max(1, round(SECONDS_PER_CALL * (stop - start) / elapsed))
                 step += stop - start
-                if not math.isfinite(totals.loss):
-                    return ended("diverged")
+                finite = np.isfinite(metrics.loss[start:stop])
+                if not finite.all():
+                    bad_step = step - len(finite) + int(finite.argmin()) + 1
+                    return diverged(f"the loss is not finite at step {bad_step}")
                 on_progress(stop - start)
                 start = stop
                 if on_pause(Position(state, best, history, totals, seconds)):
                     return ended("preempted")
+        # here alone: a step later its loss shows it, and so the message does not depend on where calls end
+        if not all_finite((state.params, state.model_state)):
+            return diverged(f"the parameters are not finite after step {step}")
         logits = predict_all(
             program.predict, state.params, state.model_state, validation.images, eval_batch_size
         )
         loss, accuracy = measure(logits, validation.labels)
         if not math.isfinite(loss):
-            return ended("diverged")
+            return diverged(f"the validation loss is not finite after step {step}")
         line = EpochMetrics(
             epoch=epoch,
             step=step,
@@ -196,3 +219,12 @@ def fit(
             best = jax.tree.map(jnp.copy, (state.params, state.model_state))  # the state itself is donated
         on_epoch(line)
     return ended("completed", *(best if keep == "best" else (state.params, state.model_state)))
+
+
+def _first_of(find: Find, state: TrainState, split: Split, batch_size: int) -> str | None:
+    """The first value of an evaluation that is not finite."""
+    for start in range(0, len(split.labels), batch_size):
+        batch = Batch(*(jnp.asarray(array[start : start + batch_size]) for array in split))
+        if name := find(state, batch, False):
+            return f"{name} at validation"
+    return None

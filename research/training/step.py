@@ -54,10 +54,7 @@ def make_train_step(
     gradient = accumulate(jax.grad(mean_loss, has_aux=True), num_parts, axis_name)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        step_key = jax.random.fold_in(state.key, state.step)
-        count = batch.labels.shape[0]
-        positions = position(axis_name) * count + jnp.arange(count)
-        keys = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, positions)
+        keys = example_keys(state, batch.labels.shape[0], axis_name)
         everywhere = varying(state.params, axis_name)
         grads, (model_state, metrics) = gradient(everywhere, state.model_state, batch, keys)
         grads, model_state = average((grads, model_state), axis_name)
@@ -66,3 +63,10 @@ def make_train_step(
         return TrainState(state.step + 1, params, model_state, opt_state, state.key), metrics
 
     return train_step
+
+
+def example_keys(state: TrainState, count: int, axis_name: str | None = None) -> jax.Array:
+    """The keys ``[count]`` of a step's examples, those of this device's part under ``axis_name``."""
+    step_key = jax.random.fold_in(state.key, state.step)
+    positions = position(axis_name) * count + jnp.arange(count)
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, positions)

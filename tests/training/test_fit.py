@@ -12,6 +12,7 @@ from research.parallel import Layout, make_feed
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict, measure, predict_all
 from research.training.fit import Program, first_position, fit
+from research.training.nans import make_find
 from research.training.objective import make_cross_entropy
 from research.training.optimizers import make_optimizer, set_rates
 from research.training.replicas import one_by_one, together
@@ -35,6 +36,7 @@ def program(net, preprocess):
         one_by_one(jax.jit(make_run_steps(train_step), donate_argnums=0)),
         jax.jit(make_predict(net, preprocess)),
         partial(make_feed, Layout.of(1)),
+        make_find(net, make_cross_entropy(), preprocess),
     )
 
 
@@ -103,9 +105,10 @@ def test_patience_stops_early(run):
     assert len(fitted.history) == 3
 
 
-def test_a_loss_that_is_not_finite_ends_the_run(run, digits):
+def test_a_loss_that_is_not_finite_ends_the_run(run):
     fitted = run(learning_rate=1e30)
     assert fitted.status == "diverged"
+    assert fitted.error == "the loss is not finite at step 2"
     assert fitted.history == ()
     assert fitted.params is None
     assert fitted.seconds > 0

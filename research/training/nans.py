@@ -1,0 +1,119 @@
+"""Where training went wrong: the first value that is not finite."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from research.layers.base import Container, fold_in_keys
+from research.training.objective import Objective
+from research.training.replicas import Examples, RunSteps
+from research.training.state import Batch, TrainState
+from research.training.step import example_keys
+
+Find = Callable[..., str | None]
+
+
+@jax.jit
+def all_finite(tree: Any) -> jax.Array:
+    """Whether every number of a tree is finite, bool ``[]``; whole numbers always are."""
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)] or [jnp.array(True)]).all()
+
+
+def first_bad(values: dict[str, Any]) -> str | None:
+    """The first name whose array is not finite."""
+    return next((name for name, value in values.items() if not all_finite(value)), None)
+
+
+def by_path(tree: Any) -> dict[str, jax.Array]:
+    """The arrays of a tree by their path.
+
+    Example:
+        >>> list(by_path({"conv": {"kernel": jnp.ones(1)}}))
+        ['conv/kernel']
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
+def make_find(net: Container, objective: Objective, preprocess: Callable[..., jax.Array]) -> Find:
+    """Make ``find(state, batch, train)``, which names the first value of a step that is not finite.
+
+    Values are looked at in the order in which a step computes them: images, outputs from the first layer on,
+    loss, gradients from the last layer on. Without ``train`` it names those of an evaluation.
+
+    Args:
+        net, objective, preprocess: those of the training step.
+
+    Returns:
+        A function that returns ``None`` where all are finite.
+    """
+
+    def find(state: TrainState, batch: Batch, train: bool = True) -> str | None:
+        names: list[str] = []
+
+        def forward(params: Any) -> Any:
+            keys = example_keys(state, len(batch.labels)) if train else None
+            images = preprocess(batch.images, keys=fold_in_keys(keys, 1))
+            logits, _, outputs = net.trace(
+                params, state.model_state, images, train=train, key=fold_in_keys(keys, 0)
+            )
+            losses = objective(logits, batch.labels)
+            names[:] = outputs  # jit returns a dict in the order of its keys
+            return losses.mean(), (images, tuple(outputs.values()), losses.sum())
+
+        run = jax.grad(forward, has_aux=True) if train else lambda params: ({}, forward(params)[1])
+        grads, (images, outputs, loss) = jax.jit(run)(state.params)
+
+        def place(path: str) -> int:
+            return names.index(max((name for name in names if path.startswith(f"{name}/")), key=len))
+
+        last_first = sorted(by_path(grads).items(), key=lambda item: -place(item[0]))
+        return first_bad(
+            {"the images": images}
+            | {f"the output of {name}": output for name, output in zip(names, outputs, strict=True)}
+            | {"the loss": loss}
+            | {f"the gradient of {path}": grad for path, grad in last_first}
+        )
+
+    return find
+
+
+class Watch:
+    """Keeps a copy of the last state that was finite, so that the steps from there can be taken again.
+
+    Args:
+        run_steps: the compiled steps.
+        find: of ``make_find``.
+    """
+
+    def __init__(self, run_steps: RunSteps, find: Find) -> None:
+        self._run_steps = run_steps
+        self._find = find
+        self._kept: tuple[TrainState, Examples, int, int] | None = None
+
+    def before(self, state: TrainState, examples: Examples, start: int, stop: int) -> None:
+        """Be told of the steps that come next."""
+        if self._kept is None or all_finite((state.params, state.model_state)):
+            self._kept = jax.tree.map(jnp.copy, state), examples, start, stop
+
+    def find(self) -> str | None:
+        """Take the steps again one by one: the first value that is not finite, and its step."""
+        if self._kept is None:
+            return None
+        state, each, start, stop = self._kept
+        images, labels, order = each
+        if path := first_bad(by_path((state.params, state.model_state))):
+            return f"the first value of {path.partition('/')[2]}"
+        for index in range(start, stop):
+            copy = jax.tree.map(jnp.copy, state)
+            ((after, metrics),) = self._run_steps([copy], [each], jnp.int32(index), jnp.int32(index + 1))
+            moved = (after.params, after.model_state)
+            if not all_finite((metrics.loss, moved)):
+                examples = index if order is None else order[index]
+                name = self._find(state, Batch(images[examples], labels[examples]))
+                path = first_bad(by_path(moved)) or "/"
+                return f"{name or 'the new value of ' + path.partition('/')[2]} at step {int(state.step) + 1}"
+            state = after
+        return None
