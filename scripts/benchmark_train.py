@@ -14,7 +14,9 @@ from research.config import Config, construct
 def job(values: dict[str, Any]) -> None:
     """Print a table, or one JSON object."""
     output = pop_choice(values, "format", ("table", "json"))
-    own = {key: values.pop(key) for key in ("implementations", "replicas", "rounds", "steps") if key in values}
+    own = {
+        key: values.pop(key) for key in ("implementations", "replicas", "rounds", "steps") if key in values
+    }
     benchmark = construct(BenchmarkConfig, {key: value for key, value in own.items() if value is not None})
     result = benchmark_train(Config.from_dict(values), benchmark)
     if output == "json":

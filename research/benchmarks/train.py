@@ -148,7 +148,8 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
 
     Returns:
         ``ms`` per step by implementation (``median``, ``lower`` and ``upper`` quartile), of replicas the time
-        of all divided by how many they are; ``ratio`` by each but ours, its median over ours; ``roofline``, the share of the machine's GEMM rate that ours reaches;
+        of all divided by how many they are; ``ratio`` by each but ours, its median over ours;
+        ``roofline``, the share of the machine's GEMM rate that ours reaches;
         ``gemm_gflops``; ``step_gflop``; ``compile_s`` and ``temp_bytes`` of ours; ``torch_peak_bytes`` by
         PyTorch's layouts; ``skipped``, with the reason.
     """
