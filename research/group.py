@@ -72,4 +72,4 @@ def run_together(runs: Mapping[Path, Config]) -> dict[Path, dict[str, Any]]:
 
     with noticed_signals(give_up) as received:
         together([recorded(folder, config, received) for folder, config in runs.items()])
-    return outcomes
+    return {folder: outcomes[folder] for folder in runs}

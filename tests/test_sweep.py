@@ -130,3 +130,44 @@ def sweep_over_two_seeds(folder):
         sweep.plan(config(seed), folder / str(seed))
     with (folder / f"said-{os.getpid()}").open("w") as file:
         raise SystemExit(sweep.run(Console(file=file, width=200)))
+
+
+def test_seeds_that_go_together_end_as_those_that_go_alone(tmp_path):
+    def launch(replicas: int, folder) -> str:
+        sweep = Sweep()
+        for seed in range(3):
+            each = config(seed, replicas=replicas)
+            sweep.plan(each, folder / each.run_name())
+        output = io.StringIO()
+        assert sweep.run(Console(file=output, width=200)) == 0
+        return output.getvalue()
+
+    said = launch(2, tmp_path / "together")
+    assert said == launch(1, tmp_path / "alone")
+    assert said.count("completed") == 3
+    for name in ("together", "alone"):
+        assert launch(2, tmp_path / name) == "3 of 3 runs are done already\n"
+    together, alone = (find_runs(tmp_path / name) for name in ("together", "alone"))
+    assert [(run.result or {})["seconds"]["shared_by"] for run in together] == [2, 2, 1]
+    for run, other in zip(together, alone, strict=True):
+        assert run.path.name == other.path.name
+        for name, array in run.arrays().items():
+            assert array.tobytes() == other.arrays()[name].tobytes()
+
+
+def test_where_the_process_of_a_group_dies_what_had_ended_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "run_recorded", die_after_the_first)
+    sweep = Sweep()
+    for seed in range(2):
+        sweep.plan(config(seed, replicas=2), tmp_path / str(seed))
+    output = io.StringIO()
+    assert sweep.run(Console(file=output, width=200)) == 1
+    assert [run.status for run in find_runs(tmp_path)] == ["completed", "missing"]
+    assert [line.split()[2] for line in output.getvalue().splitlines()[:2]] == ["completed", "died"]
+
+
+def die_after_the_first(runs):
+    """In place of a group, in the worker: the process is killed when the first run has its result."""
+    folder = next(iter(runs))
+    run_recorded({folder: runs[folder]})
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -123,6 +123,12 @@ def make_ours_per_step(config: Config, algorithm: str) -> Train:
     return train
 
 
+def _repeat(train: Train, num_steps: int, times: int) -> Any:
+    for _ in range(times - 1):
+        jax.block_until_ready(train(num_steps))
+    return train(num_steps)
+
+
 def peak_bytes_of_torch(train: Train) -> int:
     """Most memory that PyTorch held at once for what it allocated in one step, bytes."""
     import torch
@@ -148,7 +154,8 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
 
     Returns:
         ``ms`` per step by implementation (``median``, ``lower`` and ``upper`` quartile), of replicas the time
-        of all divided by how many they are; ``ratio`` by each but ours, its median over ours; ``roofline``, the share of the machine's GEMM rate that ours reaches;
+        of all divided by how many they are; ``ratio`` by each but ours, its median over ours;
+        ``roofline``, the share of the machine's GEMM rate that ours reaches;
         ``gemm_gflops``; ``step_gflop``; ``compile_s`` and ``temp_bytes`` of ours; ``torch_peak_bytes`` by
         PyTorch's layouts; ``skipped``, with the reason.
     """
@@ -169,13 +176,14 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
             counterpart = importlib.import_module(f"research.benchmarks.counterparts.{module}")
             trains[name] = counterpart.make_train(net, image_shape, batch_size, **options)
     gemm, gemm_flops = make_gemm()
-    works = {name: partial(train, benchmark.steps) for name, train in trains.items()}
+    # runs of one program are timed against as many runs of ours, one after the other
+    most = max(counts.values(), default=1)
+    calls = {name: most // counts.get(name, 1) for name in trains}
+    works = {name: partial(_repeat, train, benchmark.steps, calls[name]) for name, train in trains.items()}
     seconds = alternate({**works, "gemm": gemm}, benchmark.rounds)
     gemm_rate = gemm_flops / quartiles(seconds.pop("gemm")).median
-    per_step = {
-        name: [1e3 * s / benchmark.steps / counts.get(name, 1) for s in rounds]
-        for name, rounds in seconds.items()
-    }
+    steps = {name: benchmark.steps * calls[name] * counts.get(name, 1) for name in trains}
+    per_step = {name: [1e3 * s / steps[name] for s in rounds] for name, rounds in seconds.items()}
     ms = {name: quartiles(rounds)._asdict() for name, rounds in per_step.items()}
     flops = step_flops(config)
     return {

@@ -95,6 +95,22 @@ def test_a_sweep_runs_in_a_worker_and_a_second_launch_runs_nothing(tmp_path):
     assert "relu" in (tmp_path / "sweep" / "report.md").read_text()
 
 
+def test_seeds_are_trained_together_and_a_second_launch_runs_nothing(tmp_path):
+    command = [
+        sys.executable,
+        str(SCRIPTS / "train.py"),
+        *QUICK,
+        "seed=3",
+        "training.replicas=2",
+        "run=seeds",
+    ]
+    first = launch(command, tmp_path)
+    assert (first.returncode, first.stderr) == (0, "")
+    runs = find_runs(tmp_path / "seeds")
+    assert [(run.config["seed"], run.status) for run in runs] == [(3, "completed"), (4, "completed")]
+    assert launch([*command, "resume=true"], tmp_path).stdout == "2 of 2 runs are done already\n"
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the worker through /proc")
 def test_the_worker_of_a_killed_sweep_ends(tmp_path):
     command = [
