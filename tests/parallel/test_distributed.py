@@ -48,14 +48,14 @@ BY_HAND = {"coordinator": "127.0.0.1:9911", "num_processes": 2, "process_id": 0}
         (
             {"process_id": 2},
             "jit",
-            "distributed.process_id=2 is not allowed; give a whole number, from 0 to 1",
+            "distributed.process_id=2 is not allowed; give a whole number, from 0",
         ),
         ({"coordinator": "node1"}, "jit", "distributed.coordinator=node1 is not allowed; give host:port"),
         ({"mode": "auto"}, "jit", "distributed.coordinator is not allowed with distributed.mode=auto"),
         (
             {},
             "single",
-            "parallel=single is not allowed with several processes; give parallel=jit or shard_map",
+            "parallel=single is not allowed with several processes; give parallel=jit",
         ),
         ({}, "pmap", "parallel=pmap is not allowed with several processes"),
     ],
