@@ -204,8 +204,10 @@ def test_a_process_that_hangs_ends_the_other(tmp_path):
     try:
         _, err = processes[0].communicate(timeout=60)
     finally:
+        os.kill(worker, signal.SIGKILL)
         for process in processes:
             process.kill()
+        processes[1].communicate()
     assert processes[0].returncode == 1
     assert "does not answer" in err
 
