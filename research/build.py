@@ -190,10 +190,13 @@ def build_layout(config: Config) -> tuple[str, Layout]:
         shards = range(max(available // others, 1), 0, -1)
         num_devices = others * next(n for n in shards if batch_size % n == 0)
     try:
-        layout = Layout.of(num_devices, replica=mesh.replica, data=mesh.data, model=mesh.model)
+        devices = jax.local_devices() if parallel.name == "single" else None
+        layout = Layout.of(
+            num_devices, replica=mesh.replica, data=mesh.data, model=mesh.model, devices=devices
+        )
     except ValueError as error:
         raise ConfigError(f"parallel.{error}") from error
-    if jax.process_count() > 1 and layout.mesh.size != jax.device_count():
+    if jax.process_count() > 1 and devices is None and layout.mesh.size != jax.device_count():
         raise ConfigError(
             f"parallel over {layout.mesh.size} devices is not allowed; the {jax.process_count()} processes "
             f"have {jax.device_count()}, and all must take part"
@@ -272,6 +275,7 @@ class CompiledProgram(NamedTuple):
     learning_rate_factor: Callable[[int], float]  # by step
     compile_seconds: float
     temporary_bytes: int | None  # of the training steps; None where the backend does not say
+    executable: jax.stages.Compiled  # the training steps, for their text
 
 
 def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
@@ -418,4 +422,5 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
         lambda step: float(schedule(step)),
         time.perf_counter() - began,
         None if memory is None else memory.temp_size_in_bytes,
+        steps.executable,
     )

@@ -324,7 +324,7 @@ def _measure(
     images, batch_size = dataset.test.images, spec.eval_batch_size
     logits = predict_all(compiled.program.predict, params, model_state, images, batch_size)
     loss, accuracy = measure(logits, dataset.test.labels)
-    measured = dict(zip(names, (accuracy, loss, *validation), strict=True))
+    measured: dict[str, float | None] = dict(zip(names, (accuracy, loss, *validation), strict=True))
     if num_processes() > 1:
         params, model_state = spec.layout.gather((params, model_state))
     if not is_writer():

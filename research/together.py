@@ -13,6 +13,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from research import records
 from research.config import Config, ConfigError, DistributedConfig
 from research.interruption import noticed_signals
@@ -46,17 +48,20 @@ def run_together(config: Config, folder: Path, *, resume: bool = False) -> tuple
         noticed_signals(lambda number: None) as received,
         Worker(received) as worker,
     ):
+        joined = False
         try:
             worker.call(silence, log.name)
-            try:
-                worker.call(_join, config.distributed)
-            except BrokenProcessPool as error:
-                raise _not_found(config.distributed) from error
+            worker.call(_join, config.distributed)
+            joined = True
             return worker.call(_take_part, config, folder, resume)
         except LostError as error:
             raise _lost(folder) from error
         except BrokenProcessPool as error:
             said = log.read()
+            if (number := received()) is not None:  # before a run, or too slow to end in time
+                sys.exit(128 + number)
+            if not joined:
+                raise _not_found(config.distributed) from error
             if LOST_ITS_PEER in said:
                 raise _lost(folder) from error
             sys.stderr.write(said)
@@ -67,6 +72,10 @@ def _join(distributed: DistributedConfig) -> None:
     atexit.register(os._exit, 1)  # runs before what JAX registered, which waits for processes that are gone
     try:
         join(distributed.coordinator, distributed.num_processes, distributed.process_id, distributed.timeout)
+    except jax.errors.JaxRuntimeError as error:  # of process 0 only
+        raise ConfigError(
+            f"distributed.coordinator={distributed.coordinator} cannot be opened ({error}); give another port"
+        ) from error
     except ValueError as error:
         raise ConfigError(
             "distributed.mode=auto is not allowed here, where JAX detects no SLURM, Open MPI or TPU pod; "

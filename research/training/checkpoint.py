@@ -169,10 +169,11 @@ def _by_name(tree: Any, shapes: bool = False) -> dict[str, Any]:
     return named
 
 
-def _placed(array: Any, like: Any) -> Any:
-    if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
-        array = jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(like))
-    return jax.device_put(array, like.sharding) if isinstance(like, jax.Array) else array
+def _placed(array: np.ndarray, like: Any) -> Any:
+    placed: Any = jax.device_put(array, like.sharding) if isinstance(like, jax.Array) else array
+    if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):  # which cannot be put onto other processes
+        return jax.random.wrap_key_data(jnp.asarray(placed), impl=jax.random.key_impl(like))
+    return placed
 
 
 def _describe(array: Any) -> str:

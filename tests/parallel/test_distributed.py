@@ -1,6 +1,7 @@
 """Real processes on this machine, over gloo, against one process."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -13,7 +14,8 @@ import jax
 import numpy as np
 import pytest
 
-from research.config import Config
+from research.build import check_distributed
+from research.config import Config, ConfigError
 from research.records import read_run
 from research.run import run
 from research.trained import load_trained
@@ -26,14 +28,46 @@ TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
 SETTINGS = {
     "model": {"name": "plain", "depth": 2, "algorithm": "im2col"},
     "data": {"train_limit": 320, "augmentations": ["flip", "crop"]},
-    "training": {"epochs": 2, "batch_size": 32, "keep": "last", "checkpoint_every": 10},
+    "training": {"epochs": 2, "batch_size": 32, "keep": "last", "checkpoint_every": 15},
 }
 QUICK = (
     *("model=plain", "model.depth=2", "model.algorithm=im2col"),
     *("data.train_limit=320", "data.augmentations=[flip,crop]"),
-    *("training.epochs=2", "training.batch_size=32", "training.keep=last", "training.checkpoint_every=10"),
+    *("training.epochs=2", "training.batch_size=32", "training.keep=last", "training.checkpoint_every=15"),
 )
 LONG = ("model=tiny", "data.train_limit=300", "training.epochs=100000")
+
+
+BY_HAND = {"coordinator": "127.0.0.1:9911", "num_processes": 2, "process_id": 0}
+
+
+@pytest.mark.parametrize(
+    ("distributed", "strategy", "sentence"),
+    [
+        ({"process_id": None}, "jit", "distributed.process_id is missing; by hand all of coordinator"),
+        (
+            {"process_id": 2},
+            "jit",
+            "distributed.process_id=2 is not allowed; give a whole number, from 0",
+        ),
+        ({"coordinator": "node1"}, "jit", "distributed.coordinator=node1 is not allowed; give host:port"),
+        ({"mode": "auto"}, "jit", "distributed.coordinator is not allowed with distributed.mode=auto"),
+        (
+            {},
+            "single",
+            "parallel=single is not allowed with several processes; give parallel=jit",
+        ),
+        ({}, "pmap", "parallel=pmap is not allowed with several processes"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_sentence(distributed, strategy, sentence):
+    values = {"distributed": BY_HAND | distributed, "parallel": {"name": strategy}}
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        check_distributed(Config.from_dict(values))
+
+
+def test_the_processes_are_not_part_of_what_a_run_is():
+    assert Config.from_dict({"distributed": BY_HAND}).fingerprint() == Config.from_dict({}).fingerprint()
 
 
 def start(folder: Path, count: int, *arguments: str) -> list[subprocess.Popen[str]]:
@@ -114,8 +148,7 @@ def test_both_go_on_from_a_checkpoint_with_the_same_bits(tmp_path, two):
     shutil.copytree(two[0], tmp_path / "run")
     for name in ("result.json", "arrays.npz"):
         (tmp_path / "run" / name).unlink()
-    for name in ("final", "step-000000020"):
-        shutil.rmtree(tmp_path / "run" / "checkpoints" / name)
+    shutil.rmtree(tmp_path / "run" / "checkpoints" / "final")
     outcomes = finish(start(tmp_path, 2, "run=run", "resume=true"))
     assert [(code, err) for code, _, err in outcomes] == [(0, ""), (0, "")]
     assert len(outcomes[0][1].splitlines()) == 3  # the second epoch only
@@ -171,8 +204,10 @@ def test_a_process_that_hangs_ends_the_other(tmp_path):
     try:
         _, err = processes[0].communicate(timeout=60)
     finally:
+        os.kill(worker, signal.SIGKILL)
         for process in processes:
             process.kill()
+        processes[1].communicate()
     assert processes[0].returncode == 1
     assert "does not answer" in err
 

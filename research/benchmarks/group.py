@@ -1,0 +1,105 @@
+"""Processes of one JAX program that wait until they are asked to do a piece of work, and time it."""
+
+import multiprocessing
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import jax
+
+from research.parallel.distributed import join, silence
+
+Work = Callable[[], Any]
+# gives the works by name, and what there is to know about each
+Prepare = Callable[..., tuple[Mapping[str, Work], Mapping[str, Any]]]
+
+START_SECONDS = 120
+
+
+class Group:
+    """Some processes, ready when the ``with`` block begins and ended when it ends.
+
+    Args:
+        prepare: called in each process.
+        arguments: of it.
+        count: processes; several are one program.
+        cores: of each process the core that it is bound to; ``None`` binds none.
+    """
+
+    def __init__(
+        self, prepare: Prepare, arguments: Sequence[Any], count: int = 1, cores: Sequence[int] | None = None
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        port = _free_port()
+        self._processes, self._pipes = [], []
+        for index in range(count):
+            here, there = context.Pipe()
+            place = (index, count, port, cores[index] if cores else None)
+            process = context.Process(
+                target=_serve, args=(there, place, prepare, tuple(arguments)), daemon=True
+            )
+            process.start()
+            there.close()
+            self._processes.append(process)
+            self._pipes.append(here)
+
+    def __enter__(self) -> "Group":
+        try:
+            self.facts, *_ = [self._receive(pipe) for pipe in self._pipes]
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.join()
+
+    def time(self, name: str) -> float:
+        """Seconds that the slowest of the processes takes for a work."""
+        for pipe in self._pipes:
+            pipe.send(name)
+        return max(self._receive(pipe) for pipe in self._pipes)
+
+    def _receive(self, pipe: Connection) -> Any:
+        try:
+            answer = pipe.recv()
+        except EOFError:
+            raise RuntimeError("a process of the benchmark died") from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def _serve(
+    pipe: Connection, place: tuple[int, int, int, int | None], prepare: Prepare, arguments: tuple[Any, ...]
+) -> None:
+    index, count, port, core = place
+    silence(os.devnull)  # gloo says on standard output that it is connected
+    if core is not None:
+        os.sched_setaffinity(0, {core})  # before JAX starts as many threads as there are cores
+    try:
+        if count > 1:
+            join(f"127.0.0.1:{port}", count, index, START_SECONDS)
+        works, facts = prepare(*arguments)
+        for work in works.values():
+            jax.block_until_ready(work())
+    except Exception as error:
+        pipe.send(error)
+        return
+    pipe.send(facts)
+    while True:
+        work = works[pipe.recv()]
+        began = time.perf_counter()
+        jax.block_until_ready(work())
+        pipe.send(time.perf_counter() - began)
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

@@ -1,0 +1,191 @@
+"""How the time of one training step grows with the devices it is spread over.
+
+Weak scaling: each device has a batch of its own, so a perfect machine takes as long for many as for one.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Annotated, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from research.benchmarks.group import Group, Work
+from research.benchmarks.timing import alternate, quartiles
+from research.benchmarks.train import random_dataset
+from research.build import compile_program, program_spec
+from research.config import Config, ConfigError, ParallelConfig
+from research.constraints import AtLeastOne, Between, OneOf
+from research.parallel import STRATEGIES, request_cpu_devices
+from research.parallel.distributed import join
+from research.parallel.hlo import collectives
+
+
+@dataclass(frozen=True)
+class ScalingConfig:
+    """What to time."""
+
+    processes: Annotated[int, Between(2)] = 2
+    strategies: tuple[Annotated[str, OneOf(STRATEGIES)], ...] = tuple(STRATEGIES)
+    rounds: Annotated[int, Between(2)] = 7
+    steps: Annotated[int, AtLeastOne] = 10
+
+
+class Exchange(NamedTuple):
+    """What the devices exchange in one step."""
+
+    all_reduces: int
+    all_reduce_bytes: int
+    others: int  # collectives of another kind
+
+
+def make_steps(config: Config, num_steps: int) -> tuple[Work, Exchange]:
+    """Some training steps, as ``scripts/train.py`` runs them, on random images.
+
+    Args:
+        config: network, strategy and global batch size.
+        num_steps: steps of one call.
+
+    Returns:
+        The work, and what its devices exchange.
+    """
+    batch_size = config.training.batch_size
+    dataset = random_dataset(config.data.name, num_steps * batch_size)
+    compiled = compile_program(program_spec(config, dataset))
+    rate = jnp.float32(config.optimizer.arguments["learning_rate"])
+    state = compiled.program.init(jax.random.key(0), rate, jnp.float32(0))
+    order = jnp.arange(num_steps * batch_size, dtype=jnp.int32).reshape(num_steps, batch_size)
+    feed = compiled.program.make_feed(dataset.train.images, dataset.train.labels)
+    ((examples, _, _),) = feed(order, 0)
+
+    def work() -> Any:
+        nonlocal state
+        state, metrics = compiled.program.run_steps(state, *examples, np.int32(0), np.int32(num_steps))
+        return metrics
+
+    found = [exchange for exchange in collectives(compiled.executable.as_text() or "") if exchange.in_loop]
+    sums = [exchange.num_bytes for exchange in found if exchange.kind == "all-reduce"]
+    return work, Exchange(len(sums), sum(sums), len(found) - len(sums))
+
+
+def with_strategy(config: Config, name: str, num_shards: int, num_devices: int | None = None) -> Config:
+    """``config``, whose batch is that of one device, over ``num_shards`` of them by a strategy."""
+    training = replace(config.training, batch_size=config.training.batch_size * num_shards)
+    parallel = ParallelConfig(name, None if name == "single" else num_devices)
+    return replace(config, training=training, parallel=parallel)
+
+
+def prepare(configs: Mapping[str, Config], num_steps: int, num_devices: int) -> Any:
+    """In a process of a ``Group``: the work by name, and what is exchanged."""
+    request_cpu_devices(num_devices)
+    made = {name: make_steps(config, num_steps) for name, config in configs.items()}
+    return {name: work for name, (work, _) in made.items()}, {
+        name: facts for name, (_, facts) in made.items()
+    }
+
+
+def benchmark_scaling(config: Config, scaling: ScalingConfig) -> dict[str, Any]:
+    """Time one process and several, each on a core of its own, and the strategies within one process.
+
+    Args:
+        config: network, strategy of the several processes, and the batch size of one process.
+        scaling: what to time.
+
+    Returns:
+        ``weak_efficiency``, the median over the rounds of the time of one process over that of all;
+        ``all_reduces`` and ``all_reduce_bytes`` of a step of all; ``ms`` per step (``median``, ``lower``
+        and ``upper`` quartile) of ``one`` process and of ``all``; ``strategies``, the same for each over
+        simulated devices; ``real`` and ``simulated``, what was which.
+
+    Raises:
+        ConfigError: there are fewer cores than processes.
+    """
+    count, strategy, batch_size = scaling.processes, config.parallel.name, config.training.batch_size
+    if strategy in ("single", "pmap"):
+        raise ConfigError(f"parallel={strategy} is not for several processes; give parallel=jit or shard_map")
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    if cores is not None and count > len(cores):
+        raise ConfigError(
+            f"processes={count} is not allowed; give at most {len(cores)}, the cores at hand, so that each "
+            "has its own"
+        )
+    one = {"one": with_strategy(config, "single", 1)}
+    together = {"all": with_strategy(config, strategy, count)}
+    within = {name: with_strategy(config, name, count, count) for name in scaling.strategies}
+    with (
+        Group(prepare, (one, scaling.steps, 1), cores=cores and cores[:1]) as alone,
+        Group(prepare, (together, scaling.steps, 1), count, cores=cores and cores[:count]) as several,
+    ):
+        seconds = _alternate({"one": alone, "all": several}, scaling.rounds)
+        exchange = several.facts["all"]
+    with Group(prepare, (within, scaling.steps, count)) as devices:
+        seconds |= _alternate(dict.fromkeys(within, devices), scaling.rounds)
+        exchanges = devices.facts
+    ms = _ms(seconds, scaling.steps)
+    return {
+        **_summary(seconds["one"], seconds["all"], exchange),
+        "strategy": strategy,
+        "num_processes": count,
+        "batch_size_per_process": batch_size,
+        "ms": {name: ms[name] for name in ("one", "all")},
+        "strategies": {name: {"ms": ms[name], **exchanges[name]._asdict()} for name in within},
+        "real": f"{count} processes on this machine{', one core each' if cores else ''}, gloo over 127.0.0.1",
+        "simulated": f"under strategies: {count} CPU devices of one process, sharing its cores",
+    }
+
+
+def benchmark_cluster(config: Config, scaling: ScalingConfig) -> tuple[dict[str, Any], bool]:
+    """The same on the machines that this process and the others have joined: each device alone, then all.
+
+    Returns:
+        As ``benchmark_scaling``, with nothing simulated, and whether this process is to print it.
+    """
+    asked = config.distributed
+    join(asked.coordinator, asked.num_processes, asked.process_id, asked.timeout)
+    request_cpu_devices(1)
+    config = replace(config, distributed=type(asked)())
+    count = jax.device_count()
+    names = [name for name in scaling.strategies if name not in ("single", "pmap")]
+    configs = {"one": with_strategy(config, "single", 1)}
+    configs |= {name: with_strategy(config, name, count) for name in names}
+    made = {name: make_steps(each, scaling.steps) for name, each in configs.items()}
+    seconds = alternate({name: work for name, (work, _) in made.items()}, scaling.rounds)
+    ms = _ms(seconds, scaling.steps)
+    results = {name: _summary(seconds["one"], seconds[name], made[name][1]) for name in names}
+    best = max(results, key=lambda name: results[name]["weak_efficiency"])
+    kind = f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}"
+    result = {
+        **results[best],
+        "strategy": best,
+        "num_processes": jax.process_count(),
+        "batch_size_per_device": config.training.batch_size,
+        "ms": {"one": ms["one"], "all": ms[best]},
+        "strategies": {name: {"ms": ms[name], **results[name]} for name in names},
+        "real": f"{count} devices ({kind}) of {jax.process_count()} processes",
+        "simulated": "nothing",
+    }
+    return result, jax.process_index() == 0
+
+
+def _alternate(groups: Mapping[str, Group], rounds: int) -> dict[str, list[float]]:
+    """As ``timing.alternate``, for works that lie in other processes."""
+    seconds: dict[str, list[float]] = {name: [] for name in groups}
+    for index in range(rounds):
+        for name in list(groups)[:: -1 if index % 2 else 1]:
+            seconds[name].append(groups[name].time(name))
+    return seconds
+
+
+def _ms(seconds: Mapping[str, list[float]], num_steps: int) -> dict[str, dict[str, float]]:
+    return {
+        name: quartiles([1e3 * value / num_steps for value in values])._asdict()
+        for name, values in seconds.items()
+    }
+
+
+def _summary(one: list[float], all_of_them: list[float], exchange: Exchange) -> dict[str, Any]:
+    ratios = [alone / together for alone, together in zip(one, all_of_them, strict=True)]
+    return {"weak_efficiency": median(ratios), **exchange._asdict()}
