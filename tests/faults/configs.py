@@ -48,9 +48,8 @@ GROUPS = {
     group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     for group in ("model", "optimizer", "schedule", "data", "parallel")
 }
-PLANS = sorted(
-    f"+{group}={path.stem}" for group in ("study", "experiment") for path in CONF.glob(f"{group}/*")
-)
+PLAN_GROUPS = ("study", "experiment")
+PLANS = sorted(f"+{group}={path.stem}" for group in PLAN_GROUPS for path in CONF.glob(f"{group}/*"))
 
 KEYS = sorted(
     {
@@ -60,37 +59,16 @@ KEYS = sorted(
         for key in flatten(Config.from_dict({group: {"name": name}}).to_dict())
     }
     | {"run", "resume", "sweep", "sweep.retry_failed", "study.arm", "study.tuning.seeds"}
-    | {"model", "optimizer", "data", "training", "debug", "hydra.verbose", "hydra.run.dir", "hydra.job.name"}
+    | {"model", "optimizer", "data", "training", "debug", "hydra.run.dir", "hydra.job.name"}
 )
 COMMON_KEYS = sorted(flatten(Config.from_dict({"model": {"name": "tiny"}}).to_dict()))
 
 WORDS = (*ACTIVATIONS, *INITIALIZERS, *CONV_ALGORITHMS, *itertools.chain.from_iterable(GROUPS.values()))
 
-NUMBERS = [
-    "0",
-    "1",
-    "2",
-    "3",
-    "7",
-    "31",
-    "32",
-    "33",
-    "64",
-    "96",
-    "97",
-    "1294",
-    "1295",
-    "65536",
-    "2147483647",
-    "2147483648",
-    "4294967296",
-    "0.1",
-    "0.5",
-    "0.999",
-    "1.0",
-    "1e-3",
-    "1e-30",
-]
+NUMBERS = (
+    *(0, 1, 2, 3, 7, 31, 32, 33, 64, 96, 97, 1294, 1295, 2**16, 2**31 - 1, 2**31, 2**32),
+    *(0.1, 0.5, 0.999, 1.0, 1e-3, 1e-30),
+)
 
 EXTREMES = [
     *Path(__file__).with_name("values.txt").read_text(encoding="utf-8").splitlines(),
@@ -104,7 +82,7 @@ def draw(rng: random.Random) -> list[str]:
     for _ in range(rng.choice((1, 1, 1, 1, 2, 2, 3))):
         group = rng.choice(list(GROUPS))
         key = rng.choice(rng.choice((KEYS, COMMON_KEYS)))
-        value = rng.choice(rng.choice((EXTREMES, NUMBERS, NUMBERS, WORDS)))
+        value = str(rng.choice(rng.choice((EXTREMES, NUMBERS, NUMBERS, WORDS))))
         words.append(
             rng.choice(
                 (
