@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from research.bars import track
 from research.lookup import lookup
-from tests.faults import damage, kills
+from tests.faults import configs, damage, data, kills, nans, security
 
 Trial = Callable[[random.Random, Path], None]
 
@@ -29,6 +29,15 @@ FAULTS: dict[str, tuple[Trial, int]] = {
     "kill_run": (kills.kill_run, 100),
     "kill_sweep": (kills.kill_sweep, 50),
     "damage": (damage.damage, 200),
+    "nans": (nans.bad_value, 50),
+    "dataset": (data.damaged_dataset, 50),
+    "record": (data.bad_record, 50),
+    "changed_data": (data.changed_data, 50),
+    "configs": (configs.mutated_config, 2000),
+    "image_bomb": (security.image_bomb, 50),
+    "checkpoint_bomb": (security.checkpoint_bomb, 50),
+    "arrays_bomb": (security.arrays_bomb, 50),
+    "hostile_names": (security.hostile_names, 50),
 }
 
 
