@@ -6,6 +6,7 @@ small.
 """
 
 import contextlib
+import functools
 import io
 import itertools
 import os
@@ -39,7 +40,7 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 CONF = SCRIPTS.parent / "conf"
 
 RUN_ONE_IN = 40
-SECONDS = 120  # after which a configuration counts as one that hangs
+SECONDS = 60  # after which a configuration counts as one that hangs
 LONGEST_SENTENCE = 1000
 
 START = ("model=tiny", "training.epochs=1", "training.batch_size=32", "data.train_limit=96")
@@ -166,13 +167,15 @@ def call_train(words: list[str], folder: Path, runs: bool) -> tuple[int, str, st
 
 def check_shapes(config: Config) -> bool:
     """Trace what a run compiles; gives whether it is small enough to be run by the hundred."""
-    dataset = build_data(config)
-    spec = program_spec(config, dataset)
+    return _trace(program_spec(config, build_data(config)))
+
+
+@functools.lru_cache
+def _trace(spec: ProgramSpec) -> bool:
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(
         lambda key: init_state(spec.net, spec.make_optimizer(), key, (1, *spec.image_shape)), key
     )
-    jnp.float32(config.optimizer.arguments["learning_rate"])
     images = jax.ShapeDtypeStruct((spec.batch_size, *spec.image_shape), jnp.uint8)
     labels = jax.ShapeDtypeStruct((spec.batch_size,), jnp.int32)
     if spec.axis_name is None:
