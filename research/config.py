@@ -277,7 +277,7 @@ def _build(hint: Any, value: Any, key: str) -> Any:
     if _wrong_type(hint, value):
         raise _refusal(key, value, TYPE_NAMES[hint])
     if hint is str and not is_writable(value):
-        raise _refusal(key, ascii(value), "a text that UTF-8 can write")
+        raise _refusal(key, value, "a text that UTF-8 can write")
     try:
         return hint(value)
     except OverflowError:

@@ -123,7 +123,7 @@ def pop_folder(values: dict[str, Any], key: str = "run") -> Path:
     value = values.pop(key, None)
     if not isinstance(value, str) or not value or not is_writable(value):
         example = value if isinstance(value, int | float) else "x"
-        shown = value if is_writable(str(value)) else ascii(value)
+        shown = "null" if value is None else value
         raise ConfigError(f"{key}={shown} is not allowed; give the path of a folder, such as ./{example}")
     return Path(value)
 
@@ -161,6 +161,7 @@ def _sentence(error: Exception, config_name: str) -> str:
 
 def _shorten(text: str, longest: int = 700) -> str:
     """The text without the middle of it where it is long: what is allowed stands at its end."""
+    text = text.encode(errors="backslashreplace").decode()
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
 
