@@ -79,10 +79,20 @@ test: $(STAMP)  ## run the tests
 test-all: $(STAMP)  ## run the tests and the slow ones
 	$(BIN)/python -m pytest $(JOBS) -m ''
 
-lint: $(STAMP)  ## ruff and pyright
+lint: $(STAMP)  ## ruff, pyright, and pip-audit where it reaches its list
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+	@$(AUDIT)
+
+# known vulnerabilities of what is installed end lint; that their list cannot be reached is said, and does not
+AUDIT = found=$$($(BIN)/pip-audit --progress-spinner off --timeout 10 --skip-editable 2>&1); code=$$?; \
+    left=$$(echo "$$found" | grep -c "could not be audited"); \
+    case "$$code $$found" in \
+        0*) echo "pip-audit: no known vulnerabilities; $$left packages could not be looked up";; \
+        *"known vulnerabilit"*) echo "$$found"; exit 1;; \
+        *) echo "pip-audit could not run, and lint goes on: $$(echo "$$found" | tail -n 1)";; \
+    esac
 
 clean:  ## remove .venv and caches, but no result
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -1,6 +1,7 @@
 """From a configuration to layers, optimizer, data and compiled programs."""
 
 import importlib.util
+import os
 import re
 import time
 from collections.abc import Callable
@@ -282,7 +283,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
     """What the program of a configuration depends on.
 
     Raises:
-        ConfigError: the training split is smaller than one batch.
+        ConfigError: the training split is smaller than one batch, or a number is larger than this machine.
     """
     training = config.training
     num_train = len(dataset.train.labels)
@@ -299,7 +300,16 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         )
     num_evaluating = layout.num_replicas * layout.num_shards
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
+    _refuse_too_large(config, net, dataset.image_shape)
     num_steps = num_train // training.batch_size
+    if training.epochs * num_steps > MAX_STEPS:
+        raise ConfigError(
+            f"training.epochs={training.epochs} is not allowed; give at most {MAX_STEPS // num_steps}, "
+            f"at {num_steps} steps an epoch"
+        )
+    num_evaluated = max(len(dataset.validation.labels), len(dataset.test.labels))
+    eval_batch_size = min(training.eval_batch_size, num_evaluated)
+    window = None if training.window is None else min(training.window, num_steps)
     data_only = ("learning_rate", "weight_decay")
     arguments = tuple(item for item in config.optimizer.items if item[0] not in data_only)
     return ProgramSpec(
@@ -314,9 +324,9 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         image_shape=dataset.image_shape,
         num_train=num_train,
         batch_size=training.batch_size,
-        eval_batch_size=-(-training.eval_batch_size // num_evaluating) * num_evaluating,
+        eval_batch_size=-(-eval_batch_size // num_evaluating) * num_evaluating,
         # a process of several reads and holds its own share of an epoch only
-        window=training.window or (num_steps if jax.process_count() > 1 else None),
+        window=window or (num_steps if jax.process_count() > 1 else None),
         strategy=strategy,
         layout=layout,
         local_batch_norm=config.parallel.batch_norm == "local",
@@ -325,6 +335,22 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         remat=training.remat == "blocks",
         replicas=training.replicas,
     )
+
+
+MAX_STEPS = 2**31 - 1
+"""A step is an int32."""
+
+
+def _refuse_too_large(config: Config, net: Serial, image_shape: tuple[int, int, int]) -> None:
+    """Say so before memory is asked for: parameters, gradients and two moments must fit into the machine."""
+    params, _ = abstract_init(net, (1, *image_shape))
+    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    needed, there = 16 * num_parameters, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise ConfigError(
+            f"model={config.model.name} has {num_parameters:,} parameters here, whose training takes "
+            f"{needed / 1e9:,.0f} GB; this machine has {there / 1e9:,.0f} GB"
+        )
 
 
 PART_BYTES = 12 * 2**20

@@ -250,6 +250,20 @@ def construct(cls: type[T], values: Mapping[str, Any], key: str = "") -> T:
 TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
+def is_writable(text: str) -> bool:
+    """Whether UTF-8 can write a text; a command line may hold bytes that are none.
+
+    Example:
+        >>> is_writable("größer"), is_writable("\\udcff")
+        (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
@@ -286,7 +300,12 @@ def _build(hint: Any, value: Any, key: str) -> Any:
         return typing.cast(Any, hint)(**items)
     if _wrong_type(hint, value):
         raise _refusal(key, value, TYPE_NAMES[hint])
-    return hint(value)
+    if hint is str and not is_writable(value):
+        raise _refusal(key, value, "a text that UTF-8 can write")
+    try:
+        return hint(value)
+    except OverflowError:
+        raise _refusal(key, value, "a smaller number") from None
 
 
 def _build_named(table: Table, value: Any, key: str) -> Named:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+import jax
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
@@ -17,7 +18,7 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from research.config import ConfigError
+from research.config import ConfigError, is_writable
 from research.data import DataError
 from research.records import RecordError
 from research.sweep import RunError
@@ -33,6 +34,7 @@ USER_ERRORS = (
     HydraException,
     OmegaConfBaseException,
     OSError,
+    MemoryError,
 )
 
 
@@ -83,6 +85,12 @@ def exit_with(work: Callable[[], int], config_name: str = "config") -> NoReturn:
     except USER_ERRORS as error:
         print(f"{Path(sys.argv[0]).name}: {_shorten(_sentence(error, config_name))}", file=sys.stderr)
         code = 2
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        reason = str(error).partition("RESOURCE_EXHAUSTED: ")[2].splitlines()[0]
+        print(f"{Path(sys.argv[0]).name}: the memory does not suffice: {reason}", file=sys.stderr)
+        code = 2
     except RunError as error:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         code = 1
@@ -113,9 +121,10 @@ def pop_folder(values: dict[str, Any], key: str = "run") -> Path:
         ConfigError: it is no text, or an empty one.
     """
     value = values.pop(key, None)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or not value or not is_writable(value):
         example = value if isinstance(value, int | float) else "x"
-        raise ConfigError(f"{key}={value} is not allowed; give the path of a folder, such as ./{example}")
+        shown = "null" if value is None else value
+        raise ConfigError(f"{key}={shown} is not allowed; give the path of a folder, such as ./{example}")
     return Path(value)
 
 
@@ -127,6 +136,8 @@ def _sentence(error: Exception, config_name: str) -> str:
     while isinstance(cause, HydraException) and cause.__cause__ is not None:
         cause = cause.__cause__
     text = str(error)
+    if isinstance(error, MemoryError):
+        return f"the memory does not suffice: {text or 'no size is known'}"
     if "Config group override must be" in text:
         for word in sys.argv[1:]:
             group, _, value = word.lstrip("+").partition("=")
@@ -150,6 +161,7 @@ def _sentence(error: Exception, config_name: str) -> str:
 
 def _shorten(text: str, longest: int = 700) -> str:
     """The text without the middle of it where it is long: what is allowed stands at its end."""
+    text = text.encode(errors="backslashreplace").decode()
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
 

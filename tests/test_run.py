@@ -109,3 +109,8 @@ def test_real_mnist_is_learned(tfds_dir, tmp_path):
     data = {"name": "mnist", "dir": str(tfds_dir), "train_limit": 6000}
     result = run(config(data=data, training={"epochs": 1, "batch_size": 64}), tmp_path / "mnist")
     assert result["test_accuracy"] > 0.85
+
+
+def test_batches_and_windows_larger_than_the_data_take_no_more_memory(tmp_path):
+    large = {"epochs": 1, "batch_size": 32, "eval_batch_size": 10**12, "window": 10**12}
+    assert run(config(training=large), tmp_path / "large")["status"] == "completed"

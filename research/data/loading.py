@@ -82,6 +82,8 @@ def load_dataset(
         )
         cache /= f"{name}-{spec.version}-{fingerprint(folder)}"
         source, digest = read_cached(cache, lambda: read_folder(name, spec, folder))
+    if len(source.train.labels) < 2:
+        raise ValueError(f"test_fraction={test_fraction} leaves too few examples of {name} to train on")
     validation, train = split_off(source.train, validation_fraction, split_seed)
     if train_limit is not None:
         if not 1 <= train_limit <= len(train.labels):

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from research.constraints import AtLeastOne, OneOf, Rate
+from research.constraints import Between, OneOf, Rate
 from research.layers import INITIALIZERS
 from research.ops.activation import ACTIVATIONS
 from research.ops.conv import CONV_ALGORITHMS
@@ -10,6 +10,6 @@ from research.ops.conv import CONV_ALGORITHMS
 ActivationName = Annotated[str, OneOf(ACTIVATIONS)]
 InitializerName = Annotated[str, OneOf(INITIALIZERS)]
 AlgorithmName = Annotated[str, OneOf(("auto", *CONV_ALGORITHMS))]
-Count = Annotated[int, AtLeastOne]
+Count = Annotated[int, Between(1, 2**20)]
 Counts = tuple[Count, ...]
 DropRate = Annotated[float, Rate]

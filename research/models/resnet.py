@@ -1,7 +1,9 @@
 """A residual network."""
 
 from functools import partial
+from typing import Annotated
 
+from research.constraints import Between
 from research.layers import (
     Activation,
     BatchNorm,
@@ -14,7 +16,7 @@ from research.layers import (
     Shape,
 )
 from research.models.assemble import assemble
-from research.models.keywords import ActivationName, AlgorithmName, Count, Counts, InitializerName
+from research.models.keywords import ActivationName, AlgorithmName, Counts, InitializerName
 
 
 def simple_resnet(
@@ -22,7 +24,7 @@ def simple_resnet(
     num_classes: int,
     *,
     widths: Counts = (64, 128, 256),
-    blocks: Count = 2,
+    blocks: Annotated[int, Between(1, 100)] = 2,
     activation: ActivationName = "relu",
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",

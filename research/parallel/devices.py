@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import jax
 
+MAX_CPU_DEVICES = 256  # each takes threads; a layout of more says that there are not so many
+
 
 def count_cpu_devices(num_devices: int | None, axes: Sequence[int | None]) -> int:
     """CPU devices that JAX should make: as many as asked for, else one per core this process may use.
@@ -17,7 +19,7 @@ def count_cpu_devices(num_devices: int | None, axes: Sequence[int | None]) -> in
     """
     if num_devices is None and None not in axes:
         num_devices = math.prod(size or 1 for size in axes)
-    return num_devices or _num_cores()
+    return min(num_devices or _num_cores(), MAX_CPU_DEVICES)
 
 
 def request_cpu_devices(count: int) -> None:

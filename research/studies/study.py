@@ -15,6 +15,7 @@ from research.studies.statistics import Contrast, Summary, compare, summarize
 
 # Differences in these do not make two runs different experiments.
 IGNORED_SECTIONS = ("study", "seed", "data.dir", "data.cache_dir", "logging", "debug")
+DATA_KEYS = ("data.name", "data.test_fraction", "data.split_seed")  # these decide its checksum
 TUNED_KEYS = ("optimizer.learning_rate", "optimizer.weight_decay")  # trials of one arm differ in these
 
 
@@ -122,7 +123,7 @@ def read_studies(folder: Path) -> list[Study]:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        RecordError: there is no run in it, or a file of a run is damaged.
+        RecordError: there is no run in it, a file of a run is damaged, or data changed between two runs.
     """
     runs = find_runs(folder)
     if not runs:
@@ -131,6 +132,7 @@ def read_studies(folder: Path) -> list[Study]:
     for run in runs:
         plan = run.config.get("study")
         by_name[plan["name"] if plan else None].append(run)
+    _refuse_changed_data(runs)
     studies = []
     for name, group in sorted(by_name.items(), key=lambda item: (item[0] is None, item[0] or "")):
         studies += [_unplanned_study(group)] if name is None else _planned_studies(name, group)
@@ -169,6 +171,21 @@ def differing_keys(runs: Iterable[Run]) -> list[str]:
         and len({_as_text(config.get(key)) for config in configs}) > 1
     ]
     return sorted(differing, key=lambda key: not key.endswith("name"))
+
+
+def _refuse_changed_data(runs: Iterable[Run]) -> None:
+    """Runs that asked for the same data must have had the same: what differs is not what the study asks."""
+    first: dict[str, Run] = {}
+    for run in runs:
+        checksum = (_final(run).get("provenance") or {}).get("data_checksum")
+        if checksum is None:
+            continue
+        other = first.setdefault(_settings(run, DATA_KEYS), run)
+        if checksum != _final(other)["provenance"]["data_checksum"]:
+            raise RecordError(
+                f"{other.path} and {run.path} cannot be compared: the data changed between them, "
+                f"its checksum differs ({_settings(run, DATA_KEYS[:1])}); move one of them away"
+            )
 
 
 def _planned_studies(name: str, runs: list[Run]) -> list[Study]:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import optax
 
-from research.constraints import AtLeastOne, Fraction, Positive, Rate
+from research.constraints import Between, Fraction, Positive, Rate
 
 
 def constant(num_steps: int) -> optax.Schedule:
@@ -17,7 +17,7 @@ def constant(num_steps: int) -> optax.Schedule:
 
 
 def step(
-    num_steps: int, *, drops: Annotated[int, AtLeastOne] = 2, factor: Annotated[float, Fraction] = 0.1
+    num_steps: int, *, drops: Annotated[int, Between(1, 1000)] = 2, factor: Annotated[float, Fraction] = 0.1
 ) -> optax.Schedule:
     """Multiply by ``factor`` ``drops`` times, at equal distances (He et al. 2016, section 4.2)."""
     boundaries = {num_steps * (i + 1) // (drops + 1): factor for i in range(drops)}

@@ -172,6 +172,17 @@ def test_an_image_of_another_kind_names_its_record(write_examples, image, messag
         read_folder("mnist", MNIST, folder)
 
 
+def test_a_flipped_bit_within_an_image_is_never_read_as_other_pixels(write_examples):
+    image = np.ones((28, 28), np.uint8)  # of few bytes, so that decoding ends before its own checksum
+    damaged = bytearray(png(image))
+    place = len(damaged) - 24
+    assert damaged.index(b"IDAT") < place < damaged.index(b"IEND")
+    damaged[place] ^= 1
+    folder = write_examples([{"image": bytes(damaged), "label": 1}])
+    with pytest.raises(DataError, match=f"record 0 of {folder / SHARD} .* cannot be decoded"):
+        read_folder("mnist", MNIST, folder)
+
+
 @pytest.mark.parametrize("label", [10, 900])
 def test_a_label_out_of_range_names_its_record(write_examples, label):
     folder = write_examples([{"image": ZEROS, "label": 9}, {"image": ZEROS, "label": label}])

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from research.bars import track
 from research.lookup import lookup
-from tests.faults import damage, disk, kills
+from tests.faults import configs, damage, data, disk, kills, nans, security
 
 Trial = Callable[[random.Random, Path], None]
 
@@ -33,6 +33,15 @@ FAULTS: dict[str, tuple[Trial, int]] = {
     "file_limit": (disk.file_limit, 20),
     "read_only": (disk.read_only, 20),
     "deleted": (disk.deleted, 20),
+    "nans": (nans.bad_value, 50),
+    "dataset": (data.damaged_dataset, 50),
+    "record": (data.bad_record, 50),
+    "changed_data": (data.changed_data, 50),
+    "configs": (configs.mutated_config, 2000),
+    "image_bomb": (security.image_bomb, 50),
+    "checkpoint_bomb": (security.checkpoint_bomb, 50),
+    "arrays_bomb": (security.arrays_bomb, 50),
+    "hostile_names": (security.hostile_names, 50),
 }
 
 

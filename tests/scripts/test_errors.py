@@ -64,6 +64,33 @@ MISTAKES = {
     "large limit": (["data.train_limit=9999"], "data.train_limit=9999; allowed: 1 to 1294 for digits"),
     "added key": (["+extra=1"], "there is no key extra; allowed: model, optimizer,"),
     "syntax": (["seed=["], "seed=["),
+    "group by a number": (["optimizer=32"], "optimizer=32 is not allowed; give one of adagrad, adam, adamw,"),
+    "run by a number": (["run=97"], "run=97 is not allowed; give the path of a folder, such as ./97"),
+    "run without a path": (["run="], "run= is not allowed; give the path of a folder"),
+    "no run": (["~run"], "run=null is not allowed; give the path of a folder"),
+    "run in no letters": (["run=\udcff"], r"run=\udcff"),
+    "text in no letters": (["data.dir=\udcff"], r"data.dir=\udcff"),
+    "resume": (["resume=maybe"], "resume=maybe is not allowed; give one of true, false"),
+    "debug": (["debug.nans=1"], "debug.nans=1 is not allowed; give true or false"),
+    "a number too large": ([f"optimizer.epsilon={'9' * 400}"], "99 is not allowed; give a smaller number"),
+    "a very long value": (
+        [f"model.activation={'x' * 100_000}"],
+        "xx is not allowed; give one of elu,",
+    ),
+    "a step number too large": (
+        ["training.epochs=1000000000000"],
+        "training.epochs=1000000000000 is not allowed; give at most 107374182, at 20 steps an epoch",
+    ),
+    "a network too large": (
+        ["model=mlp", "model.hidden=[1000000,1000000]"],
+        "model=mlp has 1,000,076,000,010 parameters here, whose training takes 16,001 GB; this machine has",
+    ),
+    "a loop too long": (
+        ["schedule=step", "schedule.drops=1000000000000"],
+        "drops=1000000000000 is not",
+    ),
+    "blocks": (["model=simple_resnet", "model.blocks=1000000000"], "model.blocks=1000000000 is not allowed"),
+    "nothing to train on": (["data.test_fraction=0.9999"], "test_fraction=0.9999 leaves too few examples of"),
 }
 
 
@@ -75,6 +102,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(call, mistake):
     assert sentence in outcome.err
     assert outcome.err.startswith("train.py: ")
     assert outcome.err.count("\n") == 1
+    assert len(outcome.err) < 1000
     assert outcome.out == ""
 
 

@@ -37,6 +37,7 @@ def write_run(
     started: str = "2026-01-01T00:00:00",
     arrays: bool = False,
     finished: bool = True,
+    checksum: str = "f00d",
 ) -> Path:
     config = {
         "seed": seed,
@@ -82,7 +83,7 @@ def write_run(
                 "xla_flags": "",
                 "device": "cpu",
                 "num_devices": 1,
-                "data_checksum": "f00d",
+                "data_checksum": checksum,
                 "started": started,
             },
         },

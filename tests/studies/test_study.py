@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from research.records import read_run, write_config, write_result
+from research.records import RecordError, read_run, write_config, write_result
 from research.studies.report import write_report
 from research.studies.study import read_studies
 from research.studies.table import trial_table
@@ -146,3 +146,12 @@ def test_a_study_that_ended_among_its_trials_shows_them(tmp_path, write, make_pl
     assert [arm.summary.n for arm in study.arms] == [0, 0, 0]
     assert len(trial_table(study).rows) == 1
     write_report(tmp_path)
+
+
+def test_runs_of_data_that_changed_are_not_compared(tmp_path, write, make_plan):
+    write(tmp_path / "a", make_plan("depth 1"), 0)
+    write(tmp_path / "b", make_plan("depth 2"), 0, checksum="beef")
+    with pytest.raises(RecordError, match=r"/a and .*/b cannot be compared: the data changed between them"):
+        read_studies(tmp_path)
+    write(tmp_path / "b", make_plan("depth 2"), 0, checksum="beef", data="mnist")
+    assert read_studies(tmp_path)
