@@ -43,7 +43,7 @@ def save(folder: Path, tree: Any, meta: Mapping[str, Any] | None = None) -> None
         folder.parent.mkdir(exist_ok=True)  # but not its parents: a run whose folder was deleted ends
         temporary.mkdir()
         with _silent(), _checkpointer() as checkpointer:
-            checkpointer.save(temporary.absolute() / "arrays", _by_name(tree))
+            checkpointer.save(temporary.absolute() / "arrays", args=ocp.args.StandardSave(_by_name(tree)))
         files = {str(path.relative_to(temporary)): sha256(path) for path in _synced_files(temporary)}
         content = {"format": FORMAT, "meta": dict(meta or {}), "files": files}
         write_atomically(temporary / MANIFEST, seal(content).encode())
@@ -79,7 +79,9 @@ def restore(folder: Path, like: Any) -> Any:
                     raise CheckpointError(
                         f"{folder} is of another network: {name} is {there} there, {here} here"
                     )
-            arrays = checkpointer.restore(folder.absolute() / "arrays", expected)
+            arrays = checkpointer.restore(
+                folder.absolute() / "arrays", args=ocp.args.StandardRestore(expected)
+            )
         except CheckpointError:
             raise
         except Exception as error:
@@ -112,13 +114,14 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return manifest["meta"]
 
 
-def _checkpointer() -> ocp.StandardCheckpointer:
+def _checkpointer() -> ocp.Checkpointer:
     # of several processes each reads for itself, and the one that writes waits for no other
     index = jax.process_index()
     options = ocp.options.MultiprocessingOptions(
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
     )
-    return ocp.StandardCheckpointer(multiprocessing_options=options)
+    # it does not write behind our back: that one gives up where the clock jumps
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler(), multiprocessing_options=options)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from research.bars import track
 from research.lookup import lookup
-from tests.faults import damage, disk, kills
+from tests.faults import damage, disk, kills, surroundings
 
 Trial = Callable[[random.Random, Path], None]
 
@@ -33,6 +33,10 @@ FAULTS: dict[str, tuple[Trial, int]] = {
     "file_limit": (disk.file_limit, 20),
     "read_only": (disk.read_only, 20),
     "deleted": (disk.deleted, 20),
+    "clock": (surroundings.clock, 20),
+    "two_runs": (surroundings.two_runs, 20),
+    "odd_paths": (surroundings.odd_paths, 20),
+    "home": (surroundings.home, 20),
 }
 
 
@@ -58,6 +62,9 @@ def try_fault(name: str, count: int, seed: int) -> tuple[int, int]:
         except unittest.SkipTest as reason:
             print(f"{name}: skipped, {reason}", flush=True)
             return passed, failed
+        except KeyboardInterrupt:
+            print(f"{name}: interrupted in trial {passed + failed + 1} of {count}")
+            break
         except Exception as error:
             failed += 1
             reason = " ".join("".join(traceback.format_exception_only(error)).split())
