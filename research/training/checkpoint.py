@@ -186,6 +186,8 @@ def _synced_files(folder: Path) -> list[Path]:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     # TensorStore's own account is a page long
     code = re.search(r"os_error_code='(\d+)'", str(error))
     return os.strerror(int(code[1])) if code else _first_line(error)
