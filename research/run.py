@@ -170,7 +170,8 @@ def run_in_steps(
             )
         )
     with claim(folder) as beat:
-        if not resume and any((folder / "checkpoints").glob("step-*")):
+        begun = not records.is_finished(folder) and any((folder / "checkpoints").glob("step-*"))
+        if begun and not resume:
             raise FileExistsError(f"{folder} holds an unfinished run; resume=true goes on with it")
         records.start_run(folder, config.to_dict())
         progress = Quiet() if progress is None else progress

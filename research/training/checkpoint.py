@@ -44,7 +44,7 @@ def save(folder: Path, tree: Any, meta: Mapping[str, Any] | None = None) -> None
         folder.parent.mkdir(exist_ok=True)  # but not its parents: a run whose folder was deleted ends
         temporary.mkdir()
         with _silent(), _checkpointer() as checkpointer:
-            checkpointer.save(temporary.absolute() / "arrays", _by_name(tree))
+            checkpointer.save(temporary.absolute() / "arrays", args=ocp.args.StandardSave(_by_name(tree)))
         files = {str(path.relative_to(temporary)): sha256(path) for path in _synced_files(temporary)}
         content = {"format": FORMAT, "meta": dict(meta or {}), "files": files}
         write_atomically(temporary / MANIFEST, seal(content).encode())
@@ -85,7 +85,9 @@ def restore(folder: Path, like: Any) -> Any:
                 chunk = getattr(stored[name].storage, "chunk_shape", None) or ()
                 if math.prod(chunk) > max(math.prod(stored[name].shape), 1):
                     raise DamagedError(f"{folder} cannot be read: {name} is {there} in chunks of {chunk}")
-            arrays = checkpointer.restore(folder.absolute() / "arrays", expected)
+            arrays = checkpointer.restore(
+                folder.absolute() / "arrays", args=ocp.args.StandardRestore(expected)
+            )
         except CheckpointError:
             raise
         except Exception as error:
@@ -118,13 +120,14 @@ def read_meta(folder: Path) -> dict[str, Any]:
     return manifest["meta"]
 
 
-def _checkpointer() -> ocp.StandardCheckpointer:
+def _checkpointer() -> ocp.Checkpointer:
     # of several processes each reads for itself, and the one that writes waits for no other
     index = jax.process_index()
     options = ocp.options.MultiprocessingOptions(
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
     )
-    return ocp.StandardCheckpointer(multiprocessing_options=options)
+    # it does not write behind our back: that one gives up where the clock jumps
+    return ocp.Checkpointer(ocp.StandardCheckpointHandler(), multiprocessing_options=options)
 
 
 @contextmanager
@@ -190,6 +193,8 @@ def _synced_files(folder: Path) -> list[Path]:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     # TensorStore's own account is a page long
     code = re.search(r"os_error_code='(\d+)'", str(error))
     return os.strerror(int(code[1])) if code else _first_line(error)

@@ -37,9 +37,14 @@ class Checkpoints:
         folder: of the run's checkpoints.
         keep: how many, the newest, are kept.
         data_checksum: of the data that the run is trained on.
+
+    Raises:
+        CheckpointError: no checkpoint can be written to a folder of that name.
     """
 
     def __init__(self, folder: Path, *, keep: int, data_checksum: str) -> None:
+        if "\\" in str(folder.absolute()):  # TensorStore takes it for a separator
+            raise CheckpointError(f"{folder} has a backslash in its path; choose another folder")
         if jax.process_index() == 0:  # of several processes, the one that writes
             for path in folder.glob(".*"):  # half written by a process that died
                 shutil.rmtree(path, ignore_errors=True)

@@ -48,7 +48,7 @@ def file_limit(rng: random.Random, folder: Path) -> None:
     assert code in (0, 2), err
     assert len(sentences) == (code == 2), err
     assert not sentences or sentences[0].endswith(": File too large"), err
-    go_on("cut", folder)
+    go_on(folder / "cut")
     assert_same_run(whole / "cut", folder / "cut")
 
 

@@ -25,7 +25,7 @@ def kill_run(rng: random.Random, folder: Path) -> None:
     time.sleep(rng.uniform(0, seconds))
     kill(process)
     finished = stamps(folder)
-    go_on("cut", folder)
+    go_on(folder / "cut")
     assert_same_run(whole / "cut", folder / "cut")
     assert finished.items() <= stamps(folder).items(), "a finished run was run again"
 

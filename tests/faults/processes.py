@@ -8,6 +8,9 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
+from research.config import Config
+from research.records import is_finished, read_config
+from research.run import run
 from tests.faults.examples import kept_folder
 
 REPOSITORY = Path(__file__).parents[2]
@@ -56,13 +59,13 @@ def finish(process: subprocess.Popen[str], seconds: float = 240) -> tuple[int, s
     return process.returncode, out, err
 
 
-def go_on(name: str, folder: Path) -> None:
-    """Go on with a run of ``QUICK``, or begin it where it had not begun, until it is done."""
-    begun = (folder / name / "config.yaml").exists()
-    code, out, err = finish(
-        start("train.py", f"run={name}", *(["resume=true"] if begun else QUICK), folder=folder)
-    )
-    assert code == 0, err or out
+def go_on(folder: Path) -> None:
+    """Go on with a run of ``QUICK`` in this process, where its programs are compiled, until it is done."""
+    if not (folder / "config.yaml").exists():
+        code, out, err = finish(start("train.py", *QUICK, f"run={folder.name}", folder=folder.parent))
+        assert code == 0, err or out
+    elif not is_finished(folder):
+        run(Config.from_dict(read_config(folder)), folder, resume=True)
 
 
 def kill(process: subprocess.Popen[str]) -> None:

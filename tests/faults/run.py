@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from research.bars import track
 from research.lookup import lookup
-from tests.faults import configs, damage, data, disk, kills, nans, security
+from tests.faults import configs, damage, data, disk, kills, nans, security, surroundings
 
 Trial = Callable[[random.Random, Path], None]
 
@@ -42,6 +42,10 @@ FAULTS: dict[str, tuple[Trial, int]] = {
     "checkpoint_bomb": (security.checkpoint_bomb, 50),
     "arrays_bomb": (security.arrays_bomb, 50),
     "hostile_names": (security.hostile_names, 50),
+    "clock": (surroundings.clock, 20),
+    "two_runs": (surroundings.two_runs, 20),
+    "odd_paths": (surroundings.odd_paths, 20),
+    "home": (surroundings.home, 20),
 }
 
 
@@ -67,6 +71,9 @@ def try_fault(name: str, count: int, seed: int) -> tuple[int, int]:
         except unittest.SkipTest as reason:
             print(f"{name}: skipped, {reason}", flush=True)
             return passed, failed
+        except KeyboardInterrupt:
+            print(f"{name}: interrupted in trial {passed + failed + 1} of {count}")
+            break
         except Exception as error:
             failed += 1
             reason = " ".join("".join(traceback.format_exception_only(error)).split())

@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults import run
 
-STARTS_PROCESSES = {"kill_run", "kill_sweep"}
+STARTS_PROCESSES = {"kill_run", "kill_sweep", "file_limit", "two_runs", "odd_paths", "home"}
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,7 @@
+import itertools
+import resource
+import time
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -46,3 +50,27 @@ def test_a_damaged_one_is_named(tree, tmp_path):
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(checkpoint.CheckpointError, match=r"manifest\.json is damaged"):
         checkpoint.restore(tmp_path / "final", tree)
+
+
+def test_a_full_disk_is_one_short_sentence_and_what_was_there_stays(tree, tmp_path, assert_same, capfd):
+    checkpoint.save(tmp_path / "final", tree)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(checkpoint.CheckpointError) as refused:
+            checkpoint.save(tmp_path / "final", {f"kernel{i}": jnp.ones(1000) for i in range(20)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert str(refused.value) == f"{tmp_path / 'final'} cannot be written: File too large"
+    assert capfd.readouterr() == ("", "")
+    assert_same(tree, checkpoint.restore(tmp_path / "final", tree))
+    assert [path.name for path in tmp_path.iterdir()] == ["final"]
+
+
+def test_a_clock_that_jumps_by_years_while_it_is_written_does_no_harm(
+    tree, tmp_path, assert_same, monkeypatch
+):
+    jumps = itertools.cycle([0.0, 3e9, -1e9])
+    monkeypatch.setattr(time, "time", lambda: next(jumps))
+    checkpoint.save(tmp_path / "final", tree)
+    assert_same(tree, checkpoint.restore(tmp_path / "final", tree))
