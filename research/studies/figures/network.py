@@ -12,6 +12,7 @@ from research.studies.study import Study
 
 MOST_TILES = 64
 MOST_MAPS = 16
+MOST_LAYERS = 11
 
 
 def first_kernels(study: Study) -> Figure | None:
@@ -43,9 +44,11 @@ def feature_maps(study: Study) -> Figure | None:
     name, run = _shown_run(study)
     arrays = run.arrays() if run else {}
     layers = {key.partition("/")[2]: maps for key, maps in arrays.items() if key.startswith("feature_map/")}
-    layers = {layer: maps for layer, maps in layers.items() if maps.ndim == 3}
+    layers = {layer: maps for layer, maps in layers.items() if maps.ndim == 3 and "/" not in layer}
     if not layers or "image" not in arrays:
         return None
+    shown = np.linspace(0, len(layers) - 1, min(len(layers), MOST_LAYERS)).round().astype(int)
+    layers = {layer: layers[layer] for layer in np.array(list(layers))[shown].tolist()}
     pictures = {layer: mosaic(np.moveaxis(maps[..., :MOST_MAPS], -1, 0)) for layer, maps in layers.items()}
     columns = min(3, 1 + len(layers))
     rows = math.ceil((1 + len(layers)) / columns)

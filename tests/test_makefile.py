@@ -1,0 +1,43 @@
+"""What ``make reproduce`` would run; the studies it names are run small in ``scripts/test_train.py``."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import research
+
+ROOT = Path(research.__file__).parents[1]
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+
+
+def planned(*variables):
+    command = ["make", "-n", "-o", ".venv/.installed-frameworks", "reproduce", *variables]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.replace("\\\n", "").splitlines()
+
+
+@needs_make
+def test_reproduce_covers_what_was_published():
+    *runs, report = planned()
+    studies = [match[1] for line in runs if (match := re.search(r"\+study=(\w+)", line))]
+    assert sorted(studies) == ["activation", "depth", "optimizer", "size"]
+    assert all((ROOT / "conf" / "study" / f"{study}.yaml").exists() for study in studies)
+    assert sum("compare_frameworks.py" in line for line in runs) == 1
+    assert all("range(0,8)" in line or "seeds=8" in line for line in runs)
+    assert report.endswith("scripts/report.py multirun/mnist --out notebooks/results/mnist")
+
+
+@needs_make
+def test_reproduce_can_be_made_smaller():
+    *runs, report = planned(
+        *("DATA=digits", "SEEDS=2", "EPOCHS=1", "FRAMEWORK_EPOCHS=1", "FRAMEWORKS=[torch]", "TUNING=null"),
+        *("RUNS=here", "RESULTS=there"),
+    )
+    assert all("range(0,2)" in line or "seeds=2" in line for line in runs)
+    assert all("data=digits" in line and "training.epochs=1" in line for line in runs)
+    assert sum("study.tuning=null" in line for line in runs) == 3  # the optimizers are always tuned
+    assert "'frameworks=[torch]'" in runs[-1]
+    assert report.endswith("scripts/report.py here --out there")
