@@ -21,7 +21,6 @@ from research.build import (
     ProgramSpec,
     build_data,
     compile_program,
-    num_cpu_devices,
     program_spec,
 )
 from research.claim import claim
@@ -30,6 +29,7 @@ from research.data import Dataset
 from research.interruption import Received, noticed_signals
 from research.parallel import request_cpu_devices
 from research.parallel.distributed import is_writer, largest, num_processes
+from research.placement import num_cpu_devices
 from research.progress import Quiet
 from research.provenance import provenance
 from research.tensorboard import TensorBoard

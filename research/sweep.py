@@ -17,10 +17,10 @@ from rich.table import Table
 from rich.text import Text
 
 from research import records
-from research.build import num_cpu_devices
 from research.config import Config
 from research.group import groups, run_together
 from research.interruption import Received, noticed_signals
+from research.placement import num_cpu_devices
 from research.run import configure_jax
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from research.benchmarks.scaling import ScalingConfig, benchmark_cluster, benchmark_scaling
-from research.build import check_distributed
 from research.config import Config, construct
+from research.placement import check_distributed
 
 OWN = ("processes", "strategies", "rounds", "steps")
 

@@ -13,10 +13,10 @@ from hydra.types import RunMode
 from research import records
 from research.build import check
 from research.config import Config, ConfigError, SweepConfig, construct
+from research.peers import run_with_peers
 from research.progress import Progress
 from research.run import configure_jax, run_until_signal
 from research.sweep import run_apart
-from research.together import run_together
 from research.tuning import TunedSweep
 
 sweep = TunedSweep()
@@ -47,7 +47,7 @@ def job(values: dict[str, Any]) -> None:
     if config.study and config.study.tuning:
         raise ConfigError("study.tuning is for a sweep on this machine; give -m, or study.tuning=null")
     if config.distributed.is_on:
-        result, speaks = run_together(config, folder, resume=resume)
+        result, speaks = run_with_peers(config, folder, resume=resume)
         return report(result, folder) if speaks else exit_codes.append(result.get("exit_code", 0))
     try:
         folder.mkdir(parents=True, exist_ok=True)

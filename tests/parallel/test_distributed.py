@@ -14,8 +14,8 @@ import jax
 import numpy as np
 import pytest
 
-from research.build import check_distributed
 from research.config import Config, ConfigError
+from research.placement import check_distributed
 from research.records import read_run
 from research.run import run
 from research.trained import load_trained

@@ -2,8 +2,8 @@
 
 import pytest
 
-from research.build import build_layout, num_cpu_devices
 from research.config import Config, ConfigError
+from research.placement import build_layout, num_cpu_devices
 from research.run import run
 
 

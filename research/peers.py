@@ -33,7 +33,7 @@ class LostError(RuntimeError):
     """Another process of the run is gone."""
 
 
-def run_together(config: Config, folder: Path, *, resume: bool = False) -> tuple[dict[str, Any], bool]:
+def run_with_peers(config: Config, folder: Path, *, resume: bool = False) -> tuple[dict[str, Any], bool]:
     """As ``run_until_signal``, as one of the processes of a run.
 
     Returns:
