@@ -69,12 +69,12 @@ def test_a_sweep_survives_a_failing_run_and_a_dying_process(tmp_path, monkeypatc
     assert [run.status for run in find_runs(tmp_path)] == ["completed", "completed", "completed", "failed"]
 
 
-def run_out_of_memory_on_seed_1(config, folder):
-    """In place of a run, in the worker: its process may take no more memory than it has."""
-    if config.seed == 1:
+def run_out_of_memory_on_seed_1(runs):
+    """In place of runs, in the worker: its process may take no more memory than it has."""
+    if any(config.seed == 1 for config in runs.values()):
         used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used, resource.RLIM_INFINITY))
-    return run_recorded(config, folder)
+    return run_recorded(runs)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="asks /proc for the memory in use")

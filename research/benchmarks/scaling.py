@@ -11,7 +11,6 @@ from typing import Annotated, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from research.benchmarks.group import Group, Work
 from research.benchmarks.timing import alternate, quartiles
@@ -63,7 +62,9 @@ def make_steps(config: Config, num_steps: int) -> tuple[Work, Exchange]:
 
     def work() -> Any:
         nonlocal state
-        state, metrics = compiled.program.run_steps(state, *examples, np.int32(0), np.int32(num_steps))
+        ((state, metrics),) = compiled.program.run_steps(
+            [state], [examples], jnp.int32(0), jnp.int32(num_steps)
+        )
         return metrics
 
     found = [exchange for exchange in collectives(compiled.executable.as_text() or "") if exchange.in_loop]

@@ -218,7 +218,8 @@ def fit(
         if keep == "best" and best_epoch(history) == epoch:
             best = jax.tree.map(jnp.copy, (state.params, state.model_state))  # the state itself is donated
         on_epoch(line)
-    return ended("completed", *(best if keep == "best" else (state.params, state.model_state)))
+    params, model_state = best if keep == "best" else (state.params, state.model_state)
+    return ended("completed", params, model_state)
 
 
 def _first_of(find: Find, state: TrainState, split: Split, batch_size: int) -> str | None:

@@ -94,7 +94,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         names = [arguments.only] if arguments.only else list(FAULTS)
-        counts = {name: lookup(FAULTS, name, "fault")[1] for name in names}
+        counts: dict[str, int] = {name: lookup(FAULTS, name, "fault")[1] for name in names}
         if arguments.count is not None:
             if arguments.count < 1:
                 raise ValueError(f"--count {arguments.count} is not allowed; give a whole number, at least 1")

@@ -83,8 +83,8 @@ def home(rng: random.Random, folder: Path) -> None:
     (folder / "file").touch()
     homes = {"missing": "/nowhere/at/all", "file": str(folder / "file"), "system": "/proc", "none": ""}
     name = rng.choice(list(homes))
-    environment = {"HOME": homes[name], "XDG_CACHE_HOME": ""}
-    code, _, err = finish(start("train.py", *QUICK, "run=cut", folder=folder, **environment))
+    process = start("train.py", *QUICK, "run=cut", folder=folder, HOME=homes[name], XDG_CACHE_HOME="")
+    code, _, err = finish(process)
     assert code == 0, err
     assert all("cannot be kept in" in line for line in err.splitlines()), err
     assert_same_run(whole / "cut", folder / "cut")
