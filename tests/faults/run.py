@@ -98,7 +98,7 @@ def main() -> int:
         if arguments.count is not None:
             if arguments.count < 1:
                 raise ValueError(f"--count {arguments.count} is not allowed; give a whole number, at least 1")
-            counts = dict.fromkeys(names, arguments.count)
+            counts = {name: arguments.count for name in names}
     except ValueError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
