@@ -95,10 +95,11 @@ def main() -> int:
     try:
         names = [arguments.only] if arguments.only else list(FAULTS)
         counts: dict[str, int] = {name: lookup(FAULTS, name, "fault")[1] for name in names}
-        if arguments.count is not None:
-            if arguments.count < 1:
-                raise ValueError(f"--count {arguments.count} is not allowed; give a whole number, at least 1")
-            counts = {name: arguments.count for name in names}
+        count: int | None = arguments.count
+        if count is not None:
+            if count < 1:
+                raise ValueError(f"--count {count} is not allowed; give a whole number, at least 1")
+            counts = dict.fromkeys(names, count)
     except ValueError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
