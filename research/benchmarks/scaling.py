@@ -19,7 +19,7 @@ from research.build import compile_program, program_spec
 from research.config import Config, ConfigError, ParallelConfig
 from research.constraints import AtLeastOne, Between, OneOf
 from research.parallel import STRATEGIES, request_cpu_devices
-from research.parallel.distributed import join
+from research.parallel.distributed import join, silence
 from research.parallel.hlo import collectives
 
 
@@ -145,6 +145,7 @@ def benchmark_cluster(config: Config, scaling: ScalingConfig) -> tuple[dict[str,
         As ``benchmark_scaling``, with nothing simulated, and whether this process is to print it.
     """
     asked = config.distributed
+    silence("/dev/stderr")  # gloo says on standard output that it is connected
     join(asked.coordinator, asked.num_processes, asked.process_id, asked.timeout)
     request_cpu_devices(1)
     config = replace(config, distributed=type(asked)())

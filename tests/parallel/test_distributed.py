@@ -70,26 +70,27 @@ def test_the_processes_are_not_part_of_what_a_run_is():
     assert Config.from_dict({"distributed": BY_HAND}).fingerprint() == Config.from_dict({}).fingerprint()
 
 
-def start(folder: Path, count: int, *arguments: str) -> list[subprocess.Popen[str]]:
-    """Start the processes of one run, as a person would by hand."""
+def start(folder: Path, count: int, *arguments: str, slurm: bool = False) -> list[subprocess.Popen[str]]:
+    """Start the processes of one run, as a person would by hand, or with the variables that SLURM sets."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
-    environment |= {"XDG_CACHE_HOME": str(folder / "cache")}
-    by_hand = (f"distributed.coordinator=127.0.0.1:{port}", f"distributed.num_processes={count}")
-    pipe = subprocess.PIPE
-    return [
-        subprocess.Popen(
-            [sys.executable, str(TRAIN), *by_hand, f"distributed.process_id={index}", *arguments],
-            cwd=folder,
-            env=environment,
-            text=True,
-            stdout=pipe,
-            stderr=pipe,
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    base = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
+    base |= {"XDG_CACHE_HOME": str(folder / "cache")}
+    processes = []
+    for index in range(count):
+        by_hand = {"coordinator": coordinator, "num_processes": count, "process_id": index}
+        words, environment = [f"distributed.{key}={value}" for key, value in by_hand.items()], base
+        if slurm:
+            told = {"JOB_ID": 1, "STEP_NODELIST": "127.0.0.1", "NTASKS": count}
+            told |= {"PROCID": index, "LOCALID": index}
+            environment = base | {f"SLURM_{key}": str(value) for key, value in told.items()}
+            words, environment["JAX_COORDINATOR_ADDRESS"] = ["distributed.mode=auto"], coordinator
+        command, pipe = [sys.executable, str(TRAIN), *words, *arguments], subprocess.PIPE
+        processes.append(
+            subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=pipe, stderr=pipe)
         )
-        for index in range(count)
-    ]
+    return processes
 
 
 def finish(processes: list[subprocess.Popen[str]], seconds: float = 240) -> list[tuple[int, str, str]]:
@@ -164,6 +165,13 @@ def test_both_go_on_from_a_checkpoint_with_the_same_bits(tmp_path, two):
 def test_more_processes_and_strategies(tmp_path, alone, count, strategy):
     outcomes = finish(start(tmp_path, count, *QUICK, strategy, f"parallel.num_devices={count}", "run=run"))
     assert [(code, err) for code, _, err in outcomes] == [(0, "")] * count
+    held_against(tmp_path / "run", alone)
+
+
+@pytest.mark.slow
+def test_processes_of_slurm_find_each_other(tmp_path, alone):
+    processes = start(tmp_path, 2, *QUICK, "parallel=jit", "parallel.num_devices=2", "run=run", slurm=True)
+    assert [(code, err) for code, _, err in finish(processes)] == [(0, ""), (0, "")]
     held_against(tmp_path / "run", alone)
 
 
