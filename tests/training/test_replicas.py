@@ -248,3 +248,5 @@ def test_runs_that_differ_in_seed_and_rates_are_grouped():
     names = [[str(folder) for folder in each] for each in groups(runs)]
     assert names == [["a", "b", "c"], ["other"], ["d"], ["alone"], ["alone too"]]
     assert config(0).run_name() == config(0, replicas=1).run_name()
+    spread, whole = ({"name": "jit", "mesh": {"replica": size}} for size in (3, 1))
+    assert config(0, parallel=spread).run_name() == config(0, parallel=whole).run_name()
