@@ -23,7 +23,7 @@ RUNS ?= multirun/$(DATA)
 RESULTS ?= notebooks/results/$(DATA)
 CAN_FAIL = || test $$? -eq 1  # a failed run is in the report; anything else stops
 
-.PHONY: help install study reproduce reproduce-cifar test test-all lint clean
+.PHONY: help install study reproduce reproduce-cifar test test-all faults lint clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ test: $(STAMP)  ## run the tests
 
 test-all: $(STAMP)  ## run the tests and the slow ones
 	$(BIN)/python -m pytest $(JOBS) -m ''
+
+faults: $(STAMP)  ## kills, full disks, damaged files and the like, as often as was asked; about an hour
+	$(BIN)/python tests/faults/run.py
 
 lint: $(STAMP)  ## ruff, pyright, and pip-audit where it reaches its list
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The runner of the faults, and each fault once; `make faults` runs as many trials as are asked."""
+"""The runner of the faults, and each fault once; `make faults` tries each as often as FAULTS says."""
 
 import sys
 import unittest
