@@ -79,7 +79,7 @@ EXTREMES = [
 
 def draw(rng: random.Random) -> list[str]:
     """The words of a command line: a small configuration with one to four mutations."""
-    words = list(START)
+    words: list[str] = [*START]
     for _ in range(rng.choice((1, 1, 1, 1, 2, 2, 3))):
         group = rng.choice(list(GROUPS))
         key = rng.choice(rng.choice((KEYS, COMMON_KEYS)))
@@ -176,8 +176,8 @@ def _trace(spec: ProgramSpec) -> bool:
     state = jax.eval_shape(
         lambda key: init_state(spec.net, spec.make_optimizer(), key, (1, *spec.image_shape)), key
     )
-    images = jax.ShapeDtypeStruct((spec.batch_size, *spec.image_shape), jnp.uint8)
-    labels = jax.ShapeDtypeStruct((spec.batch_size,), jnp.int32)
+    images: Any = jax.ShapeDtypeStruct((spec.batch_size, *spec.image_shape), jnp.uint8)
+    labels: Any = jax.ShapeDtypeStruct((spec.batch_size,), jnp.int32)
     if spec.axis_name is None:
         jax.eval_shape(spec.make_train_step(), state, Batch(images, labels))
     jax.eval_shape(make_predict(spec.net, spec.preprocess), state.params, state.model_state, images)
