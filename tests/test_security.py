@@ -4,6 +4,7 @@ import ast
 import io
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from research.config import Config
 from research.npz import read_npz
 from research.run import configure_jax
 
+CONFIG: Any = jax.config
 REPOSITORY = Path(__file__).parents[1]
 SOURCES = sorted(path for part in ("research", "scripts") for path in (REPOSITORY / part).rglob("*.py"))
 
@@ -90,10 +92,10 @@ def test_no_configuration_names_an_object_to_call():
 def cache(monkeypatch, tmp_path):
     """The folder that compiled programs would be kept in."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    before = jax.config.values["jax_compilation_cache_dir"]
-    jax.config.update("jax_compilation_cache_dir", None)
+    before = CONFIG.jax_compilation_cache_dir
+    CONFIG.update("jax_compilation_cache_dir", None)
     yield tmp_path / "cnn-research" / "jax"
-    jax.config.update("jax_compilation_cache_dir", before)
+    CONFIG.update("jax_compilation_cache_dir", before)
 
 
 def test_the_compilation_cache_is_private(cache):
@@ -102,7 +104,7 @@ def test_the_compilation_cache_is_private(cache):
         configure_jax(Config.from_dict({}))
     finally:
         os.umask(previous)
-    assert jax.config.values["jax_compilation_cache_dir"] == str(cache)
+    assert CONFIG.jax_compilation_cache_dir == str(cache)
     assert cache.stat().st_mode & 0o777 == 0o700
 
 
@@ -113,7 +115,7 @@ def test_a_compilation_cache_that_others_can_write_is_not_used(cache, mode):
     with pytest.warns(RuntimeWarning, match=f"not kept in {cache}, which others can write") as warned:
         configure_jax()
     assert len(warned) == 1
-    assert jax.config.values["jax_compilation_cache_dir"] is None
+    assert CONFIG.jax_compilation_cache_dir is None
 
 
 def test_a_compilation_cache_of_someone_else_is_not_used(cache, monkeypatch):
@@ -121,7 +123,7 @@ def test_a_compilation_cache_of_someone_else_is_not_used(cache, monkeypatch):
     monkeypatch.setattr(os, "getuid", lambda: cache.stat().st_uid + 1)
     with pytest.warns(RuntimeWarning, match="which others can write"):
         configure_jax()
-    assert jax.config.values["jax_compilation_cache_dir"] is None
+    assert CONFIG.jax_compilation_cache_dir is None
 
 
 def npz(**arrays: np.ndarray) -> bytes:

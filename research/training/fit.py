@@ -158,6 +158,7 @@ def fit(
         status: str,
         params: Params | None = None,
         model_state: State | None = None,
+        *,
         error: str | None = None,
     ) -> FitResult:
         epoch = len(history) if keep == "last" else best_epoch(history)
