@@ -84,7 +84,7 @@ def home(rng: random.Random, folder: Path) -> None:
     homes = {"missing": "/nowhere/at/all", "file": str(folder / "file"), "system": "/proc", "none": ""}
     name = rng.choice(list(homes))
     environment = {"HOME": homes[name], "XDG_CACHE_HOME": ""}
-    code, _, err = finish(start("train.py", *QUICK, "run=cut", folder=folder, **environment))
+    code, _, err = finish(start("train.py", *QUICK, "run=cut", folder=folder, environment=environment))
     assert code == 0, err
     assert all("cannot be kept in" in line for line in err.splitlines()), err
     assert_same_run(whole / "cut", folder / "cut")
