@@ -86,10 +86,10 @@ def main() -> int:
     try:
         names = [arguments.only] if arguments.only else list(FAULTS)
         counts = {name: lookup(FAULTS, name, "fault")[1] for name in names}
-        if arguments.count is not None:
-            if arguments.count < 1:
-                raise ValueError(f"--count {arguments.count} is not allowed; give a whole number, at least 1")
-            counts = dict.fromkeys(names, arguments.count)
+        if (count := arguments.count) is not None:
+            if count < 1:
+                raise ValueError(f"--count {count} is not allowed; give a whole number, at least 1")
+            counts = {name: int(count) for name in names}
     except ValueError as error:
         print(f"run.py: {error}", file=sys.stderr)
         return 2
