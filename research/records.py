@@ -124,9 +124,13 @@ def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
-    """Write ``result.json``, last: it says that the run is over and how, and what its files must be."""
-    paths = (folder / name for name in ("config.yaml", "metrics.jsonl", "arrays.npz"))
-    files = {path.name: sha256(path) for path in paths if path.exists()}
+    """Write ``result.json``, last: it says that the run is over and how, and what its files must be.
+
+    Raises:
+        FileNotFoundError: ``config.yaml`` is gone: somebody removed the folder meanwhile.
+    """
+    config, *others = (folder / name for name in ("config.yaml", "metrics.jsonl", "arrays.npz"))
+    files = {path.name: sha256(path) for path in (config, *(path for path in others if path.exists()))}
     content = seal({"format": RESULT_FORMAT, **result, "files": files})
     write_atomically(folder / "result.json", content.encode())
 

@@ -1,5 +1,6 @@
 """One run: a configuration and a folder in, a result out. Called by scripts, workers and notebooks."""
 
+import contextlib
 import os
 import signal
 import time
@@ -78,8 +79,9 @@ def run_until_signal(
     """
 
     def give_up(number: signal.Signals) -> None:
-        if is_writer() and not records.is_finished(folder):
-            records.write_result(folder, preempted(number, "before a checkpoint could be written"))
+        with contextlib.suppress(OSError):  # the disk may be full
+            if is_writer() and not records.is_finished(folder):
+                records.write_result(folder, preempted(number, "before a checkpoint could be written"))
         os._exit(128 + number)
 
     with noticed_signals(give_up) as received:

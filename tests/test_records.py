@@ -60,6 +60,14 @@ def test_find_runs_looks_below(folder):
         records.find_runs(folder.parent / "none")
 
 
+def test_no_result_is_written_to_a_folder_whose_run_was_removed(folder):
+    (folder / "config.yaml").unlink()
+    with pytest.raises(FileNotFoundError) as raised:
+        records.write_result(folder, {"status": "completed"})
+    assert raised.value.filename == str(folder / "config.yaml")
+    assert not (folder / "result.json").exists()
+
+
 def test_a_number_that_is_not_finite_is_not_written(folder):
     with pytest.raises(ValueError, match="not JSON compliant"):
         records.write_result(folder, {"status": "completed", "test_accuracy": float("nan")})

@@ -158,6 +158,7 @@ def _ignore_late_errors() -> None:
             previous(unraisable)
 
     sys.unraisablehook = hook
+    logging.getLogger("asyncio").addFilter(lambda record: "_open_and_write" not in record.getMessage())
 
 
 def _by_name(tree: Any, shapes: bool = False) -> dict[str, Any]:

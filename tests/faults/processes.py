@@ -4,9 +4,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 
 from research.config import Config
 from research.records import is_finished, read_config
@@ -27,7 +28,11 @@ QUICK = (
 
 
 def start(
-    script: str, *arguments: str, folder: Path, file_blocks: int | None = None, **environment: str
+    script: str,
+    *arguments: str,
+    folder: Path,
+    file_blocks: int | None = None,
+    environment: Mapping[str, str] = MappingProxyType({}),
 ) -> subprocess.Popen[str]:
     """Start a script in a folder, without what this process set for itself.
 
@@ -45,7 +50,7 @@ def start(
     if file_blocks is not None:
         command = ["sh", "-c", 'ulimit -f "$0"; exec "$@"', str(file_blocks), *command]
     pipe = subprocess.PIPE
-    environment = inherited | ours | environment
+    environment = {**inherited, **ours, **environment}
     return subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=pipe, stderr=pipe)
 
 

@@ -47,11 +47,10 @@ def two_runs(rng: random.Random, folder: Path) -> None:
     first = start("train.py", *QUICK, "run=cut", folder=folder)
     time.sleep(rng.uniform(0, seconds))
     second = start("train.py", *QUICK, "run=cut", folder=folder)
-    outcomes = [(process.pid, *finish(process)) for process in (first, second)]
-    (winner, *_), (_, code, _, said) = sorted(outcomes, key=lambda outcome: outcome[1])
-    assert [outcome[1] for outcome in sorted(outcomes, key=lambda outcome: outcome[1])] == [0, 2], outcomes
+    outcomes = [(*finish(process), process.pid) for process in (first, second)]
+    (won, *_, winner), (lost, _, said, _) = sorted(outcomes)
+    assert (won, lost) == (0, 2), outcomes
     running = f"cut is being run by process {winner} on {os.uname().nodename}; choose another folder"
-    assert code == 2
     assert said.startswith((f"train.py: {running}", "train.py: cut holds a finished run")), said
     assert said.count("\n") == 1, said
     assert_same_run(whole / "cut", folder / "cut")
@@ -83,8 +82,8 @@ def home(rng: random.Random, folder: Path) -> None:
     (folder / "file").touch()
     homes = {"missing": "/nowhere/at/all", "file": str(folder / "file"), "system": "/proc", "none": ""}
     name = rng.choice(list(homes))
-    process = start("train.py", *QUICK, "run=cut", folder=folder, HOME=homes[name], XDG_CACHE_HOME="")
-    code, _, err = finish(process)
+    environment = {"HOME": homes[name], "XDG_CACHE_HOME": ""}
+    code, _, err = finish(start("train.py", *QUICK, "run=cut", folder=folder, environment=environment))
     assert code == 0, err
     assert all("cannot be kept in" in line for line in err.splitlines()), err
     assert_same_run(whole / "cut", folder / "cut")
