@@ -49,9 +49,10 @@ def run_together(runs: Mapping[Path, Config]) -> dict[Path, dict[str, Any]]:
 
     def give_up(number: signal.Signals) -> None:
         for folder in runs:
-            ours = (heartbeat(folder) or {}).get("pid") == os.getpid()
-            if ours and not records.is_finished(folder):
-                records.write_result(folder, preempted(number, "before a checkpoint could be written"))
+            with contextlib.suppress(OSError):  # the disk may be full
+                ours = (heartbeat(folder) or {}).get("pid") == os.getpid()
+                if ours and not records.is_finished(folder):
+                    records.write_result(folder, preempted(number, "before a checkpoint could be written"))
         os._exit(128 + number)
 
     def recorded(folder: Path, config: Config, received: Received) -> Training[None]:
