@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-import jax
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, OverrideParseException
@@ -79,6 +78,8 @@ def main(
 
 def exit_with(work: Callable[[], int], config_name: str = "config") -> NoReturn:
     """Exit with what ``work`` returns, or with 2 and one sentence where the user can mend the error."""
+    import jax  # not before research, which says what XLA may log
+
     warnings.showwarning = lambda message, *_: print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     try:
         code = work()
