@@ -54,11 +54,12 @@ def test_a_damaged_one_is_named(tree, tmp_path):
 
 def test_a_full_disk_is_one_short_sentence_and_what_was_there_stays(tree, tmp_path, assert_same, capfd):
     checkpoint.save(tmp_path / "final", tree)
+    large = {f"kernel{i}": jnp.ones(1000) for i in range(20)}
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
     try:
         with pytest.raises(checkpoint.CheckpointError) as refused:
-            checkpoint.save(tmp_path / "final", {f"kernel{i}": jnp.ones(1000) for i in range(20)})
+            checkpoint.save(tmp_path / "final", large)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert str(refused.value) == f"{tmp_path / 'final'} cannot be written: File too large"
