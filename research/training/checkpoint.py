@@ -133,13 +133,11 @@ def _checkpointer() -> ocp.Checkpointer:
 @contextmanager
 def _silent() -> Iterator[None]:
     """No traceback is printed of what Orbax also raises."""
+    _ignore_late_errors()
     logger = logging.getLogger("absl")
     logger.addFilter(_nothing)
     try:
         yield
-    except Exception:
-        _ignore_late_errors()
-        raise
     finally:
         logger.removeFilter(_nothing)
 

@@ -10,8 +10,6 @@ from tests.faults import run
 STARTS_PROCESSES = {"kill_run", "kill_sweep", "file_limit", "two_runs", "odd_paths", "home"}
 
 
-# after a write that failed, Orbax lets threads end that call back into a loop it has closed
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     "name", [pytest.param(f, marks=pytest.mark.slow if f in STARTS_PROCESSES else ()) for f in run.FAULTS]
 )
