@@ -11,19 +11,21 @@ comma := ,
 STAMP = $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 TRAIN = $(BIN)/python scripts/train.py -m 'seed=range(0,$(SEEDS))'
 
-# make reproduce: the published comparisons, each arm at the best of its learning rates. By the step times about 2 hours
-# on 2 cores, of which the frameworks take 40 minutes. FRAMEWORKS=[numpy,jax_im2col,torch,keras_jax,keras_torch] is what
-# the published claims need; TUNING=null leaves out the trials of all but the optimizers
+# make reproduce: the published comparisons. FRAMEWORKS=null takes all adapters; the optimizers are always tuned, and
+# TUNING={seeds:[1000],learning_rate:[0.3,1,3]} tunes every other arm too
 DATA ?= mnist
-EPOCHS ?= 3
-FRAMEWORK_EPOCHS ?= 2
-FRAMEWORKS ?= null
-TUNING ?= {seeds:[1000],learning_rate:[0.3,1,3]}
+EPOCHS ?= 2
+FRAMEWORK_EPOCHS ?= 1
+FRAMEWORKS ?= [numpy,jax_im2col,flax_linen,torch,keras_jax,keras_torch]
+TUNING ?= null
 RUNS ?= multirun/$(DATA)
 RESULTS ?= notebooks/results/$(DATA)
 CAN_FAIL = || test $$? -eq 1  # a failed run is in the report; anything else stops
 
-.PHONY: help install study reproduce reproduce-cifar test test-all faults lint clean
+STUDIES := reproduce-size reproduce-optimizer reproduce-activation reproduce-depth
+ALL := reproduce $(STUDIES) reproduce-frameworks reproduce-cifar
+
+.PHONY: help install study $(ALL) test test-all faults lint clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,12 +41,12 @@ $(VENV)/.installed-%: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
-reproduce: EXTRAS = frameworks
-reproduce reproduce-cifar: SEEDS = 8
+$(ALL): EXTRAS = frameworks
+$(ALL): SEEDS = 8
 reproduce-cifar: DATA = cifar10
 reproduce-cifar: EPOCHS = 5
-reproduce reproduce-cifar: export TFDS_DATA_DIR := $(or $(DATA_DIR),$(TFDS_DATA_DIR))
-reproduce reproduce-cifar: SETUP = data=$(DATA) training.epochs=$(EPOCHS)
+$(ALL): export TFDS_DATA_DIR := $(or $(DATA_DIR),$(TFDS_DATA_DIR))
+$(ALL): SETUP = data=$(DATA) training.epochs=$(EPOCHS)
 
 $(VENV)/.installed-base: $(BIN)/python pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
@@ -57,14 +59,17 @@ study: $(VENV)/.installed-base  ## compare depths, activations, optimizers and f
 	$(BIN)/python scripts/compare_frameworks.py seeds=$(SEEDS) out=$(STUDY_DIR)/frameworks
 	$(BIN)/python scripts/report.py $(STUDY_DIR)
 
-reproduce: $(VENV)/.installed-frameworks  ## the published comparisons on MNIST (DATA_DIR=...), 8 seeds; goes on where it stopped
-	$(TRAIN) +study=size $(SETUP) 'study.tuning=$(TUNING)' hydra.sweep.dir=$(RUNS)/size $(CAN_FAIL)
-	$(TRAIN) +study=optimizer $(SETUP) hydra.sweep.dir=$(RUNS)/optimizer $(CAN_FAIL)
-	$(TRAIN) +study=activation $(SETUP) 'study.tuning=$(TUNING)' hydra.sweep.dir=$(RUNS)/activation $(CAN_FAIL)
-	$(TRAIN) +study=depth $(SETUP) 'study.tuning=$(TUNING)' hydra.sweep.dir=$(RUNS)/depth $(CAN_FAIL)
+# the sweeps in processes of their own: taskset -c 0 make reproduce-activation reproduce-depth DATA_DIR=..., and beside it
+# taskset -c 1 make reproduce-optimizer reproduce-size, take two thirds of the time; make reproduce then adds the rest
+reproduce: $(STUDIES) reproduce-frameworks  ## the published comparisons on MNIST (DATA_DIR=...), 8 seeds; goes on where it stopped
+	$(BIN)/python scripts/report.py $(RUNS) --out $(RESULTS)
+
+$(STUDIES): reproduce-%: $(VENV)/.installed-frameworks
+	$(TRAIN) +study=$* $(SETUP) $(if $(filter optimizer,$*),,'study.tuning=$(TUNING)') hydra.sweep.dir=$(RUNS)/$* $(CAN_FAIL)
+
+reproduce-frameworks: $(VENV)/.installed-frameworks
 	$(BIN)/python scripts/compare_frameworks.py data=$(DATA) seeds=$(SEEDS) training.epochs=$(FRAMEWORK_EPOCHS) \
 	    'frameworks=$(FRAMEWORKS)' small=false out=$(RUNS)/frameworks
-	$(BIN)/python scripts/report.py $(RUNS) --out $(RESULTS)
 
 # one sweep per group of arms: modern_cnn and simple_resnet cost 10 to 20 times as much, so few seeds
 reproduce-cifar: $(VENV)/.installed-base  ## depth 2-4, modern_cnn and simple_resnet on CIFAR-10 (DATA_DIR=...), in hours

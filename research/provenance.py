@@ -36,11 +36,16 @@ def code_and_machine() -> dict[str, Any]:
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
-        "cpu_count": os.cpu_count(),
+        "cpu_count": num_cpus(),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "command": shlex.join(["python", *sys.argv]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def num_cpus() -> int:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:
