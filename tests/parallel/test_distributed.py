@@ -24,14 +24,14 @@ from .conftest import relative_error
 
 TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
 
-# 20 steps, with augmentation; one algorithm for all, since auto takes one that rounds more on one device
+# 20 steps, with augmentation
 SETTINGS = {
-    "model": {"name": "plain", "depth": 2, "algorithm": "im2col"},
+    "model": {"name": "plain", "depth": 2},
     "data": {"train_limit": 320, "augmentations": ["flip", "crop"]},
     "training": {"epochs": 2, "batch_size": 32, "keep": "last", "checkpoint_every": 15},
 }
 QUICK = (
-    *("model=plain", "model.depth=2", "model.algorithm=im2col"),
+    *("model=plain", "model.depth=2"),
     *("data.train_limit=320", "data.augmentations=[flip,crop]"),
     *("training.epochs=2", "training.batch_size=32", "training.keep=last", "training.checkpoint_every=15"),
 )
@@ -166,6 +166,25 @@ def test_more_processes_and_strategies(tmp_path, alone, count, strategy):
     outcomes = finish(start(tmp_path, count, *QUICK, strategy, f"parallel.num_devices={count}", "run=run"))
     assert [(code, err) for code, _, err in outcomes] == [(0, "")] * count
     held_against(tmp_path / "run", alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "strategy"), [(2, "jit"), (2, "shard_map"), (4, "jit")])
+def test_batch_norm_and_dropout_over_processes(tmp_path, count, strategy):
+    one_step = {
+        "model": {"name": "modern_cnn", "widths": [8, 16], "hidden": 32},
+        "data": {"train_limit": 32, "augmentations": ["flip", "crop"]},
+        "training": {"epochs": 1, "batch_size": 32, "keep": "last"},
+    }
+    run(Config.from_dict(one_step), tmp_path / "alone")
+    words = [f"{group}.{key}={value}" for group, given in one_step.items() for key, value in given.items()]
+    words = [word.replace("model.name", "model").replace(" ", "") for word in words]
+    layout = (f"parallel={strategy}", f"parallel.num_devices={count}", "run=run")
+    outcomes = finish(start(tmp_path, count, *words, *layout))
+    assert [(code, err) for code, _, err in outcomes] == [(0, "")] * count
+    ours, theirs = (load_trained(tmp_path / name) for name in ("run", "alone"))
+    assert relative_error(ours.params, theirs.params) <= 1e-5
+    assert relative_error(ours.model_state, theirs.model_state) <= 1e-6
 
 
 @pytest.mark.slow

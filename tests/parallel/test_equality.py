@@ -26,13 +26,11 @@ PREPROCESS = Preprocess((0.3,), (0.3,), ("flip", "crop"))
 
 @pytest.fixture(scope="module")
 def plain(train):
-    net = MODELS["plain"]((8, 8, 1), 10, widths=(8, 8, 8, 8))
+    net = MODELS["plain"]((8, 8, 1), 10)  # of the widths for which auto takes Winograd's algorithm
     return net, train(net, "single", Layout.of(1), PREPROCESS)
 
 
-@pytest.mark.parametrize(
-    ("strategy", "num_devices"), some({("jit", 8), ("shard_map", 1), ("shard_map", 2), ("pmap", 4)})
-)
+@pytest.mark.parametrize(("strategy", "num_devices"), some({("jit", 8), ("shard_map", 2), ("pmap", 4)}))
 def test_plain_in_float32(train, plain, strategy, num_devices):
     net, alone = plain
     trained = train(net, strategy, Layout.of(num_devices), PREPROCESS)
@@ -111,10 +109,8 @@ def test_windows_give_the_same(train, plain, strategy):
     assert relative_error(trained.state.params, alone.state.params) <= 1e-5
 
 
-def test_a_model_axis_gives_the_same(train, digits):
-    # one algorithm for both: auto is another one over several devices, which rounds differently
-    net = MODELS["plain"]((8, 8, 1), 10, algorithm="shifted")
-    alone = train(net, "single", Layout.of(1), PREPROCESS)
+def test_a_model_axis_gives_the_same(train, plain):
+    net, alone = plain
     layout = Layout.of(data=4, model=2)
     trained = train(net, "jit", layout, PREPROCESS)
     assert relative_error(trained.state.params, alone.state.params) <= 1e-5

@@ -126,13 +126,26 @@ def _backward(
         return jnp.einsum("ptc,pto->pco", split_patches(inputs, groups), split_patches(outputs, groups))
 
     products = sum_images(some_products, x, dy, _tile_bytes(x, kernel, pads, tile))
-    dkernel = join_kernel(products, groups, 1).reshape(tile + 2, tile + 2, *kernel.shape[2:])
-    for out_axis in (1, 0):
-        dkernel = _transform(_transposed(TRANSFORMS[tile].kernel), dkernel, out_axis)
-    return input_gradient(conv, dy, kernel, pads, (1, 1), groups), dkernel.astype(kernel.dtype)
+    products = join_kernel(products, groups, 1).reshape(tile + 2, tile + 2, *kernel.shape[2:])
+    dkernel = _kernel_gradient(products, tile).astype(kernel.dtype)
+    return input_gradient(conv, dy, kernel, pads, (1, 1), groups), dkernel
 
 
 _conv2d.defvjp(_forward, _backward)
+
+
+def _kernel_gradient(products: Array, tile: int) -> Array:
+    """``G^T products G``, and zero where that is no more than the rounding of its terms.
+
+    Where a feature is almost dead, a tap may meet zeros only, and its gradient is zero. Rounding leaves
+    something else, another value for every number of devices, of which Adam makes a whole step.
+    """
+    transform = _transposed(TRANSFORMS[tile].kernel)
+    magnitudes = tuple(tuple(abs(weight) for weight in row) for row in transform)
+    dkernel, terms = products, abs(products)
+    for out_axis in (1, 0):
+        dkernel, terms = _transform(transform, dkernel, out_axis), _transform(magnitudes, terms, out_axis)
+    return jnp.where(abs(dkernel) < 4 * jnp.finfo(dkernel.dtype).eps * terms, 0, dkernel)
 
 
 def _input_tiles(x: Array, pads: Pads, tile: int) -> Array:

@@ -1,4 +1,5 @@
 import itertools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -345,6 +346,16 @@ def test_a_few_images_at_a_time_are_the_whole_batch(algorithm, monkeypatch):
     assert "while" in parts.lower(x, kernel).as_text()
     for a, b in zip(jax.tree.leaves(parts(x, kernel)), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * float(jnp.abs(b).max()))
+
+
+@pytest.mark.parametrize("algorithm", sorted(CONV_ALGORITHMS.keys() - {"fft"}))
+def test_taps_that_meet_zeros_only_have_no_gradient(algorithm):
+    rng = np.random.default_rng(0)
+    x = jnp.zeros((8, 9, 9, 4)).at[:, 2, 1].set(draw(rng, 8, 4))
+    dy = jnp.zeros((8, 9, 9, 4)).at[:, 1, 1].set(draw(rng, 8, 4)).at[:, 3, 3].set(draw(rng, 8, 4))
+    _, vjp = jax.vjp(partial(conv2d, x, algorithm=algorithm), jnp.zeros((3, 3, 4, 4)))
+    met = np.any(vjp(dy)[0], axis=(2, 3))
+    assert np.argwhere(met).tolist() == [[2, 1]]
 
 
 def test_unknown_algorithm_and_mixed_dtypes():
