@@ -1,4 +1,4 @@
-"""Sweeps through real launchers: one run completes, one fails, and the process of one is killed."""
+"""Sweeps through real launchers (one run completes, one fails, one is killed), and a run by ``srun``."""
 
 import importlib.util
 import os
@@ -96,6 +96,20 @@ def test_submitit_on_this_machine(tmp_path):
 @needs("hydra_plugins.hydra_submitit_launcher")
 def test_submitit_on_slurm(tmp_path, slurm):
     check(sweep("submitit_slurm", tmp_path, SLURM_CONF=str(slurm)), tmp_path)
+
+
+def test_one_run_of_two_processes_that_srun_starts(tmp_path, slurm):
+    train = (sys.executable, TRAIN, "parallel=jit", "distributed.mode=auto", "run=together")
+    command = ["srun", "--ntasks=2", *train, "data.train_limit=320", "training.epochs=1"]
+    environment = {**os.environ, "SLURM_CONF": str(slurm), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    (found,) = find_runs(tmp_path)
+    assert (found.result or {})["provenance"]["num_devices"] == 2
+    assert done.stdout.count("test accuracy") == 1
 
 
 @needs("hydra_plugins.hydra_ray_launcher")
