@@ -95,7 +95,7 @@ class TrainingConfig:
     precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
     checkpoint_every: Annotated[int, AtLeastOne] | None = 1000
     keep_checkpoints: Annotated[int, AtLeastOne] = 2
-    replicas: Annotated[int, AtLeastOne] = 1
+    replicas: Annotated[int, Between(1, 1024)] = 1
 
 
 @dataclass(frozen=True)
