@@ -13,8 +13,8 @@ ROOT = Path(research.__file__).parents[1]
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
 
 
-def planned(*variables):
-    command = ["make", "-n", "reproduce", *variables]
+def planned(*variables, target="reproduce"):
+    command = ["make", "-n", target, *variables]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     lines = done.stdout.replace("\\\n", "").splitlines()
     return [line for line in lines if " scripts/" in line]  # not what is left to install
@@ -42,3 +42,11 @@ def test_reproduce_can_be_made_smaller():
     assert sum("study.tuning=null" in line for line in runs) == 3  # the optimizers are always tuned
     assert "'frameworks=[torch]'" in runs[-1]
     assert report.endswith("scripts/report.py here --out there")
+
+
+@needs_make
+def test_reproduce_cifar_takes_few_seeds_for_what_is_slow():
+    depth, architecture, report = planned(target="reproduce-cifar")
+    assert all("data=cifar10" in line for line in (depth, architecture))
+    assert ("range(0,8)" in depth, "range(0,2)" in architecture) == (True, True)
+    assert report.endswith("scripts/report.py multirun/cifar10 --out notebooks/results/cifar10")
