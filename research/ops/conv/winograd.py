@@ -63,7 +63,8 @@ def conv2d_winograd(
     for each tile ``d`` of ``m + 2`` by ``m + 2`` pixels, the products summed over channels by one dot for
     each of the ``(m + 2)²`` positions, a few images at a time. Its gradients are its own and take as few
     multiplications; forward mode (``jax.jvp``, ``jax.jacfwd``) is not available. Computes in float32, or
-    in float64 for float64. The transforms cost accuracy: the larger the tile, the more.
+    in float64 for float64. The transforms cost accuracy: the larger the tile, the more; what rounding
+    leaves of a zero in the kernel's gradient is set to zero.
 
     Args:
         tile: m, a key of ``TRANSFORMS``; the other arguments as in `conv2d`.

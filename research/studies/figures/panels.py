@@ -50,7 +50,7 @@ def draw_arm_axis(axes: Axes, study: Study) -> None:
         axes.set_xticks(x, [f"{value:g}" for value in x])
         return
     names = [label(name) for name in places]
-    crowded = sum(len(name) + 2 for name in names) > 11 * panel_width(axes)
+    crowded = len(names) * (max(map(len, names)) + 1) > 11 * panel_width(axes)  # about 11 letters an inch
     axes.set_xticks(
         x, names, **({"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if crowded else {})
     )
