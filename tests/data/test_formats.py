@@ -1,6 +1,7 @@
 import gzip
 import io
 import tarfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,6 +10,9 @@ from research.data import DATASETS, DataError
 from research.data.formats import parse_cifar10, parse_cifar100, parse_idx_files, read_idx
 
 MNIST, CIFAR10, CIFAR100 = (DATASETS[name] for name in ("mnist", "cifar10", "cifar100"))
+
+# the same bytes at any time: pytest names the tests after them, and the workers of xdist must agree
+packed = partial(gzip.compress, mtime=0)
 
 
 def idx(array):
@@ -42,22 +46,22 @@ def cifar10_members():
 
 def test_idx(tmp_path):
     array = np.arange(24).reshape(2, 3, 4)
-    (tmp_path / "a.gz").write_bytes(gzip.compress(idx(array)))
+    (tmp_path / "a.gz").write_bytes(packed(idx(array)))
     assert np.array_equal(read_idx(tmp_path / "a.gz"), array)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (gzip.compress(idx(np.zeros((2, 3))))[:-9], "a.gz is not a whole gzip file"),
+        (packed(idx(np.zeros((2, 3))))[:-9], "a.gz is not a whole gzip file"),
         (b"<html>", "a.gz is not a whole gzip file"),
-        (gzip.compress(b""), "a.gz is no IDX file of bytes: it begins with "),
-        (gzip.compress(b"\0\0\x0d\x01" + b"\0" * 8), "a.gz is no IDX file of bytes: it begins with 00000d01"),
-        (gzip.compress(idx(np.zeros((2, 3)))[:-1]), r"a.gz holds 5 values, its header says \(2, 3\)"),
-        (gzip.compress(idx(np.zeros((2, 3))) + b"x"), r"a.gz holds 7 values, its header says \(2, 3\)"),
-        (gzip.compress(b"\0\0\x08\x03\0\0"), "a.gz is cut off"),
+        (packed(b""), "a.gz is no IDX file of bytes: it begins with "),
+        (packed(b"\0\0\x0d\x01" + b"\0" * 8), "a.gz is no IDX file of bytes: it begins with 00000d01"),
+        (packed(idx(np.zeros((2, 3)))[:-1]), r"a.gz holds 5 values, its header says \(2, 3\)"),
+        (packed(idx(np.zeros((2, 3))) + b"x"), r"a.gz holds 7 values, its header says \(2, 3\)"),
+        (packed(b"\0\0\x08\x03\0\0"), "a.gz is cut off"),
         (
-            gzip.compress(b"\0\0\x08\x04" + b"\xff" * 16),
+            packed(b"\0\0\x08\x04" + b"\xff" * 16),
             r"a.gz holds 0 values, its header says \(4294967295, ",
         ),
     ],
@@ -71,8 +75,8 @@ def test_a_damaged_idx_file_is_named(tmp_path, content, message):
 @pytest.mark.parametrize(("shape", "count"), [((3, 28, 27), 3), ((3, 28, 28), 4), ((3, 784), 3)])
 def test_idx_files_that_do_not_fit(tmp_path, shape, count):
     for split in ("train", "t10k"):
-        (tmp_path / f"{split}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros(shape))))
-        (tmp_path / f"{split}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(idx(np.zeros(count))))
+        (tmp_path / f"{split}-images-idx3-ubyte.gz").write_bytes(packed(idx(np.zeros(shape))))
+        (tmp_path / f"{split}-labels-idx1-ubyte.gz").write_bytes(packed(idx(np.zeros(count))))
     with pytest.raises(
         DataError, match=r"train-images-idx3-ubyte\.gz has shape .* must be 28x28, with a label each"
     ):
