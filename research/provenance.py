@@ -12,6 +12,8 @@ from typing import Any
 
 import jax
 
+from research.cpus import num_cpus
+
 PACKAGES = ("cnn-research", "jax", "jaxlib", "numpy", "optax", "flax")
 
 
@@ -41,11 +43,6 @@ def code_and_machine() -> dict[str, Any]:
         "command": shlex.join(["python", *sys.argv]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def num_cpus() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "research"
 
 # what each part of the package may import of the package, besides itself
-FOUNDATION = {"lookup", "constraints", "bars", "files", "npz"}
+FOUNDATION = {"lookup", "constraints", "bars", "files", "npz", "cpus"}
 LAYERS = FOUNDATION | {"ops", "layers"}
 TRAINING = FOUNDATION | {"layers", "data", "training"}
 BUILD = LAYERS | {"models", "data", "training", "parallel", "config"}
@@ -18,17 +18,18 @@ ALLOWED = {
     "bars": set(),
     "files": set(),
     "npz": set(),
+    "cpus": set(),
     "claim": set(),
     "interruption": set(),
     "records": FOUNDATION,
-    "provenance": set(),
+    "provenance": FOUNDATION,
     "ops": FOUNDATION,
     "layers": FOUNDATION | {"ops"},
     "models": LAYERS,
     "analysis": LAYERS | {"models"},
     "data": FOUNDATION,
     "training": TRAINING,
-    "parallel": {"training"},
+    "parallel": FOUNDATION | {"training"},
     "frameworks": LAYERS | {"models", "data", "training", "config"},
     "studies": FOUNDATION | {"records"},
     "config": BUILD,

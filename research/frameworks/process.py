@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from research.cpus import num_cpus
 from research.data import Dataset
 from research.frameworks.base import FRAMEWORKS
 
@@ -108,7 +109,7 @@ def _processors(count: int) -> Iterator[None]:
 
 def check_threads(num_threads: int | None) -> int:
     """How many threads to use: those asked for, or one per processor this process may use."""
-    most = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    most = num_cpus()
     if num_threads is None:
         return most
     if not 1 <= num_threads <= most:

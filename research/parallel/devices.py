@@ -2,10 +2,11 @@
 
 import contextlib
 import math
-import os
 from collections.abc import Sequence
 
 import jax
+
+from research.cpus import num_cpus
 
 MAX_CPU_DEVICES = 256  # each takes threads; a layout of more says that there are not so many
 
@@ -19,14 +20,10 @@ def count_cpu_devices(num_devices: int | None, axes: Sequence[int | None]) -> in
     """
     if num_devices is None and None not in axes:
         num_devices = math.prod(size or 1 for size in axes)
-    return min(num_devices or _num_cores(), MAX_CPU_DEVICES)
+    return min(num_devices or num_cpus(), MAX_CPU_DEVICES)
 
 
 def request_cpu_devices(count: int) -> None:
     """Have JAX make ``count`` CPU devices; without effect once it has started, or on accelerators."""
     with contextlib.suppress(RuntimeError):  # once started; a layout that needs more devices says so
         jax.config.update("jax_num_cpu_devices", count)
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
