@@ -61,8 +61,8 @@ study: $(VENV)/.installed-base  ## compare depths, activations, optimizers and f
 	$(BIN)/python scripts/compare_frameworks.py seeds=$(SEEDS) out=$(STUDY_DIR)/frameworks
 	$(BIN)/python scripts/report.py $(STUDY_DIR)
 
-# the sweeps in processes of their own: taskset -c 0 make reproduce-activation reproduce-depth DATA_DIR=..., and beside it
-# taskset -c 1 make reproduce-optimizer reproduce-size, take two thirds of the time; make reproduce then adds the rest
+# each sweep is a target of its own, so that two can run side by side on a core each, by taskset -c 0 make reproduce-depth
+# and taskset -c 1 make reproduce-size; make reproduce then runs what is left
 reproduce: $(STUDIES) reproduce-frameworks  ## the published comparisons on MNIST (DATA_DIR=...), 8 seeds; goes on where it stopped
 	$(BIN)/python scripts/report.py $(RUNS) --out $(RESULTS)
 

@@ -48,5 +48,6 @@ def test_reproduce_can_be_made_smaller():
 def test_reproduce_cifar_takes_few_seeds_for_what_is_slow():
     depth, architecture, report = planned(target="reproduce-cifar")
     assert all("data=cifar10" in line for line in (depth, architecture))
-    assert ("range(0,8)" in depth, "range(0,2)" in architecture) == (True, True)
+    assert "range(0,8)" in depth
+    assert "range(0,2)" in architecture
     assert report.endswith("scripts/report.py multirun/cifar10 --out notebooks/results/cifar10")

@@ -1,7 +1,6 @@
 """What the gradients of a network look like on given examples."""
 
 from collections.abc import Callable
-from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +24,7 @@ def gradient_statistics(loss: Callable[[Params], Array], params: Params) -> dict
         >>> gradient_statistics(lambda params: (params["a"]["kernel"] ** 2).sum(), params)["a/kernel"]
         {'rms': 2.0, 'relative': 2.0, 'zeros': 0.0}
     """
-    grads = _gradient(loss)(params)
+    grads = jax.jit(jax.grad(loss))(params)
     found = {}
     for (path, gradient), array in zip(
         jax.tree_util.tree_leaves_with_path(grads), jax.tree.leaves(params), strict=True
@@ -35,8 +34,3 @@ def gradient_statistics(loss: Callable[[Params], Array], params: Params) -> dict
         relative = rms / size if size else float("nan")
         found[name] = {"rms": rms, "relative": relative, "zeros": float((gradient == 0).mean())}
     return found
-
-
-@lru_cache(maxsize=1)  # the same loss at other parameters is not compiled again
-def _gradient(loss: Callable[[Params], Array]) -> Callable[[Params], Params]:
-    return jax.jit(jax.grad(loss))

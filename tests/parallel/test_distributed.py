@@ -176,10 +176,8 @@ def test_batch_norm_and_dropout_over_processes(tmp_path, count, strategy):
         "model": {"name": "modern_cnn", "widths": [8, 16], "hidden": 32},
         "data": {"train_limit": 32, "augmentations": ["flip", "crop"]},
         "training": {"epochs": 1, "batch_size": 32, "keep": "last"},
-        "optimizer": {
-            "name": "sgd",
-            "learning_rate": 0.1,
-        },  # Adam makes a step of the zero gradient of a bias before batch norm
+        # Adam makes a step of the zero gradient of a bias before batch norm
+        "optimizer": {"name": "sgd", "learning_rate": 0.1},
     }
     run(Config.from_dict(one_step), tmp_path / "alone")
     words = [f"{group}.{key}={value}" for group, given in one_step.items() for key, value in given.items()]
