@@ -53,6 +53,7 @@ class Layer:
 
 LAYERS = {
     "mnist conv1": Layer(128, 28, 1, 32, is_first=True),
+    "reference conv2": Layer(128, 14, 16, 32),
     "plain conv2": Layer(128, 14, 32, 64),
     "plain conv3": Layer(128, 7, 64, 64),
     "modern_cnn conv1": Layer(64, 32, 3, 64, is_first=True),

@@ -10,6 +10,7 @@ from research.ops.conv import CONV_ALGORITHMS
 ActivationName = Annotated[str, OneOf(ACTIVATIONS)]
 InitializerName = Annotated[str, OneOf(INITIALIZERS)]
 AlgorithmName = Annotated[str, OneOf(("auto", *CONV_ALGORITHMS))]
+PaddingName = Annotated[str, OneOf(("SAME", "VALID"))]
 Count = Annotated[int, Between(1, 2**20)]
 Counts = tuple[Count, ...]
 DropRate = Annotated[float, Rate]

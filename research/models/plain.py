@@ -1,11 +1,12 @@
 """The network of the depth and activation studies."""
 
+from functools import partial
 from typing import Annotated
 
 from research.constraints import Between
 from research.layers import Activation, BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool, Serial, Shape
 from research.models.assemble import assemble
-from research.models.keywords import ActivationName, AlgorithmName, Counts, InitializerName
+from research.models.keywords import ActivationName, AlgorithmName, Counts, InitializerName, PaddingName
 
 
 def plain(
@@ -14,12 +15,13 @@ def plain(
     *,
     depth: Annotated[int, Between(1, 4)] = 2,
     widths: Counts = (32, 64, 64, 64),
+    padding: PaddingName = "SAME",
     batch_norm: bool = False,
     activation: ActivationName = "relu",
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Serial:
-    """``depth`` 3×3 SAME convolutions, 2×2 pooling after the first two, one dense layer.
+    """``depth`` 3×3 convolutions, 2×2 pooling after the first two, one dense layer.
 
     At depth 1 both pools follow the only convolution, so that the dense layer sees images of the same size
     at every depth. Parameters at depth 1 to 4 on 28×28×1 with 10 classes: 16,010, 50,186, 87,114, 124,042.
@@ -29,7 +31,8 @@ def plain(
         num_classes: number of logits.
         depth: number of convolutions, from 1 to the number of widths.
         widths: features of the convolutions, from the first on.
-        batch_norm: normalise between each convolution and its activation.
+        padding: of the convolutions, SAME or VALID.
+        batch_norm: normalise between each convolution, which then has no bias, and its activation.
         activation, initializer, algorithm: names from their tables.
 
     Raises:
@@ -42,8 +45,11 @@ def plain(
     if not 1 <= depth <= len(widths):
         raise ValueError(f"depth must be between 1 and {len(widths)}, got {depth}")
     layers: list[tuple[str, Layer]] = []
+    conv = partial(
+        Conv2D, padding=padding, use_bias=not batch_norm, initializer=initializer, algorithm=algorithm
+    )
     for i in range(1, depth + 1):
-        layers.append((f"conv{i}", Conv2D(widths[i - 1], initializer=initializer, algorithm=algorithm)))
+        layers.append((f"conv{i}", conv(widths[i - 1])))
         layers += [(f"norm{i}", BatchNorm())] if batch_norm else []
         layers.append((f"act{i}", Activation(activation)))
         layers += [(f"pool{i}", MaxPool(2))] if i <= 2 else []

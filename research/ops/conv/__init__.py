@@ -16,8 +16,8 @@ from research.ops.padding import Array, Padding, Pair, Size, pad2d, pair, resolv
 
 ConvAlgorithm = Callable[..., Array]
 
-WINOGRAD_CHANNELS = 32
-"""Fewest channels on both sides for which ``auto`` takes Winograd's algorithm."""
+WINOGRAD_CHANNELS = 16, 32
+"""Fewest channels, of the side that has fewer and of the other, for which ``auto`` takes `winograd4`."""
 
 CONV_ALGORITHMS: dict[str, ConvAlgorithm] = {
     "lax": conv2d_lax,
@@ -95,7 +95,7 @@ def choose(x: Array, kernel: Array, strides: Pair, dilation: Pair, groups: int) 
     if jax.default_backend() != "cpu":
         return "lax"
     plain = kernel.shape[:2] == (3, 3) and strides == dilation == (1, 1) and groups == 1
-    enough = min(kernel.shape[2:]) >= WINOGRAD_CHANNELS
+    enough = all(n >= least for n, least in zip(sorted(kernel.shape[2:]), WINOGRAD_CHANNELS, strict=True))
     return "winograd4" if plain and enough and x.dtype == jnp.float32 else "im2col"
 
 
