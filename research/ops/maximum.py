@@ -61,6 +61,5 @@ def _elements(x: Array, axes: tuple[int, ...]) -> list[Array]:
     sizes = [x.shape[axis] for axis in axes]
     if math.prod(sizes) > UNROLLED:
         return []
-    whole = [slice(None)] * x.ndim
     indices = [dict(zip(axes, index, strict=True)) for index in itertools.product(*map(range, sizes))]
-    return [x[tuple(index.get(axis, whole[axis]) for axis in range(x.ndim))] for index in indices]
+    return [x[tuple(index.get(axis, slice(None)) for axis in range(x.ndim))] for index in indices]
