@@ -155,7 +155,7 @@ def test_a_diverged_run_is_recorded_and_not_raised(call, status):
     assert run.result["test_accuracy"] is None
 
 
-LONGEST = {"activation", "architecture"}
+LONGEST = {"activation", "architecture", "optimizer"}
 
 
 @pytest.mark.parametrize(
