@@ -180,9 +180,9 @@ def test_every_study_runs_all_its_arms(call, study):
     "experiment", sorted(path.stem for path in (SCRIPTS.parent / "conf" / "experiment").glob("*.yaml"))
 )
 def test_every_experiment_runs(call, experiment):
-    # three VALID convolutions with pools between them do not fit into 8x8 pixels
     small = ("training.epochs=1", "training.batch_size=32", "data.train_limit=64", "data=digits")
-    outcome = call("train.py", f"+experiment={experiment}", *small, "model.padding=SAME", "run=short")
+    padding = "model.padding=SAME"  # three VALID convolutions do not fit into the 8x8 pixels of digits
+    outcome = call("train.py", f"+experiment={experiment}", *small, padding, "run=short")
     assert outcome.code == 0, outcome.err
     assert read_run(Path("short")).status == "completed"
 

@@ -1,6 +1,6 @@
 """Convolution of 3×3 kernels with fewer multiplications, by minimal filtering."""
 
-from functools import partial, reduce
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -191,11 +191,6 @@ def _transform_windows(matrix: Matrix, x: Array, axis: int, step: int) -> Array:
     return _stack(matrix, [lax.slice_in_dim(x, i, i + last, step, axis) for i in range(len(matrix[0]))], 0)
 
 
-@partial(jax.jit, static_argnums=(0, 2), inline=True)  # traced once for all tiles of one shape
 def _stack(matrix: Matrix, parts: list[Array], axis: int) -> Array:
     # written out: a product with so small a matrix would be slower than these sums, which XLA fuses
-    return jnp.stack([_combine(row, parts) for row in matrix], axis)
-
-
-def _combine(weights: tuple[float, ...], parts: list[Array]) -> Array:
-    return reduce(lax.add, [w * x if w != 1 else x for w, x in zip(weights, parts, strict=True) if w])
+    return jnp.stack([sum(w * x for w, x in zip(row, parts, strict=True) if w) for row in matrix], axis)
