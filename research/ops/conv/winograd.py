@@ -1,10 +1,11 @@
 """Convolution of 3×3 kernels with fewer multiplications, by minimal filtering."""
 
-from functools import partial
+from functools import partial, reduce
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from research.ops.conv.chunks import map_images, sum_images
@@ -127,8 +128,8 @@ def _backward(
         return jnp.einsum("ptc,pto->pco", split_patches(inputs, groups), split_patches(outputs, groups))
 
     products = sum_images(some_products, x, dy, _tile_bytes(x, kernel, pads, tile))
-    products = join_kernel(products, groups, 1).reshape(tile + 2, tile + 2, *kernel.shape[2:])
-    dkernel = _kernel_gradient(products, tile).astype(kernel.dtype)
+    products = join_kernel(products, groups, 1).reshape((tile + 2) ** 2, -1)
+    dkernel = _kernel_gradient(products, tile).astype(kernel.dtype).reshape(kernel.shape)
     return input_gradient(conv, dy, kernel, pads, (1, 1), groups), dkernel
 
 
@@ -141,11 +142,10 @@ def _kernel_gradient(products: Array, tile: int) -> Array:
     Where a feature is almost dead, a tap may meet zeros only, and its gradient is zero. Rounding leaves
     something else, another value for every number of devices, of which Adam makes a whole step.
     """
-    transform = _transposed(TRANSFORMS[tile].kernel)
-    magnitudes = tuple(tuple(abs(weight) for weight in row) for row in transform)
-    dkernel, terms = products, abs(products)
-    for out_axis in (1, 0):
-        dkernel, terms = _transform(transform, dkernel, out_axis), _transform(magnitudes, terms, out_axis)
+    matrix = np.array(TRANSFORMS[tile].kernel, products.dtype)
+    transform = np.einsum("cw,rh->hwcr", matrix, matrix).reshape(9, -1)  # columns come first in the tiles
+    dot = partial(jnp.dot, precision=lax.Precision.HIGHEST)
+    dkernel, terms = dot(transform, products), dot(abs(transform), abs(products))
     return jnp.where(abs(dkernel) < 4 * jnp.finfo(dkernel.dtype).eps * terms, 0, dkernel)
 
 
@@ -193,4 +193,11 @@ def _transform_windows(matrix: Matrix, x: Array, axis: int, step: int) -> Array:
 
 def _stack(matrix: Matrix, parts: list[Array], axis: int) -> Array:
     # written out: a product with so small a matrix would be slower than these sums, which XLA fuses
-    return jnp.stack([sum(w * x for w, x in zip(row, parts, strict=True) if w) for row in matrix], axis)
+    rows = [reduce(lax.add, _terms(row, parts)) for row in matrix]
+    return lax.concatenate([lax.expand_dims(row, (axis,)) for row in rows], axis)
+
+
+def _terms(weights: tuple[float, ...], parts: list[Array]) -> list[Array]:
+    # by functions of lax: there are hundreds, and JAX traces the operators of arrays ten times slower
+    weighted = [(weight, x) for weight, x in zip(weights, parts, strict=True) if weight]
+    return [x if weight == 1 else lax.mul(x, float(weight)) for weight, x in weighted]
