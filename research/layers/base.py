@@ -1,6 +1,7 @@
 """What a layer is, and the layer that chains others."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
@@ -50,7 +51,7 @@ def out_shape(layer: Layer, params: Params, state: State, in_shape: Shape, dtype
         ValueError: nothing is left of the input.
     """
     x = jax.ShapeDtypeStruct(in_shape, dtype or jnp.float32)
-    shape = jax.eval_shape(lambda p, s, x: layer.apply(p, s, x, train=False)[0], params, state, x).shape
+    shape = _evaluate.eval_shape(layer, params, state, x).shape
     if 0 in shape and 0 not in in_shape:
         raise ValueError(f"{layer} leaves {list(shape)} of x {list(in_shape)}")
     return shape
@@ -58,7 +59,20 @@ def out_shape(layer: Layer, params: Params, state: State, in_shape: Shape, dtype
 
 def abstract_init(layer: Layer, in_shape: Shape) -> tuple[Params, State]:
     """``layer.init`` traced and not computed: the leaves are ``jax.ShapeDtypeStruct``."""
-    return jax.eval_shape(lambda: layer.init(jax.random.key(0), in_shape))
+    return _init.eval_shape(layer, in_shape)
+
+
+# compiled by nobody: under jit JAX keeps what it has traced, and each layer is asked many times
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _init(layer: Layer, in_shape: Shape) -> tuple[Params, State]:
+    return layer.init(jax.random.key(0), in_shape)
+
+
+@partial(jax.jit, static_argnums=0)
+def _evaluate(layer: Layer, params: Params, state: State, x: Array) -> Array:
+    return layer.apply(params, state, x, train=False)[0]
 
 
 def cast(param: Array, x: Array) -> Array:
