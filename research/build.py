@@ -4,6 +4,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from research.layers.rewrite import with_axis_name, without_chunks
 from research.models import MODELS
 from research.parallel import DATA_AXIS, STRATEGIES, WRITTEN_OUT, Layout, compile_replicas, make_feed
 from research.parallel.distributed import largest
+from research.parallel.strategies import CompilerOptions
 from research.placement import build_layout, check_parallel
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
@@ -107,6 +109,7 @@ class ProgramSpec:
     num_parts: int
     remat: bool
     replicas: int
+    optimization_level: int | None
 
     def make_schedule(self) -> Callable[[Any], Any]:
         """Factor of the learning rate by step."""
@@ -202,6 +205,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         or choose_num_parts(net, dataset.image_shape, training.batch_size // layout.num_shards, strategy),
         remat=training.remat == "blocks",
         replicas=training.replicas,
+        optimization_level=training.xla_optimization_level,
     )
 
 
@@ -252,6 +256,10 @@ def choose_num_parts(net: Serial, image_shape: tuple[int, int, int], batch_size:
     return next((n for n in parts if num_bytes * batch_size // n <= PART_BYTES), max(parts, default=1))
 
 
+def _at_level(level: int | None) -> CompilerOptions:
+    return None if level is None else {"xla_backend_optimization_level": level}
+
+
 @lru_cache(maxsize=16)
 def compile_program(spec: ProgramSpec) -> CompiledProgram:
     """Compile the functions of a run, once for all runs with this specification."""
@@ -277,27 +285,31 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
     began = time.perf_counter()
     number = jax.ShapeDtypeStruct((), jnp.float32)
     # XLA on the CPU takes a second for each jax.random.normal, four times as long as at level 1
-    quick: Any = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+    quick = _at_level(1 if jax.default_backend() == "cpu" else None)
+    options = _at_level(spec.optimization_level)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(init, key, number, number)
     states = layout.shardings_of(state)
-    compiled_init = jax.jit(init, out_shardings=states).lower(key, number, number).compile(quick)
     num_steps = spec.window or spec.num_train // spec.batch_size
     data = (images(spec.num_train), integers(spec.num_train), integers(num_steps, spec.batch_size))
     if spec.window:  # the examples of a window come in batches
         data = (images(num_steps, spec.batch_size), integers(num_steps, spec.batch_size), None)
     arguments = (layout, state, *data, integers(), integers())
-    if spec.replicas == 1:
-        steps = STRATEGIES[spec.strategy](run_steps, *arguments)
-        steps = steps._replace(run=one_by_one(steps.run))
-    else:
-        steps = compile_replicas(spec.strategy, run_steps, spec.replicas, *arguments)
     placed = (states.params, states.model_state, layout.by_image)
-    compiled_predict = (
-        jax.jit(make_predict(spec.net, spec.preprocess), in_shardings=placed, out_shardings=layout.everywhere)
-        .lower(state.params, state.model_state, images(spec.eval_batch_size))
-        .compile()
+    rarely_called = (
+        jax.jit(init, out_shardings=states).lower(key, number, number),
+        jax.jit(
+            make_predict(spec.net, spec.preprocess), in_shardings=placed, out_shardings=layout.everywhere
+        ).lower(state.params, state.model_state, images(spec.eval_batch_size)),
     )
+    with ThreadPoolExecutor(1) as pool:  # XLA compiles these while JAX traces the training steps
+        compiled = pool.map(lambda lowered: lowered.compile(quick), rarely_called)
+        if spec.replicas == 1:
+            steps = STRATEGIES[spec.strategy](run_steps, *arguments, options=options)
+            steps = steps._replace(run=one_by_one(steps.run))
+        else:
+            steps = compile_replicas(spec.strategy, run_steps, spec.replicas, *arguments, options=options)
+    compiled_init, compiled_predict = compiled
 
     def predict(params: Params, model_state: State, images: np.ndarray) -> jax.Array:
         return compiled_predict(params, model_state, layout.put_batch(images))
@@ -312,7 +324,7 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
             make_find(spec.net, make_cross_entropy(spec.label_smoothing), spec.preprocess),
             largest,
         ),
-        jax.jit(trace),
+        jax.jit(trace, compiler_options=quick),
         lambda step: float(schedule(step)),
         time.perf_counter() - began,
         None if memory is None else memory.temp_size_in_bytes,

@@ -93,6 +93,7 @@ class TrainingConfig:
     accumulate: Annotated[int, AtLeastOne] | None = None
     remat: Annotated[str, OneOf(("none", "blocks"))] = "none"
     precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
+    xla_optimization_level: Annotated[int, Between(0, 3)] | None = None
     checkpoint_every: Annotated[int, AtLeastOne] | None = 1000
     keep_checkpoints: Annotated[int, AtLeastOne] = 2
     replicas: Annotated[int, Between(1, 1024)] = 1

@@ -10,12 +10,17 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from research.parallel.layout import DATA_AXIS, REPLICA_AXIS, Layout
-from research.parallel.strategies import CompiledSteps, RunSteps
+from research.parallel.strategies import CompiledSteps, CompilerOptions, RunSteps
 from research.training.replicas import Examples, Trained, make_run_replicas
 
 
 def compile_replicas(
-    strategy: str, run_steps: RunSteps, num_replicas: int, layout: Layout, *arguments: Any
+    strategy: str,
+    run_steps: RunSteps,
+    num_replicas: int,
+    layout: Layout,
+    *arguments: Any,
+    options: CompilerOptions = None,
 ) -> CompiledSteps:
     """Compile the loop of steps of up to ``num_replicas`` runs.
 
@@ -28,6 +33,7 @@ def compile_replicas(
         num_replicas: a multiple of the replica axis.
         layout: devices.
         arguments: shapes of what ``run_steps`` takes, with an order.
+        options: of the compiler.
 
     Returns:
         The program, whose ``run`` takes several states and their examples.
@@ -65,7 +71,7 @@ def compile_replicas(
     )
     live = jax.ShapeDtypeStruct((num_replicas,), jnp.bool_)
     shapes = ([state] * num_replicas, images, labels, [order] * num_replicas, *bounds, live)
-    compiled = wrapped.lower(*shapes).compile()
+    compiled = wrapped.lower(*shapes).compile(options)
 
     def run(
         states: Sequence[Any], examples: Sequence[Examples], start: jax.Array, stop: jax.Array

@@ -11,6 +11,9 @@ from research.parallel.layout import DATA_AXIS, Layout
 RunSteps = Callable[..., Any]  # (state, images, labels, order, start, stop) -> (state, metrics)
 
 
+CompilerOptions = dict[str, Any] | None  # of XLA, for what is trained
+
+
 class CompiledSteps(NamedTuple):
     """A compiled loop of steps."""
 
@@ -18,7 +21,9 @@ class CompiledSteps(NamedTuple):
     executable: jax.stages.Compiled  # for its text and its memory
 
 
-def jit(run_steps: RunSteps, layout: Layout, *arguments: Any) -> CompiledSteps:
+def jit(
+    run_steps: RunSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
+) -> CompiledSteps:
     """The compiler splits the program by the shardings of its arguments and adds what the devices exchange.
 
     Source: Xu et al. (2021), GSPMD: general and scalable parallelization for ML computation graphs.
@@ -31,11 +36,13 @@ def jit(run_steps: RunSteps, layout: Layout, *arguments: Any) -> CompiledSteps:
         out_shardings=(states, whole),
         donate_argnums=0,
     )
-    compiled = wrapped.lower(*arguments).compile()
+    compiled = wrapped.lower(*arguments).compile(options)
     return CompiledSteps(compiled, compiled)
 
 
-def shard_map(run_steps: RunSteps, layout: Layout, *arguments: Any) -> CompiledSteps:
+def shard_map(
+    run_steps: RunSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
+) -> CompiledSteps:
     """Every device runs the program on its part of each batch; what they exchange is written in the step.
 
     The map is around the loop of steps and not inside it: state and metrics cross it once per call.
@@ -43,11 +50,13 @@ def shard_map(run_steps: RunSteps, layout: Layout, *arguments: Any) -> CompiledS
     _, *data, _, _ = arguments
     specs = (P(), *_place(data, P(), P(None, DATA_AXIS)), P(), P())
     mapped = jax.shard_map(run_steps, mesh=layout.mesh, in_specs=specs, out_specs=P())
-    compiled = jax.jit(mapped, donate_argnums=0).lower(*arguments).compile()
+    compiled = jax.jit(mapped, donate_argnums=0).lower(*arguments).compile(options)
     return CompiledSteps(compiled, compiled)
 
 
-def pmap(run_steps: RunSteps, layout: Layout, *arguments: Any) -> CompiledSteps:
+def pmap(
+    run_steps: RunSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
+) -> CompiledSteps:
     """As ``shard_map``, by JAX's older interface, which is in maintenance since JAX 0.8."""
     _, *data, _, _ = arguments
     axes: Any = (None, *_place(data, None, 1), None, None)
@@ -63,7 +72,7 @@ def pmap(run_steps: RunSteps, layout: Layout, *arguments: Any) -> CompiledSteps:
             for argument, axis in zip(arguments, axes, strict=True)
         ]
 
-    compiled = mapped.lower(*jax.eval_shape(by_device, *arguments)).compile()
+    compiled = mapped.lower(*jax.eval_shape(by_device, *arguments)).compile(options)
     return CompiledSteps(lambda *arguments: compiled(*by_device(*arguments)), compiled)
 
 

@@ -1,0 +1,54 @@
+"""What every strategy passes on to the compiler."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from research import build
+from research.config import Config
+from research.parallel import STRATEGIES, Layout, compile_replicas
+from research.training.state import Metrics, TrainState
+
+NUMBER: Any = jax.ShapeDtypeStruct((), jnp.int32)
+ARGUMENTS = (
+    TrainState(NUMBER, {"bias": jax.ShapeDtypeStruct((3,), jnp.float32)}, {}, (), NUMBER),
+    jax.ShapeDtypeStruct((8, 4, 4, 1), jnp.uint8),
+    jax.ShapeDtypeStruct((8,), jnp.int32),
+    jax.ShapeDtypeStruct((2, 4), jnp.int32),
+    NUMBER,
+    NUMBER,
+)
+
+
+def run_steps(state, images, labels, order, start, stop):
+    return state, Metrics(jnp.zeros(2), start, stop)
+
+
+@pytest.mark.parametrize(
+    ("name", "replicas"), [*((name, 1) for name in STRATEGIES), ("single", 2), ("jit", 2), ("shard_map", 2)]
+)
+def test_options_reach_the_compiler(name, replicas):
+    def compile_steps(*arguments, options):
+        if replicas == 1:
+            return STRATEGIES[name](run_steps, *arguments, options=options)
+        return compile_replicas(name, run_steps, replicas, *arguments, options=options)
+
+    layout = Layout.of(1)
+    compile_steps(layout, *ARGUMENTS, options={"xla_backend_optimization_level": 1})
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no_such_option"):
+        compile_steps(layout, *ARGUMENTS, options={"no_such_option": 1})
+
+
+def test_the_configuration_sets_the_level_of_the_training_steps(monkeypatch):
+    class Told(Exception):
+        pass
+
+    def strategy(*arguments, options):
+        raise Told(options)
+
+    monkeypatch.setitem(STRATEGIES, "single", strategy)
+    config = Config.from_dict({"model": {"name": "tiny"}, "training": {"xla_optimization_level": 2}})
+    with pytest.raises(Told, match=r"\{'xla_backend_optimization_level': 2\}"):
+        build.compile_program(build.program_spec(config, build.build_data(config)))
