@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from research.compiler import at_level, for_few_calls
 from research.config import PRECISIONS, Config, ConfigError, Named
 from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
 from research.layers import Params, Serial, State
@@ -23,7 +24,6 @@ from research.layers.rewrite import with_axis_name, without_chunks
 from research.models import MODELS
 from research.parallel import DATA_AXIS, STRATEGIES, WRITTEN_OUT, Layout, compile_replicas, make_feed
 from research.parallel.distributed import largest
-from research.parallel.strategies import CompilerOptions
 from research.placement import build_layout, check_parallel
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
@@ -232,6 +232,7 @@ SMALLEST_PART = 16
 """Examples; with fewer the dense layers, whose kernels each part reads again, cost more than is won."""
 
 
+@lru_cache(maxsize=16)
 def choose_num_parts(net: Serial, image_shape: tuple[int, int, int], batch_size: int, strategy: str) -> int:
     """How many parts of a batch to take one after the other where the configuration leaves it open.
 
@@ -254,10 +255,6 @@ def choose_num_parts(net: Serial, image_shape: tuple[int, int, int], batch_size:
     num_bytes = sum(a.size * a.dtype.itemsize for a in activations.values())
     parts = [n for n in range(1, batch_size + 1) if batch_size % n == 0 and batch_size // n >= SMALLEST_PART]
     return next((n for n in parts if num_bytes * batch_size // n <= PART_BYTES), max(parts, default=1))
-
-
-def _at_level(level: int | None) -> CompilerOptions:
-    return None if level is None else {"xla_backend_optimization_level": level}
 
 
 @lru_cache(maxsize=16)
@@ -284,9 +281,6 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
 
     began = time.perf_counter()
     number = jax.ShapeDtypeStruct((), jnp.float32)
-    # XLA on the CPU takes a second for each jax.random.normal, four times as long as at level 1
-    quick = _at_level(1 if jax.default_backend() == "cpu" else None)
-    options = _at_level(spec.optimization_level)
     key = jax.eval_shape(lambda: jax.random.key(0))
     state = jax.eval_shape(init, key, number, number)
     states = layout.shardings_of(state)
@@ -303,7 +297,8 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
         ).lower(state.params, state.model_state, images(spec.eval_batch_size)),
     )
     with ThreadPoolExecutor(1) as pool:  # XLA compiles these while JAX traces the training steps
-        compiled = pool.map(lambda lowered: lowered.compile(quick), rarely_called)
+        compiled = pool.map(lambda lowered: lowered.compile(for_few_calls()), rarely_called)
+        options = at_level(spec.optimization_level)
         if spec.replicas == 1:
             steps = STRATEGIES[spec.strategy](run_steps, *arguments, options=options)
             steps = steps._replace(run=one_by_one(steps.run))
@@ -324,7 +319,7 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
             make_find(spec.net, make_cross_entropy(spec.label_smoothing), spec.preprocess),
             largest,
         ),
-        jax.jit(trace, compiler_options=quick),
+        jax.jit(trace, compiler_options=for_few_calls()),
         lambda step: float(schedule(step)),
         time.perf_counter() - began,
         None if memory is None else memory.temp_size_in_bytes,

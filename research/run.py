@@ -25,6 +25,7 @@ from research.build import (
     program_spec,
 )
 from research.claim import claim
+from research.compiler import for_few_calls
 from research.config import Config
 from research.data import Dataset
 from research.interruption import Received, noticed_signals
@@ -297,7 +298,8 @@ def evaluate(folder: Path) -> dict[str, float]:
         CheckpointError: its parameters are missing or damaged.
     """
     trained = load_trained(folder)
-    predict, test = jax.jit(make_predict(trained.net, trained.preprocess)), trained.dataset.test
+    predict = jax.jit(make_predict(trained.net, trained.preprocess), compiler_options=for_few_calls())
+    test = trained.dataset.test
     logits = predict_all(predict, trained.params, trained.model_state, test.images, trained.eval_batch_size)
     loss, accuracy = measure(logits, test.labels)
     return {"test_loss": loss, "test_accuracy": accuracy}

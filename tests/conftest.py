@@ -22,6 +22,14 @@ beartype_package("research", conf=conf)
 REPOSITORY = Path(__file__).parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory):
+    """One cache for what the tests run as a person would: each program is compiled once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def tfds_dir() -> Path:
     """The folder of prepared TFDS datasets; tests that need real MNIST skip where there is none."""

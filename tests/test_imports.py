@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "research"
 
 # what each part of the package may import of the package, besides itself
-FOUNDATION = {"lookup", "constraints", "bars", "files", "npz", "cpus"}
+FOUNDATION = {"lookup", "constraints", "bars", "files", "npz", "cpus", "compiler"}
 LAYERS = FOUNDATION | {"ops", "layers"}
 TRAINING = FOUNDATION | {"layers", "data", "training"}
 BUILD = LAYERS | {"models", "data", "training", "parallel", "config"}
@@ -19,6 +19,7 @@ ALLOWED = {
     "files": set(),
     "npz": set(),
     "cpus": set(),
+    "compiler": set(),
     "claim": set(),
     "interruption": set(),
     "records": FOUNDATION,

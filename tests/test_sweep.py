@@ -24,7 +24,7 @@ def config(seed: int, **training) -> Config:
             "seed": seed,
             "model": {"name": "tiny"},
             "data": {"train_limit": 200},
-            "training": {"epochs": 1, **training},
+            "training": {"epochs": 1, "xla_optimization_level": 0, **training},
         }
     )
 

@@ -30,7 +30,7 @@ def config(seed: int, learning_rate: float = 0.003, **changes) -> Config:
             "model": {"name": "tiny"},
             "optimizer": {"name": "adam", "learning_rate": learning_rate},
             "data": {"train_limit": 200},
-            "training": {"epochs": 1},
+            "training": {"epochs": 1, "xla_optimization_level": 0},
             "study": study,
         }
     )

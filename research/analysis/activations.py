@@ -1,9 +1,12 @@
 """What the activations of a network look like on given images."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
 from research.analysis.walk import INPUT, walk
+from research.compiler import for_few_calls
 from research.layers import Activation, Array, Params, Serial, State
 from research.lookup import lookup
 from research.ops.activation import ACTIVATIONS
@@ -31,7 +34,7 @@ def activation_statistics(net: Serial, params: Params, state: State, x: Array) -
     """
     nodes = walk(net, x.shape)
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=for_few_calls())
     def compute(params: Params, state: State, x: Array) -> dict[str, dict[str, Array]]:
         _, _, outputs = net.trace(params, state, x, train=False)
         outputs = {INPUT: x, **outputs}

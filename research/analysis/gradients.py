@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from research.compiler import for_few_calls
 from research.layers import Array, Params
 
 
@@ -24,7 +25,7 @@ def gradient_statistics(loss: Callable[[Params], Array], params: Params) -> dict
         >>> gradient_statistics(lambda params: (params["a"]["kernel"] ** 2).sum(), params)["a/kernel"]
         {'rms': 2.0, 'relative': 2.0, 'zeros': 0.0}
     """
-    grads = jax.jit(jax.grad(loss))(params)
+    grads = jax.jit(jax.grad(loss), compiler_options=for_few_calls())(params)
     found = {}
     for (path, gradient), array in zip(
         jax.tree_util.tree_leaves_with_path(grads), jax.tree.leaves(params), strict=True

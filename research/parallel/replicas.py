@@ -9,8 +9,9 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from research.compiler import CompilerOptions
 from research.parallel.layout import DATA_AXIS, REPLICA_AXIS, Layout
-from research.parallel.strategies import CompiledSteps, CompilerOptions, RunSteps
+from research.parallel.strategies import CompiledSteps, RunSteps
 from research.training.replicas import Examples, Trained, make_run_replicas
 
 

@@ -6,12 +6,10 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import PartitionSpec as P
 
+from research.compiler import CompilerOptions
 from research.parallel.layout import DATA_AXIS, Layout
 
 RunSteps = Callable[..., Any]  # (state, images, labels, order, start, stop) -> (state, metrics)
-
-
-CompilerOptions = dict[str, Any] | None  # of XLA, for what is trained
 
 
 class CompiledSteps(NamedTuple):

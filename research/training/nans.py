@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from research.compiler import for_few_calls
 from research.layers.base import Container, fold_in_keys
 from research.training.objective import Objective
 from research.training.replicas import Examples, RunSteps
@@ -64,7 +65,7 @@ def make_find(net: Container, objective: Objective, preprocess: Callable[..., ja
             return losses.mean(), (images, tuple(outputs.values()), losses.sum())
 
         run = jax.grad(forward, has_aux=True) if train else lambda params: ({}, forward(params)[1])
-        grads, (images, outputs, loss) = jax.jit(run)(state.params)
+        grads, (images, outputs, loss) = jax.jit(run, compiler_options=for_few_calls())(state.params)
 
         def place(path: str) -> int:
             return names.index(max((name for name in names if path.startswith(f"{name}/")), key=len))

@@ -77,7 +77,6 @@ def start(folder: Path, count: int, *arguments: str, slurm: bool = False) -> lis
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
     base = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
-    base |= {"XDG_CACHE_HOME": str(folder / "cache")}
     processes = []
     for index in range(count):
         by_hand = {"coordinator": coordinator, "num_processes": count, "process_id": index}

@@ -12,7 +12,7 @@ def config(batch_size=64, **parallel) -> Config:
         {
             "model": {"name": "tiny"},
             "data": {"train_limit": 200},
-            "training": {"epochs": 1, "batch_size": batch_size},
+            "training": {"epochs": 1, "batch_size": batch_size, "xla_optimization_level": 0},
             "parallel": parallel,
         }
     )

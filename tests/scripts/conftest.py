@@ -21,7 +21,6 @@ class Outcome(NamedTuple):
 def call(monkeypatch, capsys, tmp_path):
     monkeypatch.syspath_prepend(str(SCRIPTS))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
     def call(script: str, *arguments: str) -> Outcome:
         monkeypatch.setattr(sys, "argv", [f"scripts/{script}", *arguments])

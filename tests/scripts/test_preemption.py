@@ -18,7 +18,6 @@ TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
     """Start a run as a person would, without what this process set for itself."""
     environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
-    environment |= {"XDG_CACHE_HOME": str(folder / "cache")}
     command = [sys.executable, str(TRAIN), *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=pipe, stderr=pipe)

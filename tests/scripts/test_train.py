@@ -12,7 +12,8 @@ from research.records import find_runs, read_run
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
-QUICK = ("training.epochs=2", "data.train_limit=300", "model=tiny")
+LITTLE = "training.xla_optimization_level=0"  # a few steps only: compiling is most of it
+QUICK = ("training.epochs=2", "data.train_limit=300", "model=tiny", LITTLE)
 
 
 def test_a_run_says_its_accuracy_and_folder_and_can_be_evaluated(call):
@@ -53,7 +54,6 @@ def test_inspect_model_prints_a_table_or_json(call):
 def launch(command, folder):
     """Run a command as a person would, without what this process set for itself."""
     environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
-    environment |= {"XDG_CACHE_HOME": str(folder / "cache")}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -166,7 +166,7 @@ LONGEST = {"activation", "architecture", "optimizer"}
     ],
 )
 def test_every_study_runs_all_its_arms(call, study):
-    small = ("training.epochs=1", "training.batch_size=32", "data.train_limit=64")
+    small = ("training.epochs=1", "training.batch_size=32", "data.train_limit=64", LITTLE)
     outcome = call("train.py", "-m", f"+study={study}", *small)
     assert outcome.code == 0, outcome.err
     runs = find_runs(Path("multirun") / study)
@@ -180,7 +180,7 @@ def test_every_study_runs_all_its_arms(call, study):
     "experiment", sorted(path.stem for path in (SCRIPTS.parent / "conf" / "experiment").glob("*.yaml"))
 )
 def test_every_experiment_runs(call, experiment):
-    small = ("training.epochs=1", "training.batch_size=32", "data.train_limit=64", "data=digits")
+    small = ("training.epochs=1", "training.batch_size=32", "data.train_limit=64", "data=digits", LITTLE)
     padding = "model.padding=SAME"  # three VALID convolutions do not fit into the 8x8 pixels of digits
     outcome = call("train.py", f"+experiment={experiment}", *small, padding, "run=short")
     assert outcome.code == 0, outcome.err

@@ -23,7 +23,7 @@ def config(nans=True, learning_rate=0.01, augmentations=(), **training) -> Confi
             "optimizer": {"name": "sgd", "learning_rate": learning_rate},
             "schedule": {"name": "constant"},
             "data": {"train_limit": 140, "augmentations": list(augmentations)},
-            "training": {"epochs": 3, "batch_size": 32} | training,
+            "training": {"epochs": 3, "batch_size": 32, "xla_optimization_level": 0} | training,
             "debug": {"nans": nans},
         }
     )

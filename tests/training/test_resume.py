@@ -32,7 +32,8 @@ def config(
             "schedule": {"name": schedule},
             "data": {"train_limit": 140, "augmentations": list(augmentations)},
             "parallel": {"name": parallel, "num_devices": 1 if parallel == "single" else 4},
-            "training": {"epochs": 3, "batch_size": 32, "scan_steps": 1} | training,
+            "training": {"epochs": 3, "batch_size": 32, "scan_steps": 1, "xla_optimization_level": 0}
+            | training,
         }
     )
 
