@@ -22,6 +22,15 @@ beartype_package("research", conf=conf)
 REPOSITORY = Path(__file__).parents[1]
 
 
+@pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks
+def pytest_collection_modifyitems(items):
+    """The notebooks first, as they take longest; those that train the arms of a study are slow."""
+    for item in items:
+        if item.path.name.endswith("_ablation.ipynb"):
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=lambda item: item.path.suffix != ".ipynb")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def cache_home(tmp_path_factory):
     """One cache for what the tests run as a person would: each program is compiled once."""

@@ -29,12 +29,14 @@ TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
 SETTINGS = {
     "model": {"name": "plain", "depth": 2},
     "data": {"train_limit": 320, "augmentations": ["flip", "crop"]},
-    "training": {"epochs": 2, "batch_size": 32, "keep": "last", "checkpoint_every": 15},
+    "training": {"epochs": 2, "batch_size": 32, "keep": "last", "checkpoint_every": 15}
+    | {"xla_optimization_level": 0},  # compiling is most of it
 }
 QUICK = (
     *("model=plain", "model.depth=2"),
     *("data.train_limit=320", "data.augmentations=[flip,crop]"),
     *("training.epochs=2", "training.batch_size=32", "training.keep=last", "training.checkpoint_every=15"),
+    "training.xla_optimization_level=0",
 )
 LONG = ("model=tiny", "data.train_limit=300", "training.epochs=100000")
 
@@ -241,6 +243,7 @@ def test_a_process_that_hangs_ends_the_other(tmp_path):
     assert "does not answer" in err
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_ends_all_with_a_checkpoint(tmp_path):
     processes = start(tmp_path, 2, *LONG, "parallel=jit", "parallel.num_devices=2", "run=run")
     wait_for(lambda: (tmp_path / "run" / "metrics.jsonl").exists())

@@ -12,6 +12,7 @@ SMALL = ("model=tiny", "data=digits", "training.batch_size=4", "rounds=2", "step
 cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(cores < 2, reason="two processes need a core each")
 def test_two_processes_are_timed_against_one_and_exchange_the_gradients_once(call):
     outcome = call("benchmark_scaling.py", *SMALL, "strategies=[shard_map]", "format=json")

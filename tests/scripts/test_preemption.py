@@ -30,7 +30,7 @@ def wait_for(condition, seconds: float = 120) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(tmp_path, number):
     run = start(tmp_path, *LONG, "run=cut")
     wait_for(lambda: (tmp_path / "cut" / "metrics.jsonl").exists())

@@ -67,6 +67,7 @@ def test_a_sweep_runs_in_a_worker_and_a_second_launch_runs_nothing(tmp_path):
             "model.activation=relu,tanh",
             "seed=0,1",
             *QUICK[:2],
+            LITTLE,
             "hydra.sweep.dir=sweep",
         ),
     ]
@@ -155,7 +156,7 @@ def test_a_diverged_run_is_recorded_and_not_raised(call, status):
     assert run.result["test_accuracy"] is None
 
 
-LONGEST = {"activation", "architecture", "optimizer"}
+LONGEST = {"activation", "architecture", "depth", "optimizer"}
 
 
 @pytest.mark.parametrize(

@@ -162,7 +162,7 @@ def test_a_wrong_value_fails_each_run(tmp_path):
     assert ["batch_size=10000 is not allowed" in result_of(folder)["error"] for folder in runs] == [True] * 2
 
 
-@pytest.mark.parametrize("strategy", ["jit", "shard_map"])
+@pytest.mark.parametrize("strategy", ["jit", pytest.param("shard_map", marks=pytest.mark.slow)])
 def test_runs_are_spread_over_devices(strategy, tmp_path):
     parallel = {"name": strategy, "mesh": {"replica": 4, "data": 2}}
     runs = {tmp_path / f"{seed}": config(seed, parallel=parallel, replicas=4) for seed in range(3)}
