@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from research.compiler import at_level
 from research.data import load_dataset
 from research.layers.base import abstract_init
 from research.layers.rewrite import with_axis_name, without_chunks
@@ -91,10 +90,7 @@ def train(digits):
             bounds = (jnp.int32(start), jnp.int32(stop))
             if compiled is None:
                 compiled = STRATEGIES[strategy](
-                    run_steps,
-                    layout,
-                    *jax.eval_shape(lambda *a: a, state, *examples, *bounds),
-                    options=at_level(0),  # compiling is most of it
+                    run_steps, layout, *jax.eval_shape(lambda *a: a, state, *examples, *bounds)
                 )
             state, metrics = compiled.run(state, *examples, *bounds)
             all_metrics.append(jax.device_get(metrics._replace(loss=metrics.loss.sum())))

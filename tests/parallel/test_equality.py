@@ -49,7 +49,7 @@ def resnet(train):
         return train(RESNET, "single", Layout.of(1), PREPROCESS)
 
 
-@pytest.mark.parametrize(("strategy", "num_devices"), some({("jit", 2), ("shard_map", 4)}))
+@pytest.mark.parametrize(("strategy", "num_devices"), some({("jit", 2)}))
 def test_a_residual_network_in_float64(train, resnet, strategy, num_devices):
     with jax.enable_x64(True):
         trained = train(RESNET, strategy, Layout.of(num_devices), PREPROCESS)
@@ -102,7 +102,9 @@ def test_masks_and_augmentations_are_the_same_bits(train, strategy, num_devices)
     assert fingerprint("single", Layout.of(1), batch_size=31) != alone
 
 
-@pytest.mark.parametrize("strategy", ["jit", "shard_map", "pmap"])
+@pytest.mark.parametrize(
+    "strategy", ["jit", *(pytest.param(name, marks=pytest.mark.slow) for name in ("shard_map", "pmap"))]
+)
 def test_windows_give_the_same(train, plain, strategy):
     net, alone = plain
     trained = train(net, strategy, Layout.of(2), PREPROCESS, window=10)

@@ -31,6 +31,7 @@ def test_an_accumulated_gradient_is_that_of_the_whole_batch(train, strategy, num
     assert parts.metrics.correct == whole.metrics.correct
 
 
+@pytest.mark.slow
 def test_batch_norm_sees_a_part(train):
     whole = train(RESNET, "single", Layout.of(1), PREPROCESS, num_steps=1)
     parts = train(RESNET, "single", Layout.of(1), PREPROCESS, num_steps=1, num_parts=4)

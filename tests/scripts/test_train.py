@@ -156,15 +156,9 @@ def test_a_diverged_run_is_recorded_and_not_raised(call, status):
     assert run.result["test_accuracy"] is None
 
 
-LONGEST = {"activation", "architecture", "depth", "optimizer"}
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "study",
-    [
-        pytest.param(path.stem, marks=[pytest.mark.slow] if path.stem in LONGEST else [])
-        for path in sorted((SCRIPTS.parent / "conf" / "study").glob("*.yaml"))
-    ],
+    "study", sorted(path.stem for path in (SCRIPTS.parent / "conf" / "study").glob("*.yaml"))
 )
 def test_every_study_runs_all_its_arms(call, study):
     small = ("training.epochs=1", "training.batch_size=32", "data.train_limit=64", LITTLE)

@@ -105,7 +105,7 @@ def test_every_combination_goes_on(optimizer, schedule, augmentations, tmp_path)
 @pytest.mark.parametrize(
     "settings",
     [
-        {"model": "simple_cnn"},  # dropout
+        pytest.param({"model": "simple_cnn"}, marks=pytest.mark.slow),  # dropout
         {"keep": "last"},
         {"window": 3},
         *({"parallel": strategy} for strategy in STRATEGIES if strategy != "single"),

@@ -198,6 +198,6 @@ def _stack(matrix: Matrix, parts: list[Array], axis: int) -> Array:
 
 
 def _terms(weights: tuple[float, ...], parts: list[Array]) -> list[Array]:
-    # by functions of lax: there are hundreds, and JAX traces the operators of arrays ten times slower
+    # by functions of lax: there are hundreds, and JAX traces the operators of arrays three times as slowly
     weighted = [(weight, x) for weight, x in zip(weights, parts, strict=True) if weight]
     return [x if weight == 1 else lax.mul(x, float(weight)) for weight, x in weighted]
