@@ -62,7 +62,7 @@ def abstract_init(layer: Layer, in_shape: Shape) -> tuple[Params, State]:
     return _init.eval_shape(layer, in_shape)
 
 
-# compiled by nobody: under jit JAX keeps what it has traced, and each layer is asked many times
+# never compiled: under jit JAX keeps what it has traced, and each layer is asked many times
 
 
 @partial(jax.jit, static_argnums=(0, 1))
