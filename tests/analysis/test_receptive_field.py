@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 from research.analysis import Field, receptive_fields
+from research.compiler import at_level
 from research.layers import (
     Activation,
     AdaptivePool,
@@ -82,7 +83,7 @@ def test_gradients_reach_as_far_as_the_field_and_no_farther(net):
     # rising pixels, so that max-pooling picks its last; hence the field is measured for both orders
     image = jnp.arange(33.0 * 33 * 2).reshape(in_shape)
 
-    @partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    @partial(jax.jit, compiler_options=at_level(0))
     def reached(x):
         grads = jax.grad(lambda x: net.apply(params, {}, x, train=False)[0][0, 8, 8].sum())(x)
         return (grads[0] != 0).any((1, 2))

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from research.compiler import at_level
 from research.layers.base import abstract_init
 
 
@@ -37,4 +38,4 @@ def fill(draw):
 @pytest.fixture
 def quick_jit():
     """``jax.jit`` that compiles several times faster, to slower programs."""
-    return partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+    return partial(jax.jit, compiler_options=at_level(0))

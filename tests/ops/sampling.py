@@ -8,10 +8,12 @@ from typing import Any
 
 import jax
 
+from research.compiler import at_level
+
 Case = dict[str, Any]
 
 # compiling is what takes the time; test_compiled.py is for the programs that XLA optimises
-quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+quick_jit = partial(jax.jit, compiler_options=at_level(0))
 
 
 def product(valid: Callable[[Case], bool] = lambda case: True, **options: Sequence[Any]) -> list[Case]:
