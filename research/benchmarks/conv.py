@@ -16,6 +16,7 @@ from research.benchmarks.train import peak_bytes_of_torch
 from research.constraints import AtLeastOne, Between, OneOf
 from research.frameworks.base import FRAMEWORKS
 from research.ops.conv import CONV_ALGORITHMS, choose, conv2d, conv_output_size
+from research.ops.padding import resolve_padding
 
 Array = jax.Array
 Arrays = tuple[Array, Array, Array]  # x, kernel, gradient of the output
@@ -56,6 +57,8 @@ LAYERS = {
     "reference conv2": Layer(128, 14, 16, 32),
     "plain conv2": Layer(128, 14, 32, 64),
     "plain conv3": Layer(128, 7, 64, 64),
+    "digits conv2": Layer(64, 4, 32, 64),
+    "digits conv3": Layer(64, 2, 64, 64),
     "modern_cnn conv1": Layer(64, 32, 3, 64, is_first=True),
     "modern_cnn conv2": Layer(64, 32, 64, 64),
     "modern_cnn conv3": Layer(64, 16, 64, 128),
@@ -201,7 +204,9 @@ def time_layer(layer: Layer, config: ConvBenchmarkConfig) -> dict[str, Any]:
         for algorithm, times in ms.items()
     }
     x, kernel, _ = draw_arrays(layer)
-    chosen = choose(jnp.asarray(x), jnp.asarray(kernel), (layer.strides, layer.strides), (1, 1), 1)
+    strides = layer.strides, layer.strides
+    pads = resolve_padding("SAME", x.shape[1:3], kernel.shape[:2], strides)
+    chosen = choose(jnp.asarray(x), jnp.asarray(kernel), strides, pads, (1, 1), 1)
     totals = {a: times["all"]["median"] for a, times in ms.items() if a in CONV_ALGORITHMS}
     fastest = min(totals, key=lambda algorithm: totals[algorithm]) if totals else None
     return {

@@ -12,12 +12,15 @@ from research.ops.conv.lax import conv2d_lax
 from research.ops.conv.lax_vjp import conv2d_lax_vjp
 from research.ops.conv.shifted import conv2d_shifted
 from research.ops.conv.winograd import conv2d_winograd2, conv2d_winograd4
-from research.ops.padding import Array, Padding, Pair, Size, pad2d, pair, resolve_padding
+from research.ops.padding import Array, Padding, Pads, Pair, Size, pad2d, pair, resolve_padding
 
 ConvAlgorithm = Callable[..., Array]
 
 WINOGRAD_CHANNELS = 16, 32
 """Fewest channels, of the side that has fewer and of the other, for which ``auto`` takes `winograd4`."""
+
+WINOGRAD_TILE = 4
+"""Fewest pixels of the output's height and width for which ``auto`` takes `winograd4`."""
 
 CONV_ALGORITHMS: dict[str, ConvAlgorithm] = {
     "lax": conv2d_lax,
@@ -75,27 +78,34 @@ def conv2d(
     """
     _check(x, kernel, groups)
     strides, dilation = pair(strides, "strides"), pair(dilation, "dilation")
-    algorithms = {"auto": CONV_ALGORITHMS[choose(x, kernel, strides, dilation, groups)], **CONV_ALGORITHMS}
-    run = lookup(algorithms, algorithm, "convolution algorithm")
     pads = resolve_padding(padding, x.shape[1:3], kernel.shape[:2], strides, dilation)
-    conv_output_size(x.shape[1:3], kernel.shape[:2], strides=strides, padding=pads, dilation=dilation)
+    chosen = choose(x, kernel, strides, pads, dilation, groups)
+    algorithms = {"auto": CONV_ALGORITHMS[chosen], **CONV_ALGORITHMS}
+    run = lookup(algorithms, algorithm, "convolution algorithm")
     if padding_mode != "zeros":
         x, pads = pad2d(x, pads, padding_mode), ((0, 0), (0, 0))
     return run(x, kernel, strides, pads, dilation, groups)
 
 
-def choose(x: Array, kernel: Array, strides: Pair, dilation: Pair, groups: int) -> str:
+def choose(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int) -> str:
     """The algorithm that ``auto`` stands for, known while tracing.
 
     The compiler's own on GPU and TPU. On the CPU only algorithms made of dots, which are as fast inside a
-    loop as outside and stay dots under ``vmap`` over kernels: ``winograd4`` where it applies and the
-    channels are many enough to pay for its transforms, else ``im2col``. `scripts/benchmark_conv.py` holds
-    the rule against what it measures.
+    loop as outside and stay dots under ``vmap`` over kernels: ``winograd4`` where it applies, the channels
+    are many enough to pay for its transforms and the output has a whole tile, else ``im2col``.
+    `scripts/benchmark_conv.py` holds the rule against what it measures.
+
+    Raises:
+        ValueError: the window does not fit into the padded image.
     """
+    out_size = conv_output_size(
+        x.shape[1:3], kernel.shape[:2], strides=strides, padding=pads, dilation=dilation
+    )
     if jax.default_backend() != "cpu":
         return "lax"
     plain = kernel.shape[:2] == (3, 3) and strides == dilation == (1, 1) and groups == 1
     enough = all(n >= least for n, least in zip(sorted(kernel.shape[2:]), WINOGRAD_CHANNELS, strict=True))
+    enough = enough and min(out_size) >= WINOGRAD_TILE
     return "winograd4" if plain and enough and x.dtype == jnp.float32 else "im2col"
 
 

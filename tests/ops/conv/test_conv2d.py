@@ -11,6 +11,7 @@ from jax import lax
 from jax.test_util import check_grads
 
 from research.ops.conv import CONV_ALGORITHMS, choose, chunks, conv2d, conv_output_size
+from research.ops.padding import resolve_padding
 from tests.ops.conv.reference import conv_reference
 from tests.ops.sampling import every_pair, name, product, quick_jit
 
@@ -211,17 +212,18 @@ def test_pointwise_im2col_copies_nothing():
     assert not copies
 
 
-def chosen(channels, features, kernel_size=3, dtype="float32", strides=1, dilation=1, groups=1):
-    x = jnp.ones((1, 8, 8, channels), dtype)
+def chosen(channels, features, kernel_size=3, dtype="float32", strides=1, dilation=1, groups=1, size=8):
+    x = jnp.ones((1, size, size, channels), dtype)
     kernel = jnp.ones((kernel_size, kernel_size, channels // groups, features), dtype)
-    return choose(x, kernel, (strides, strides), (dilation, dilation), groups)
+    pads = resolve_padding("SAME", size, kernel_size, strides, dilation)
+    return choose(x, kernel, (strides, strides), pads, (dilation, dilation), groups)
 
 
 def test_auto(monkeypatch):
-    assert chosen(16, 32) == chosen(64, 16) == "winograd4"
+    assert chosen(16, 32) == chosen(64, 16) == chosen(64, 64, size=4) == "winograd4"
     assert chosen(3, 64) == chosen(16, 16) == chosen(32, 64, groups=2) == "im2col"
     assert chosen(32, 64, strides=2) == chosen(32, 64, dilation=2) == chosen(32, 64, 5) == "im2col"
-    assert chosen(32, 64, dtype="bfloat16") == "im2col"
+    assert chosen(32, 64, dtype="bfloat16") == chosen(64, 64, size=3) == "im2col"
     for backend in ("gpu", "tpu"):
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
         assert chosen(32, 64) == "lax"
