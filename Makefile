@@ -73,7 +73,7 @@ reproduce-frameworks: $(VENV)/.installed-frameworks
 	$(BIN)/python scripts/compare_frameworks.py data=$(DATA) seeds=$(SEEDS) training.epochs=$(FRAMEWORK_EPOCHS) \
 	    'frameworks=$(FRAMEWORKS)' small=false out=$(RUNS)/frameworks
 
-# modern_cnn and simple_resnet cost 10 to 20 times as much as plain: few seeds, half the images, one epoch
+# modern_cnn and simple_resnet cost 23 and 58 times as much as plain: few seeds, half the images, one epoch
 reproduce-cifar: reproduce-cifar-depth reproduce-cifar-architecture  ## depth 2-4, modern_cnn and simple_resnet on CIFAR-10 (DATA_DIR=...)
 	$(BIN)/python scripts/report.py $(RUNS) --out $(RESULTS)
 
