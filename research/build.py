@@ -30,7 +30,7 @@ from research.training.evaluate import make_predict
 from research.training.fit import Program
 from research.training.nans import make_find
 from research.training.objective import make_cross_entropy
-from research.training.optimizers import make_optimizer, set_rates
+from research.training.optimizers import RATES, make_optimizer, set_rates
 from research.training.replicas import one_by_one
 from research.training.schedules import SCHEDULES
 from research.training.state import TrainState, init_state
@@ -71,6 +71,18 @@ def build_data(config: Config) -> Dataset:
         raise
     except ValueError as error:  # its message begins with the key
         raise ConfigError(f"data.{error}") from error
+
+
+def build_preprocess(config: Config, dataset: Dataset) -> Preprocess:
+    """What turns the pixels of a dataset into what the network reads."""
+    precision = PRECISIONS[config.training.precision]
+    return Preprocess(dataset.mean, dataset.std, config.data.augmentations, precision)
+
+
+def eval_batch_size(config: Config, dataset: Dataset) -> int:
+    """Images per batch of an evaluation on one device: no more than there are."""
+    num_evaluated = max(len(dataset.validation.labels), len(dataset.test.labels))
+    return min(config.training.eval_batch_size, num_evaluated)
 
 
 def check(config: Config) -> None:
@@ -178,24 +190,19 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
             f"training.epochs={training.epochs} is not allowed; give at most {MAX_STEPS // num_steps}, "
             f"at {num_steps} steps an epoch"
         )
-    num_evaluated = max(len(dataset.validation.labels), len(dataset.test.labels))
-    eval_batch_size = min(training.eval_batch_size, num_evaluated)
     window = None if training.window is None else min(training.window, num_steps)
-    data_only = ("learning_rate", "weight_decay")
-    arguments = tuple(item for item in config.optimizer.items if item[0] not in data_only)
+    arguments = tuple(item for item in config.optimizer.items if item[0] not in RATES)
     return ProgramSpec(
         net=net,
         optimizer=Named(config.optimizer.name, arguments),
         schedule=config.schedule,
         num_steps=training.epochs * num_steps,
         label_smoothing=training.label_smoothing,
-        preprocess=Preprocess(
-            dataset.mean, dataset.std, config.data.augmentations, PRECISIONS[training.precision]
-        ),
+        preprocess=build_preprocess(config, dataset),
         image_shape=dataset.image_shape,
         num_train=num_train,
         batch_size=training.batch_size,
-        eval_batch_size=-(-eval_batch_size // num_evaluating) * num_evaluating,
+        eval_batch_size=-(-eval_batch_size(config, dataset) // num_evaluating) * num_evaluating,
         # a process of several reads and holds its own share of an epoch only
         window=window or (num_steps if jax.process_count() > 1 else None),
         strategy=strategy,

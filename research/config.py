@@ -21,6 +21,7 @@ from research.constraints import AtLeastOne, Between, Fraction, OneOf, Positive,
 from research.data import AUGMENTATIONS, DATASETS
 from research.models import MODELS
 from research.parallel import STRATEGIES
+from research.records import NOT_IN_THE_RESULT
 from research.training.optimizers import OPTIMIZERS, make_optimizer
 from research.training.schedules import SCHEDULES
 
@@ -111,17 +112,6 @@ class DebugConfig:
     """What a run finds out about itself, at a price."""
 
     nans: bool = False
-
-
-# where the data lies, what is kept on the way and what else is trained beside it change no number of a run
-NOT_IN_THE_RESULT = (
-    ("data", "dir"),
-    ("data", "cache_dir"),
-    ("training", "checkpoint_every"),
-    ("training", "keep_checkpoints"),
-    ("training", "replicas"),
-    ("parallel", "mesh", "replica"),
-)
 
 
 @dataclass(frozen=True)
@@ -223,10 +213,9 @@ class Config:
     def fingerprint(self) -> str:
         """16 hexadecimal digits that two configurations share only if they ask for the same run."""
         values = self.to_dict()
-        for *sections, key in NOT_IN_THE_RESULT:
+        for dotted in NOT_IN_THE_RESULT:
+            *sections, key = dotted.split(".")
             del functools.reduce(operator.getitem, sections, values)[key]
-        for key in ("logging", "distributed", "debug"):
-            del values[key]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     def run_name(self) -> str:

@@ -15,9 +15,8 @@ from research.claim import ClaimedError, heartbeat
 from research.config import Config, Named
 from research.interruption import Received, noticed_signals
 from research.run import preempted, prepare, run_in_steps
+from research.training.optimizers import RATES
 from research.training.replicas import Training, together
-
-DATA_OF_THE_PROGRAM = ("learning_rate", "weight_decay")
 
 
 def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
@@ -25,7 +24,7 @@ def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
     full: list[dict[Path, Config]] = []
     open_groups: dict[Config, dict[Path, Config]] = {}
     for folder, config in runs.items():
-        others = tuple(item for item in config.optimizer.items if item[0] not in DATA_OF_THE_PROGRAM)
+        others = tuple(item for item in config.optimizer.items if item[0] not in RATES)
         optimizer = Named(config.optimizer.name, others)
         shared = dataclasses.replace(config, seed=0, optimizer=optimizer, study=None)
         group = open_groups.setdefault(shared, {})

@@ -83,7 +83,7 @@ def num_cpu_devices(config: Config) -> int:
     if parallel.name == "single":
         return 1
     if parallel.name == "auto" and parallel.num_devices is None and mesh.data is None:
-        return mesh.replica * mesh.model
+        sizes = (mesh.replica, 1, mesh.model)
     return count_cpu_devices(parallel.num_devices, sizes)
 
 
@@ -128,4 +128,10 @@ def build_layout(config: Config) -> tuple[str, Layout]:
         )
     if parallel.name != "auto":
         return parallel.name, layout
-    return choose(layout.mesh.size, mesh.model, jax.default_backend()), layout
+    strategy = choose(layout.mesh.size, mesh.model, jax.default_backend())
+    if parallel.batch_norm == "local" and strategy == "jit":
+        raise ConfigError(
+            "parallel.batch_norm=local is not allowed with parallel=auto, which takes jit here and sees the "
+            "whole batch; give parallel=shard_map"
+        )
+    return strategy, layout

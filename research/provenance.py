@@ -29,11 +29,14 @@ def provenance(data_checksum: str) -> dict[str, Any]:
 
 
 def code_and_machine() -> dict[str, Any]:
-    """Git commit and whether the tree differs from it, versions, processor, command; starts no device."""
-    commit = _git("rev-parse", "HEAD")
+    """Git commit and whether the tree differs from it, versions, processor, command; starts no device.
+
+    What git does not say is ``None``.
+    """
+    commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
         "commit": commit,
-        "dirty": None if commit is None else bool(_git("status", "--porcelain")),
+        "dirty": None if status is None else bool(status),
         "python": platform.python_version(),
         "versions": {name: version for name in PACKAGES if (version := _version(name))},
         "platform": f"{platform.system()} {platform.machine()}",

@@ -26,6 +26,20 @@ STATUSES = ("completed", "diverged", "failed", "preempted", "missing")
 
 FINISHED = ("completed", "diverged")  # running it again would give the same
 
+NOT_IN_THE_RESULT = (
+    "data.dir",
+    "data.cache_dir",
+    "training.checkpoint_every",
+    "training.keep_checkpoints",
+    "training.replicas",
+    "parallel.mesh.replica",
+    "distributed",
+    "logging",
+    "debug",
+)
+"""Keys of a configuration that change no number of a run: where the data lies, what is kept on the way, what
+else is trained beside it and by how many processes."""
+
 CHECKSUM_LINE = "# sha256 "
 
 

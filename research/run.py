@@ -70,6 +70,11 @@ def configure_jax(config: Config | None = None) -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+def leave_accelerators() -> None:
+    """Have JAX start on the CPU here, in a process whose workers train: a TPU is of one process only."""
+    jax.config.update("jax_platforms", "cpu")
+
+
 def run_until_signal(
     config: Config, folder: Path, progress: Quiet | None = None, *, resume: bool = False
 ) -> dict[str, Any]:
@@ -290,12 +295,11 @@ def evaluate(folder: Path) -> dict[str, float]:
     """Measure the saved parameters of a finished run on its test split again.
 
     Returns:
-        ``test_loss`` (nats) and ``test_accuracy`` (in [0, 1]), equal to those of ``result.json``.
+        ``test_loss`` (nats) and ``test_accuracy`` (in [0, 1]), equal to those of ``result.json`` for a run on
+        one device, and within rounding for others.
 
     Raises:
-        FileNotFoundError: the folder is not a run.
-        RecordError: the run did not finish, or its data is not the data it was trained on.
-        CheckpointError: its parameters are missing or damaged.
+        As ``load_trained``.
     """
     trained = load_trained(folder)
     predict = jax.jit(make_predict(trained.net, trained.preprocess), compiler_options=for_few_calls())

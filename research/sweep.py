@@ -151,7 +151,7 @@ class RunError(RuntimeError):
     """A run of a sweep failed, or its process died; the message names its folder."""
 
 
-def run_apart(config: Config, folder: Path) -> None:
+def run_apart(config: Config, folder: Path, *, retry_failed: bool = True) -> None:
     """One run of a sweep that a launcher spreads over processes or machines.
 
     It has a worker here, too: if that dies, the launcher's process is left to say so, and the launcher goes
@@ -161,6 +161,7 @@ def run_apart(config: Config, folder: Path) -> None:
         RunError: the run failed, or its process died.
     """
     sweep = Sweep()
+    sweep.retry_failed = retry_failed
     sweep.plan(config, folder)
     if sweep.run():
         raise RunError(f"{folder} is {records.read_run(folder).status}; its line is in the job's output")

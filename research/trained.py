@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from research import records
-from research.build import build_data, program_spec
+from research.build import build_data, build_network, build_preprocess, eval_batch_size
 from research.config import Config
 from research.data import Dataset, Preprocess
 from research.layers import Params, Serial, State
+from research.layers.base import abstract_init
 from research.training import checkpoint
 from research.training.resume import FINAL
 
@@ -27,13 +28,14 @@ class Trained(NamedTuple):
 
 
 def load_trained(folder: Path) -> Trained:
-    """Load the network of a finished run.
+    """Load the network of a finished run, on however many devices it was trained.
 
     Raises:
         FileNotFoundError: the folder is not a run.
         RecordError: the run did not finish, or its data is not the data it was trained on.
         CheckpointError: its parameters are missing or damaged.
         DataError: the dataset is missing or damaged.
+        ConfigError: its configuration is not one of this version.
     """
     record = records.read_run(folder)
     if record.result is None or record.status != "completed":
@@ -44,10 +46,15 @@ def load_trained(folder: Path) -> Trained:
         raise records.RecordError(
             f"{folder} was trained on other data: its checksum of {dataset.name} differs"
         )
-    spec = program_spec(config, dataset)
-    params, model_state = jax.eval_shape(lambda: spec.net.init(jax.random.key(0), (1, *spec.image_shape)))
+    net = build_network(config.model, dataset.image_shape, dataset.num_classes)
+    params, model_state = abstract_init(net, (1, *dataset.image_shape))
     like = {"params": params, "model_state": model_state}
     saved = jax.tree.map(jnp.asarray, checkpoint.restore(folder / "checkpoints" / FINAL, like))
     return Trained(
-        spec.net, saved["params"], saved["model_state"], spec.preprocess, dataset, spec.eval_batch_size
+        net,
+        saved["params"],
+        saved["model_state"],
+        build_preprocess(config, dataset),
+        dataset,
+        eval_batch_size(config, dataset),
     )

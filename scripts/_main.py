@@ -80,26 +80,44 @@ def exit_with(work: Callable[[], int], config_name: str = "config") -> NoReturn:
     """Exit with what ``work`` returns, or with 2 and one sentence where the user can mend the error."""
     import jax  # not before research, which says what XLA may log
 
-    warnings.showwarning = lambda message, *_: print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    warnings.showwarning = lambda message, *_: _say(message)
     try:
         code = work()
     except USER_ERRORS as error:
-        print(f"{Path(sys.argv[0]).name}: {_shorten(_sentence(error, config_name))}", file=sys.stderr)
-        code = 2
+        code = _say(_shorten(_sentence(error, config_name)))
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         reason = str(error).partition("RESOURCE_EXHAUSTED: ")[2].splitlines()[0]
-        print(f"{Path(sys.argv[0]).name}: the memory does not suffice: {reason}", file=sys.stderr)
-        code = 2
+        code = _say(f"the memory does not suffice: {reason}")
     except RunError as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-        code = 1
+        code = _say(error, 1)
+    except (RuntimeError, AssertionError):
+        platforms = os.environ.get("JAX_PLATFORMS")
+        if not platforms or _starts(jax.devices):
+            raise
+        code = _say(f"JAX_PLATFORMS={platforms} is not allowed; JAX has no such device here, give cpu")
     except KeyboardInterrupt:
-        print(f"{Path(sys.argv[0]).name}: interrupted", file=sys.stderr)
-        code = 130
-    sys.stdout.flush()
+        code = _say("interrupted", 130)
+    try:
+        sys.stdout.flush()
+    except OSError as error:  # a full disk, or a reader that went away
+        code = code or _say(f"what was printed is not complete: {error.strerror}", 1)
+        sys.stdout = None  # else Python tries again, and says so with a traceback
     sys.exit(code)
+
+
+def _say(what: object, code: int = 2) -> int:
+    print(f"{Path(sys.argv[0]).name}: {what}", file=sys.stderr)
+    return code
+
+
+def _starts(start: Callable[[], Any]) -> bool:
+    try:
+        start()
+    except (RuntimeError, AssertionError):
+        return False
+    return True
 
 
 def pop_choice(values: dict[str, Any], key: str, allowed: tuple[Any, ...]) -> Any:

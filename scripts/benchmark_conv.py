@@ -2,11 +2,10 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import jax
-from _main import main, pop_choice
+from _main import main, pop_choice, pop_folder
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -22,7 +21,8 @@ def job(values: dict[str, Any]) -> None:
     """Print tables or one JSON object; write JSON and picture into a folder."""
     report = pop_choice(values, "report", ("speed", "error"))
     as_json = pop_choice(values, "format", ("table", "json")) == "json"
-    out = values.pop("out")
+    out = None if values.get("out") is None else pop_folder(values, "out")
+    values.pop("out", None)
     given = {key: value for key, value in values.items() if value is not None}
     config = construct(ConvBenchmarkConfig, given)
     if report == "error":
@@ -39,10 +39,9 @@ def job(values: dict[str, Any]) -> None:
             show_layer(name, results[name])
     result = {"device": jax.devices()[0].device_kind, "not_installed": missing, "layers": results}
     if out is not None:
-        folder = Path(out)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "benchmark_conv.json").write_text(json.dumps(result, indent=2) + "\n")
-        draw(results, folder / "benchmark_conv")
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "benchmark_conv.json").write_text(json.dumps(result, indent=2) + "\n")
+        draw(results, out / "benchmark_conv")
     if as_json:
         print(json.dumps(result, indent=2))
         return

@@ -9,10 +9,11 @@ from rich.console import Console
 from research.bars import make_bar
 from research.config import ConfigError, construct
 from research.frameworks.base import FRAMEWORKS
-from research.frameworks.compare import SMALL, compare
+from research.frameworks.compare import SMALL, ComparisonError, compare
 from research.frameworks.config import ComparisonConfig
 from research.provenance import code_and_machine
 from research.studies.comparison import write_comparison
+from research.sweep import RunError
 
 
 def job(values: dict[str, Any]) -> None:
@@ -48,6 +49,8 @@ def job(values: dict[str, Any]) -> None:
             )
     except ValueError as error:
         raise ConfigError(str(error)) from error
+    except ComparisonError as error:
+        raise RunError(str(error)) from error
     print(f"report {write_comparison(out)}")
 
 

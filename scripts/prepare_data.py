@@ -6,13 +6,17 @@ from _main import main
 from rich.console import Console
 from rich.progress import Progress
 
-from research.config import Config
+from research.config import Config, ConfigError
 from research.data import prepare
 
 
 def job(values: dict[str, Any]) -> None:
     """Prepare ``data`` in ``data.dir``."""
-    mirror = values.pop("mirror")
+    mirror = values.pop("mirror", None)
+    if mirror is not None and not str(mirror).startswith(("http://", "https://")):
+        raise ConfigError(
+            f"mirror={mirror} is not allowed; give an address that begins with http:// or https://"
+        )
     data = Config.from_dict(values).data
     console = Console()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:

@@ -15,7 +15,7 @@ from research.build import check
 from research.config import Config, ConfigError, SweepConfig, construct
 from research.peers import run_with_peers
 from research.progress import Progress
-from research.run import configure_jax, run_until_signal
+from research.run import configure_jax, leave_accelerators, run_until_signal
 from research.sweep import run_apart
 from research.tuning import TunedSweep
 
@@ -31,21 +31,27 @@ def job(values: dict[str, Any]) -> None:
     config = Config.from_dict(values)
     replicas = config.training.replicas
     is_group = replicas > 1 and not (folder / "config.yaml").exists()
-    if resume and not is_group:
+    sweeps = hydra.mode == RunMode.MULTIRUN
+    if resume and not is_group and not sweeps:
         config = unfinished(folder, config, hydra.overrides.task)
     configure_jax(config)
+    if sweeps or is_group or config.distributed.is_on:
+        leave_accelerators()
     check(config)
-    if hydra.mode == RunMode.MULTIRUN:
+    here = sweeps and hydra.runtime.choices["hydra/launcher"] == "basic"
+    if config.study and config.study.tuning and not here:
+        raise ConfigError(
+            "study.tuning is for a sweep on this machine; give -m without a launcher, or study.tuning=null"
+        )
+    if sweeps:
         if config.distributed.is_on:
             raise ConfigError("distributed is for one run of several processes; leave out -m")
         folder, resume = Path(hydra.sweep.dir) / config.run_name(), True
-        if hydra.runtime.choices["hydra/launcher"] == "basic":
+        if here:
             return sweep.plan(config, folder)
         if replicas > 1:
             raise ConfigError(f"training.replicas={replicas} is not allowed with a launcher; give 1")
-        return run_apart(config, folder)
-    if config.study and config.study.tuning:
-        raise ConfigError("study.tuning is for a sweep on this machine; give -m, or study.tuning=null")
+        return run_apart(config, folder, retry_failed=sweep.retry_failed)
     if config.distributed.is_on:
         result, speaks = run_with_peers(config, folder, resume=resume)
         return report(result, folder) if speaks else exit_codes.append(result.get("exit_code", 0))
@@ -76,10 +82,21 @@ def report(result: dict[str, Any], folder: Path) -> None:
 
 
 def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config:
-    """The configuration that an unfinished run was started with; ``config`` must ask for no other."""
-    others = [word for word in overrides if not re.match(r"(run|resume|distributed\.\w+)=", word)]
+    """The configuration that an unfinished run was started with; ``config`` must ask for no other.
+
+    It may ask for other devices, as long as batch norm sees the same examples.
+    """
+    others = [word for word in overrides if not re.match(r"(run|resume|parallel|distributed)[.\w]*=", word)]
     started_with = Config.from_dict(records.read_config(folder))
     started_with = replace(started_with, distributed=config.distributed)
+    if any(word.startswith("parallel") for word in overrides):
+        batch_norm = started_with.parallel.batch_norm
+        if config.parallel.batch_norm != batch_norm:
+            raise ConfigError(
+                f"parallel.batch_norm={config.parallel.batch_norm} is not allowed with resume=true; "
+                f"{folder}/config.yaml says {batch_norm}"
+            )
+        started_with = replace(started_with, parallel=config.parallel)
     if not others:
         return started_with
     if config.fingerprint() != started_with.fingerprint():

@@ -33,7 +33,7 @@ ALLOWED = {
     "parallel": FOUNDATION | {"training"},
     "frameworks": LAYERS | {"models", "data", "training", "config"},
     "studies": FOUNDATION | {"records"},
-    "config": BUILD,
+    "config": BUILD | {"records"},
     "placement": {"config", "parallel"},
     "build": BUILD | {"placement"},
     "progress": {"bars", "training"},

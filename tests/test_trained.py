@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from research.config import Config
-from research.records import RecordError, write_config, write_result
+from research.records import RecordError, read_run, write_config, write_result
 from research.run import run
 from research.trained import load_trained
 from research.training.evaluate import make_predict, measure
@@ -18,6 +18,16 @@ def test_a_loaded_network_predicts_as_its_run_did(tmp_path):
     predict = make_predict(trained.net, trained.preprocess)
     logits = predict(trained.params, trained.model_state, jax.numpy.asarray(trained.dataset.test.images))
     assert measure(np.asarray(logits), trained.dataset.test.labels)[1] == result["test_accuracy"]
+
+
+def test_a_network_is_loaded_where_there_are_fewer_devices(tmp_path):
+    values = {"model": {"name": "tiny"}, "data": {"train_limit": 200}, "training": {"epochs": 1}}
+    run(Config.from_dict(values), tmp_path)
+    result = read_run(tmp_path).result
+    many = {"name": "jit", "num_devices": jax.device_count() + 1}
+    write_config(tmp_path, Config.from_dict({**values, "parallel": many}).to_dict())
+    write_result(tmp_path, result)
+    assert load_trained(tmp_path).eval_batch_size == 256
 
 
 def test_a_run_that_failed_has_no_network(tmp_path):

@@ -145,6 +145,16 @@ def peak_bytes_of_torch(train: Train) -> int:
     return int(np.cumsum([change for _, change in sorted(changes)]).max())
 
 
+def _unlike_peers(config: Config) -> list[str]:
+    """What of a configuration the other implementations do not do, so that their steps are other steps."""
+    asked = {
+        f"optimizer={config.optimizer.name}": config.optimizer.name != "adam",
+        f"training.precision={config.training.precision}": config.training.precision != "float32",
+        "data.augmentations": bool(config.data.augmentations),
+    }
+    return [what for what, differs in asked.items() if differs]
+
+
 def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any]:
     """Time every implementation that is installed, in turn in one process.
 
@@ -165,16 +175,21 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
     trains: dict[str, Train] = {"ours": ours}
     counts = {f"ours_{count}_replicas": count for count in benchmark.replicas}
     trains |= {name: make_ours(config, benchmark.steps, count)[0] for name, count in counts.items()}
-    skipped = {}
+    skipped, unlike = {}, _unlike_peers(config)
     for name in benchmark.implementations:
         if name == "ours_lax_per_step":
             trains[name] = make_ours_per_step(config, "lax")
         elif name in PEERS and not FRAMEWORKS[PEERS[name][0]].is_installed:
             skipped[name] = f"not installed; {FRAMEWORKS[PEERS[name][0]].install}"
+        elif name in PEERS and unlike:
+            skipped[name] = f"it trains by Adam, in float32, without augmentation; not so {', '.join(unlike)}"
         elif name in PEERS:
             _, module, options = PEERS[name]
             counterpart = importlib.import_module(f"research.benchmarks.counterparts.{module}")
-            trains[name] = counterpart.make_train(net, image_shape, batch_size, **options)
+            try:
+                trains[name] = counterpart.make_train(net, image_shape, batch_size, **options)
+            except NotImplementedError as error:
+                skipped[name] = str(error)
     gemm, gemm_flops = make_gemm()
     # runs of one program are timed against as many runs of ours, one after the other
     most = max(counts.values(), default=1)

@@ -1,7 +1,6 @@
 """The comparison of the frameworks: first that they compute the same, then what it costs them."""
 
 import json
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from research.data import load_dataset
+from research.files import write_atomically
 from research.frameworks.base import FRAMEWORKS, OPTIMIZERS
 from research.frameworks.parity import GRADIENT_TOLERANCE, LOSS_TOLERANCE, NUM_STARTS, NUM_STEPS
 from research.frameworks.process import Workplace, check_threads
@@ -20,6 +20,10 @@ SMALL: dict[str, dict[str, Any]] = {
     "mlp 512-512-512": {"model": "mlp", "model_arguments": {"hidden": [512, 512, 512]}},
 }
 """Networks of the second table, in our own JAX as is the reference that they stand beside."""
+
+
+class ComparisonError(RuntimeError):
+    """The reference that all frameworks are held against could not be computed."""
 
 
 def compare(
@@ -70,7 +74,7 @@ def compare(
     Raises:
         ValueError: an unknown name, a number out of range, or a folder with a comparison of other settings.
         DataError: the dataset is missing or damaged.
-        RuntimeError: the reference could not be computed.
+        ComparisonError: the reference could not be computed.
     """
     names = list(FRAMEWORKS) if frameworks is None else list(frameworks)
     for name in names:
@@ -118,7 +122,7 @@ def compare(
         networks = {"reference": task} | {name: task | SMALL[name] for name in small_rows}
         outcome = workplace.run("reference", "jax_lax", task, networks=networks, seeds=list(seeds))
         if "error" in outcome:
-            raise RuntimeError(f"the reference could not be computed: {outcome['error']}")
+            raise ComparisonError(f"the reference could not be computed: {outcome['error']}")
         for name, row in rows.items():
             if row.status == "completed" and row.parity is None:
                 row.take_parity(workplace.run("parity", name, task))
@@ -213,7 +217,6 @@ def _write(
 ) -> Path:
     tables = {"frameworks": frameworks, "small": small}
     rows = {key: {name: vars(row) for name, row in table.items()} for key, table in tables.items()}
-    temporary = folder / ".measurements.json"
-    temporary.write_text(json.dumps({**results, **rows}, indent=2, allow_nan=False))
-    os.replace(temporary, folder / "measurements.json")
-    return folder / "measurements.json"
+    path = folder / "measurements.json"
+    write_atomically(path, json.dumps({**results, **rows}, indent=2, allow_nan=False).encode())
+    return path

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import os
 from collections.abc import Sequence
 
 import jax
@@ -23,7 +24,16 @@ def count_cpu_devices(num_devices: int | None, axes: Sequence[int | None]) -> in
     return min(num_devices or num_cpus(), MAX_CPU_DEVICES)
 
 
+THREADS_PER_DEVICE = 4
+"""A device that waits for the others in a collective holds a thread of XLA's pool, which has as many as there
+are processors; where all of them wait, the process dies. See ``research/benchmarks/README.md``."""
+
+
 def request_cpu_devices(count: int) -> None:
     """Have JAX make ``count`` CPU devices; without effect once it has started, or on accelerators."""
+    if count > 1:
+        given = os.environ.get("PJRT_NPROC", "")
+        threads = max(THREADS_PER_DEVICE * count, num_cpus(), int(given) if given.isdecimal() else 0)
+        os.environ["PJRT_NPROC"] = str(threads)
     with contextlib.suppress(RuntimeError):  # once started; a layout that needs more devices says so
         jax.config.update("jax_num_cpu_devices", count)

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from research.records import RecordError, Run, find_runs
+from research.records import NOT_IN_THE_RESULT, RecordError, Run, find_runs
 from research.studies.statistics import Contrast, Summary, compare, summarize
 
 # Differences in these do not make two runs different experiments.
-IGNORED_SECTIONS = ("study", "seed", "data.dir", "data.cache_dir", "logging", "debug")
+IGNORED_SECTIONS = ("study", "seed", *NOT_IN_THE_RESULT)
 DATA_KEYS = ("data.name", "data.test_fraction", "data.split_seed")  # these decide its checksum
 TUNED_KEYS = ("optimizer.learning_rate", "optimizer.weight_decay")  # trials of one arm differ in these
 

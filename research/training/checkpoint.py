@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from research.data.source import first_line
 from research.files import seal, sha256, unseal, write_atomically
 
 FORMAT = 1
@@ -33,7 +34,9 @@ class DamagedError(CheckpointError):
 
 
 def save(folder: Path, tree: Any, meta: Mapping[str, Any] | None = None) -> None:
-    """Write a tree of arrays, and JSON beside it, to ``folder``, atomically, replacing what is there.
+    """Write a tree of arrays, and JSON beside it, to ``folder``, which appears whole or not at all.
+
+    One that is there is removed just before.
 
     Raises:
         CheckpointError: it cannot be written, for example on a full disk.
@@ -91,7 +94,7 @@ def restore(folder: Path, like: Any) -> Any:
         except CheckpointError:
             raise
         except Exception as error:
-            raise DamagedError(f"{folder} cannot be read: {_first_line(error)}") from error
+            raise DamagedError(f"{folder} cannot be read: {first_line(error)}") from error
     leaves, structure = jax.tree.flatten(like)
     return jax.tree.unflatten(structure, map(_placed, (arrays[name] for name in expected), leaves))
 
@@ -109,7 +112,7 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         manifest = unseal(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DamagedError(f"{path} is damaged: {_first_line(error)}") from error
+        raise DamagedError(f"{path} is damaged: {first_line(error)}") from error
     if manifest["format"] != FORMAT:
         raise CheckpointError(f"{folder} has format {manifest['format']}; this version reads {FORMAT}")
     for name, digest in manifest["files"].items():
@@ -196,8 +199,4 @@ def _reason(error: Exception) -> str:
         return error.strerror
     # TensorStore's own account is a page long
     code = re.search(r"os_error_code='(\d+)'", str(error))
-    return os.strerror(int(code[1])) if code else _first_line(error)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return os.strerror(int(code[1])) if code else first_line(error)

@@ -127,7 +127,7 @@ def fit(
 
     Args:
         program: compiled functions.
-        position: where to begin, ``first_position`` or one that ``on_pause`` was given; donated.
+        position: where to begin, ``first_position`` or one that ``on_pause`` was given; not to be used again.
         feed: of the examples to train on, from ``program.make_feed``; runs that go together share it.
         validation: examples that choose.
         num_train: examples to train on.

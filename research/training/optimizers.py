@@ -115,6 +115,10 @@ def make_optimizer(
     return optax.inject_hyperparams(chain)(learning_rate=learning_rate, weight_decay=weight_decay)
 
 
+RATES = ("learning_rate", "weight_decay")
+"""Arguments of ``make_optimizer`` that are data of the optimizer's state and not part of the program."""
+
+
 def set_rates(opt_state: Any, *, learning_rate: jax.Array, weight_decay: jax.Array) -> Any:
     """The state of an optimizer of ``make_optimizer`` with other rates, float32 ``[]``."""
     return opt_state._replace(hyperparams={"learning_rate": learning_rate, "weight_decay": weight_decay})

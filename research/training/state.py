@@ -10,7 +10,7 @@ from research.layers.base import Layer, Params, Shape, State
 
 
 class TrainState(NamedTuple):
-    """Arrays only; donated to every compiled step."""
+    """Arrays only; donated to the compiled steps, except by ``pmap`` and by replicas."""
 
     step: jax.Array  # int32 []
     params: Params

@@ -31,6 +31,23 @@ def test_every_implementation_is_timed_or_said_to_be_missing():
     assert json.loads(json.dumps(result)) == result
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"optimizer": {"name": "sgd"}}, "not so optimizer=sgd"),
+        ({"training": {"batch_size": 4, "precision": "bf16"}}, "not so training.precision=bf16"),
+        ({"model": {"name": "tiny"}}, "no Flax module for"),
+    ],
+)
+def test_a_step_that_others_do_not_take_is_not_compared(change, reason):
+    values = {"model": {"name": "plain", "depth": 1}, "schedule": {"name": "constant"}}
+    config = Config.from_dict({**values, "training": {"batch_size": 4}, **change})
+    benchmark = BenchmarkConfig(implementations=("flax_linen",), rounds=2, steps=1)
+    result = benchmark_train(config, benchmark)
+    assert set(result["ms"]) == {"ours"}
+    assert reason in result["skipped"]["flax_linen"]
+
+
 def test_alternation_turns_round():
     calls = []
     works = {name: lambda name=name: calls.append(name) for name in "ab"}

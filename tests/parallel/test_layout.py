@@ -3,6 +3,7 @@
 import pytest
 
 from research.config import Config, ConfigError
+from research.parallel.devices import MAX_CPU_DEVICES
 from research.placement import build_layout, num_cpu_devices
 from research.run import run
 
@@ -31,6 +32,10 @@ def config(batch_size=64, **parallel) -> Config:
         (
             {"name": "jit", "num_devices": 4, "mesh": {"data": 4, "model": 2}},
             r"parallel\.mesh=4 by model=2 is not allowed; give axes whose product is 4 devices",
+        ),
+        (
+            {"name": "auto", "mesh": {"model": 2}, "batch_norm": "local"},
+            r"batch_norm=local is not allowed with parallel=auto, which takes jit here",
         ),
         ({"name": "pmap", "mesh": {"model": 2}}, r"mesh\.model=2 is not allowed with parallel=pmap; give 1"),
         ({"name": "jit", "batch_norm": "local"}, "batch_norm=local is not allowed with parallel=jit"),
@@ -81,6 +86,7 @@ def test_cpu_devices_are_asked_for_before_jax_starts():
     assert num_cpu_devices(config(name="jit", num_devices=5)) == 5
     assert num_cpu_devices(config(name="jit", mesh={"data": 4, "model": 2})) == 8
     assert num_cpu_devices(config(name="auto", mesh={"replica": 2})) == 2
+    assert num_cpu_devices(config(name="auto", mesh={"model": 10**30})) == MAX_CPU_DEVICES
 
 
 def test_a_run_on_several_devices_gives_what_one_gives(tmp_path):

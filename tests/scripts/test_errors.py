@@ -1,6 +1,13 @@
 """Bad input gives one sentence that names the key, the value and what is allowed, and exit code 2."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
+
+from tests.scripts.conftest import SCRIPTS
 
 MISTAKES = {
     "misspelt group": (
@@ -122,7 +129,10 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
         ("inspect_model.py", ["model.depth=9"], "model.depth=9 is not allowed"),
         ("prepare_data.py", ["data=mnits"], "data=mnits is not allowed; give one of"),
         ("prepare_data.py", ["data=digits"], "digits"),
+        ("prepare_data.py", ["data=mnist", "mirror=5"], "mirror=5 is not allowed; give an address"),
         ("report.py", ["nowhere"], "there is no folder nowhere"),
+        ("benchmark_conv.py", ["out=5"], "out=5 is not allowed; give the path of a folder, such as ./5"),
+        ("train.py", ["parallel=auto", "parallel.mesh.model=100000"], "is not allowed; there are"),
     ],
 )
 def test_the_other_scripts_say_it_the_same_way(call, script, arguments, sentence):
@@ -140,3 +150,24 @@ def test_help_reads_well(call, script):
     assert outcome.code == 0
     assert "Traceback" not in outcome.err
     assert len(outcome.out.splitlines()) > 5
+
+
+@pytest.mark.parametrize("platforms", ["abacus", "cuda"])
+def test_a_device_that_is_not_there_is_one_sentence(tmp_path, platforms):
+    """Of a process of its own, as JAX has started in this one."""
+    command = [sys.executable, str(SCRIPTS / "train.py")]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "JAX_PLATFORMS": platforms}, capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert f"JAX_PLATFORMS={platforms} is not allowed" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is needed")
+def test_what_cannot_be_printed_is_one_sentence():
+    with open("/dev/full", "w") as full:
+        command = [sys.executable, "-c", "from _main import exit_with; exit_with(lambda: print(1) or 0)"]
+        ended = subprocess.run(command, cwd=SCRIPTS, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 1
+    assert ended.stderr == "-c: what was printed is not complete: No space left on device\n"

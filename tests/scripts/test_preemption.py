@@ -48,7 +48,7 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(tmp_path, number):
     refused = start(tmp_path, "resume=true", "run=cut", "seed=1")
     assert "leave out seed=1" in refused.communicate(timeout=120)[1]
     assert refused.returncode == 2
-    again = start(tmp_path, "resume=true", "run=cut")
+    again = start(tmp_path, "resume=true", "run=cut", "parallel=shard_map", "parallel.num_devices=2")
     wait_for(lambda: len(list((tmp_path / "cut" / "checkpoints").glob("step-*"))) == 2)
     again.send_signal(number)
     assert "preempted" in again.communicate(timeout=60)[0]

@@ -33,6 +33,18 @@ def test_contrasts_are_paired_by_seed(depth_study):
     assert contrast.p_adjusted == pytest.approx(2 * 2.0**-7)
 
 
+def test_what_changes_no_number_splits_no_study(tmp_path, write, make_plan):
+    for seed in range(2):
+        write(tmp_path / f"{seed}", make_plan("depth 1"), seed)
+        _, config, _, result = vars(read_run(tmp_path / f"{seed}")).values()
+        config["training"]["replicas"] = config["training"]["keep_checkpoints"] = 1 + seed
+        config["distributed"] = {"coordinator": f"host:{seed}"}
+        write_config(tmp_path / f"{seed}", config)
+        write_result(tmp_path / f"{seed}", result)
+    (study,) = read_studies(tmp_path)
+    assert study.title == "depth"
+
+
 def test_every_run_that_did_not_complete_is_counted(tmp_path, write, make_plan):
     write(tmp_path / "a", make_plan("depth 1"), 0)
     write(tmp_path / "b", make_plan("depth 1"), 1, status="diverged", error="loss is nan at step 7")
