@@ -160,8 +160,7 @@ def run_apart(config: Config, folder: Path, *, retry_failed: bool = True) -> Non
     Raises:
         RunError: the run failed, or its process died.
     """
-    sweep = Sweep()
-    sweep.retry_failed = retry_failed
+    sweep = Sweep(retry_failed=retry_failed)
     sweep.plan(config, folder)
     if sweep.run():
         raise RunError(f"{folder} is {records.read_run(folder).status}; its line is in the job's output")

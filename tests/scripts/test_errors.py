@@ -168,6 +168,9 @@ def test_a_device_that_is_not_there_is_one_sentence(tmp_path, platforms):
 def test_what_cannot_be_printed_is_one_sentence():
     with open("/dev/full", "w") as full:
         command = [sys.executable, "-c", "from _main import exit_with; exit_with(lambda: print(1) or 0)"]
-        ended = subprocess.run(command, cwd=SCRIPTS, stdout=full, stderr=subprocess.PIPE, text=True)
+        buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+        ended = subprocess.run(
+            command, cwd=SCRIPTS, env=buffered, stdout=full, stderr=subprocess.PIPE, text=True
+        )
     assert ended.returncode == 1
     assert ended.stderr == "-c: what was printed is not complete: No space left on device\n"
