@@ -15,7 +15,7 @@ from research.claim import claim
 from research.config import Config
 from research.records import find_runs, read_run
 from research.status import read_status, seconds_left
-from research.sweep import Sweep, run_recorded
+from research.sweep import RunError, Sweep, run_apart, run_recorded
 
 
 def config(seed: int, **training) -> Config:
@@ -193,3 +193,11 @@ def die_after_the_first(runs):
     folder = next(iter(runs))
     run_recorded({folder: runs[folder]})
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_run_under_a_launcher_that_failed_is_left_if_asked(tmp_path):
+    records.write_config(tmp_path, config(0).to_dict())
+    records.write_result(tmp_path, {"status": "failed", "error": "boom"})
+    with pytest.raises(RunError, match="is failed"):
+        run_apart(config(0), tmp_path, retry_failed=False)
+    assert (read_run(tmp_path).result or {})["error"] == "boom"
