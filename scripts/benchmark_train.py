@@ -9,6 +9,8 @@ from rich.table import Table
 
 from research.benchmarks.train import BenchmarkConfig, benchmark_train
 from research.config import Config, construct
+from research.parallel import request_cpu_devices
+from research.placement import num_cpu_devices
 
 
 def job(values: dict[str, Any]) -> None:
@@ -18,7 +20,9 @@ def job(values: dict[str, Any]) -> None:
         key: values.pop(key) for key in ("implementations", "replicas", "rounds", "steps") if key in values
     }
     benchmark = construct(BenchmarkConfig, {key: value for key, value in own.items() if value is not None})
-    result = benchmark_train(Config.from_dict(values), benchmark)
+    config = Config.from_dict(values)
+    request_cpu_devices(num_cpu_devices(config))
+    result = benchmark_train(config, benchmark)
     if output == "json":
         print(json.dumps(result, indent=2))
     else:

@@ -90,12 +90,12 @@ def make_ours(config: Config, num_steps: int, replicas: int = 1) -> tuple[Train,
     rate = jnp.float32(config.optimizer.arguments["learning_rate"])
     states = [compiled.program.init(jax.random.key(seed), rate, jnp.float32(0)) for seed in range(replicas)]
     order = np.arange(num_steps * batch_size, dtype=np.int32).reshape(num_steps, batch_size)
-    images, labels, order = jax.device_put((dataset.train.images, dataset.train.labels, order))
+    examples, _, _ = next(compiled.program.make_feed(*dataset.train)(jnp.asarray(order), 0))
 
     def train(num_steps: int) -> Any:
         nonlocal states
         trained = compiled.program.run_steps(
-            states, [(images, labels, order)] * replicas, jnp.int32(0), jnp.int32(num_steps)
+            states, [examples] * replicas, jnp.int32(0), jnp.int32(num_steps)
         )
         states = [state for state, _ in trained]
         return trained
