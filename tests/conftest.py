@@ -24,9 +24,9 @@ REPOSITORY = Path(__file__).parents[1]
 
 @pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks
 def pytest_collection_modifyitems(items):
-    """The notebooks first, as they take longest; those that train the arms of a study are slow."""
+    """The notebooks first, as they take longest; those that train longest are slow."""
     for item in items:
-        if item.path.name.endswith("_ablation.ipynb"):
+        if item.path.name.endswith(("_ablation.ipynb", "_sees.ipynb")):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: item.path.suffix != ".ipynb")
 

@@ -154,6 +154,7 @@ def sweep_over_two_seeds(folder):
         raise SystemExit(sweep.run(Console(file=file, width=200)))
 
 
+@pytest.mark.slow
 def test_seeds_that_go_together_end_as_those_that_go_alone(tmp_path):
     def launch(replicas: int, folder) -> str:
         sweep = Sweep()

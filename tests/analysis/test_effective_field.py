@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from research.analysis import effective_size, influence, receptive_fields
 from research.layers import Activation, Conv2D, MaxPool, Serial
@@ -20,6 +21,7 @@ def test_influence_of_one_convolution_is_its_kernel():
     assert float(found.sum()) == float(found[3:6, 3:6].sum())
 
 
+@pytest.mark.slow
 def test_no_influence_reaches_beyond_the_theoretical_field():
     net = Serial(
         (

@@ -92,6 +92,7 @@ def test_algorithm_reaches_every_convolution(name):
     assert str(net).count("Conv2D(") == str(net).count("algorithm='lax'") > 0
 
 
+@pytest.mark.slow
 def test_jit_gives_what_eager_gives():
     """A jaxlib that miscompiles must fail here."""
     image_shape = (14, 14, 1)

@@ -89,6 +89,7 @@ def test_cpu_devices_are_asked_for_before_jax_starts():
     assert num_cpu_devices(config(name="auto", mesh={"model": 10**30})) == MAX_CPU_DEVICES
 
 
+@pytest.mark.slow
 def test_a_run_on_several_devices_gives_what_one_gives(tmp_path):
     alone = run(config(), tmp_path / "alone")
     # 256 images of evaluation do not divide over 3 devices, the batch of 63 does

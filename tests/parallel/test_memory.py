@@ -81,6 +81,7 @@ def spec(digits, **training) -> ProgramSpec:
     return program_spec(Config.from_dict(values), digits)
 
 
+@pytest.mark.slow
 def test_bf16_is_close_and_keeps_what_must_be_precise(train):
     preprocess = Preprocess((0.3,), (0.3,), dtype="bfloat16")
     precise = train(RESNET, "single", Layout.of(1), Preprocess((0.3,), (0.3,)), num_steps=1)
