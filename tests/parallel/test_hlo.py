@@ -4,6 +4,7 @@ import jax
 import pytest
 
 from research.data import Preprocess
+from research.layers import BatchNorm
 from research.models import MODELS
 from research.parallel import Layout
 from research.parallel.hlo import collectives
@@ -37,6 +38,8 @@ def test_one_device_exchanges_nothing(train):
 @pytest.mark.parametrize("strategy", ["jit", "shard_map", "pmap"])
 def test_batch_norm_adds_its_statistics(train, strategy):
     net = MODELS["plain"]((8, 8, 1), 10, batch_norm=True, **SMALL)
+    num_norms = sum(isinstance(layer, BatchNorm) for _, layer in net.layers)
+    assert num_norms == 2
     trained = train(net, strategy, Layout.of(4), PREPROCESS, num_steps=1)
     in_loop = [found for found in trained.collectives if found.in_loop]
     assert {found.kind for found in in_loop} == {"all-reduce"}

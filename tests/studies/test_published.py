@@ -79,6 +79,7 @@ def test_every_published_arm_is_of_the_study(name):
         arms = set(FRAMEWORKS)
     else:
         arms = set(yaml.safe_load((STUDIES / f"{name}.yaml").read_text())["study"]["arms"])
+    assert all(better != worse for claim in CLAIMS[name] for better, worse in claim.pairs)
     assert {arm for claim in CLAIMS[name] for pair in claim.pairs for arm in pair} <= arms
     assert all(any(arm.startswith(published) for arm in arms) for published in PUBLISHED[name])
 
