@@ -11,6 +11,10 @@ from research.cpus import num_cpus
 
 MAX_CPU_DEVICES = 256  # each takes threads; a layout of more says that there are not so many
 
+THREADS_PER_DEVICE = 4
+"""A device that waits for the others in a collective holds a thread of XLA's pool, which has as many as there
+are processors; where all of them wait, the process dies. See ``research/benchmarks/README.md``."""
+
 
 def count_cpu_devices(num_devices: int | None, axes: Sequence[int | None]) -> int:
     """CPU devices that JAX should make: as many as asked for, else one per core this process may use.
@@ -22,11 +26,6 @@ def count_cpu_devices(num_devices: int | None, axes: Sequence[int | None]) -> in
     if num_devices is None and None not in axes:
         num_devices = math.prod(size or 1 for size in axes)
     return min(num_devices or num_cpus(), MAX_CPU_DEVICES)
-
-
-THREADS_PER_DEVICE = 4
-"""A device that waits for the others in a collective holds a thread of XLA's pool, which has as many as there
-are processors; where all of them wait, the process dies. See ``research/benchmarks/README.md``."""
 
 
 def request_cpu_devices(count: int) -> None:

@@ -4,6 +4,7 @@ Every function is the identity where ``axis_name`` is ``None``: one device, or j
 is to be exchanged by itself.
 """
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import jax
@@ -24,19 +25,16 @@ def varying(tree: T, axis_name: str | None) -> T:
 
 def average(tree: T, axis_name: str | None) -> T:
     """Mean over the devices, as one all-reduce of all arrays in one vector."""
-    if axis_name is None:
-        return tree
-    flat, unravel = ravel_pytree(tree)
-    return unravel(jax.lax.pmean(flat, axis_name))
+    return _all_at_once(jax.lax.pmean, tree, axis_name)
 
 
 def add_up(tree: T, axis_name: str | None) -> T:
-    """Sum over the devices, as one all-reduce; whole numbers stay exact up to 2**24.
+    """Sum over the devices, as one all-reduce; whole numbers beside float32 stay exact up to 2**24."""
+    return _all_at_once(jax.lax.psum, tree, axis_name)
 
-    On the CPU a device holds a thread for each collective that it waits in, out of as many as there are
-    cores: several at once can take them all, and the others never come.
-    """
+
+def _all_at_once(reduce: Callable[..., jax.Array], tree: T, axis_name: str | None) -> T:
     if axis_name is None:
         return tree
     flat, unravel = ravel_pytree(tree)
-    return unravel(jax.lax.psum(flat, axis_name))
+    return unravel(reduce(flat, axis_name))

@@ -26,7 +26,7 @@ def test_without_batch_norm_a_step_exchanges_once(train, strategy):
     # all gradients together; under jit the loss and the count of correct answers travel with them
     assert exchange.num_bytes - num_bytes(trained.state.params) == (8 if strategy == "jit" else 0)
     assert {found.kind for found in trained.collectives} == {"all-reduce"}
-    # several at once can take all threads of the CPU, and none is left for what they wait for
+    # at the end of a call once more, for all its metrics
     assert len(trained.collectives) == (1 if strategy == "jit" else 2)
 
 
