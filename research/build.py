@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from research.compiler import at_level, for_few_calls
+from research.compiler import at_level, for_few_calls, for_one_call
 from research.config import PRECISIONS, Config, ConfigError, Named
 from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
 from research.layers import Params, Serial, State
@@ -297,21 +297,20 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
         data = (images(num_steps, spec.batch_size), integers(num_steps, spec.batch_size), None)
     arguments = (layout, state, *data, integers(), integers())
     placed = (states.params, states.model_state, layout.by_image)
-    rarely_called = (
-        jax.jit(init, out_shardings=states).lower(key, number, number),
-        jax.jit(
-            make_predict(spec.net, spec.preprocess), in_shardings=placed, out_shardings=layout.everywhere
-        ).lower(state.params, state.model_state, images(spec.eval_batch_size)),
-    )
+    lowered_init = jax.jit(init, out_shardings=states).lower(key, number, number)
+    lowered_predict = jax.jit(
+        make_predict(spec.net, spec.preprocess), in_shardings=placed, out_shardings=layout.everywhere
+    ).lower(state.params, state.model_state, images(spec.eval_batch_size))
     with ThreadPoolExecutor(1) as pool:  # XLA compiles these while JAX traces the training steps
-        compiled = pool.map(lambda lowered: lowered.compile(for_few_calls()), rarely_called)
+        compiling_init = pool.submit(lowered_init.compile, for_one_call())
+        compiling_predict = pool.submit(lowered_predict.compile, for_few_calls())
         options = at_level(spec.optimization_level)
         if spec.replicas == 1:
             steps = STRATEGIES[spec.strategy](run_steps, *arguments, options=options)
             steps = steps._replace(run=one_by_one(steps.run))
         else:
             steps = compile_replicas(spec.strategy, run_steps, spec.replicas, *arguments, options=options)
-    compiled_init, compiled_predict = compiled
+    compiled_init, compiled_predict = compiling_init.result(), compiling_predict.result()
 
     def predict(params: Params, model_state: State, images: np.ndarray) -> jax.Array:
         return compiled_predict(params, model_state, layout.put_batch(images))

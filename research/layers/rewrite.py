@@ -46,11 +46,16 @@ def with_axis_name(net: T, axis_name: str | None) -> T:
 
 def without_chunks(net: T) -> T:
     """The same network, its convolutions left to choose ("auto") made of slices and dots."""
+    return with_algorithm(net, "shifted", (Conv2D, DepthwiseSeparableConv))
+
+
+def with_algorithm(net: T, algorithm: str, kinds: tuple[type, ...] = (Conv2D,)) -> T:
+    """The same network, those of its convolutions that are left to choose ("auto") by this algorithm."""
     return rewrite(
         net,
         lambda layer: (
-            dataclasses.replace(layer, algorithm="shifted")
-            if isinstance(layer, Conv2D | DepthwiseSeparableConv) and layer.algorithm == "auto"
+            dataclasses.replace(layer, algorithm=algorithm)
+            if isinstance(layer, kinds) and layer.algorithm == "auto"
             else layer
         ),
     )

@@ -35,6 +35,8 @@ def sum_images(function: Callable[[Array, Array], Array], x: Array, y: Array, by
 
 
 def _chunk_size(num_images: int, bytes_per_image: int) -> int:
+    if num_images * bytes_per_image <= 1.5 * CHUNK_BYTES:
+        return num_images  # a loop of two would cost more than it saves
     wanted = min(num_images, max(1, CHUNK_BYTES // max(1, bytes_per_image)))
     divisor = max(n for n in range(1, wanted + 1) if num_images % n == 0)
     # else the last chunk is filled up with zeros
