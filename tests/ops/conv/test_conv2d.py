@@ -350,6 +350,15 @@ def test_a_few_images_at_a_time_are_the_whole_batch(algorithm, monkeypatch):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * float(jnp.abs(b).max()))
 
 
+def test_a_batch_of_little_more_than_a_chunk_needs_no_loop(monkeypatch):
+    x, kernel = jax.ShapeDtypeStruct((6, 6, 6, 4), jnp.float32), jnp.ones((3, 3, 4, 4))
+    image_bytes = 6 * 6 * 36 * 4
+    for size, expected in ((4 * image_bytes, False), (4 * image_bytes - 1, True)):
+        monkeypatch.setattr(chunks, "CHUNK_BYTES", size)
+        lowered = jax.jit(lambda x: conv2d(x, kernel, algorithm="im2col")).lower(x)
+        assert ("while" in lowered.as_text()) == expected
+
+
 @pytest.mark.parametrize("algorithm", sorted(CONV_ALGORITHMS.keys() - {"fft"}))
 def test_taps_that_meet_zeros_only_have_no_gradient(algorithm):
     rng = np.random.default_rng(0)

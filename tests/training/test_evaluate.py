@@ -1,0 +1,35 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from research.layers import Conv2D, Dense, Flatten, Serial
+from research.layers.base import abstract_init
+from research.training.evaluate import SMALL_BYTES, make_predict
+
+
+def one_conv(features, algorithm):
+    conv = Conv2D(features, algorithm=algorithm)
+    return Serial((("conv", conv), ("flatten", Flatten()), ("logits", Dense(10))))
+
+
+@pytest.mark.parametrize(
+    ("features", "algorithm", "expected"),
+    [(4, "auto", True), (SMALL_BYTES // (8 * 8 * 4), "auto", False), (4, "im2col", False)],
+)
+def test_the_compiler_convolves_where_a_small_network_leaves_it_open(
+    features, algorithm, expected, preprocess
+):
+    net = one_conv(features, algorithm)
+    images = jax.ShapeDtypeStruct((2, 8, 8, 1), jnp.uint8)
+    lowered = jax.jit(make_predict(net, preprocess)).lower(*abstract_init(net, images.shape), images)
+    assert ("stablehlo.convolution" in lowered.as_text()) == expected
+
+
+def test_predict_gives_the_logits_of_the_network(digits, preprocess):
+    net = one_conv(16, "auto")
+    params, state = net.init(jax.random.key(0), (1, 8, 8, 1))
+    images = jnp.asarray(digits.test.images[:20])
+    logits = make_predict(net, preprocess)(params, state, images)
+    expected, _ = net.apply(params, state, preprocess(images), train=False)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
