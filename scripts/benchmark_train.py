@@ -16,9 +16,8 @@ from research.placement import num_cpu_devices
 def job(values: dict[str, Any]) -> None:
     """Print a table, or one JSON object."""
     output = pop_choice(values, "format", ("table", "json"))
-    own = {
-        key: values.pop(key) for key in ("implementations", "replicas", "rounds", "steps") if key in values
-    }
+    keys = "implementations", "replicas", "evaluation", "rounds", "steps"
+    own = {key: values.pop(key) for key in keys if key in values}
     benchmark = construct(BenchmarkConfig, {key: value for key, value in own.items() if value is not None})
     config = Config.from_dict(values)
     request_cpu_devices(num_cpu_devices(config))
@@ -43,6 +42,11 @@ def show(result: dict[str, Any], console: Console) -> None:
     if result["temp_bytes"] is not None:
         peaks = [f"{name} {peak / 2**20:.0f}" for name, peak in result["torch_peak_bytes"].items()]
         console.print(", ".join([f"temporary memory, MiB: ours {result['temp_bytes'] / 2**20:.0f}", *peaks]))
+    for algorithm, evaluated in (result["evaluation"] or {}).items():
+        console.print(
+            f"evaluation by {algorithm}: {evaluated['ms']:.1f} ms a batch, "
+            f"compiled in {evaluated['compile_s']:.2f} s"
+        )
     for name, reason in result["skipped"].items():
         console.print(f"{name}: {reason}")
 

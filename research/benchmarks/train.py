@@ -3,6 +3,7 @@
 import importlib
 import json
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,11 +17,13 @@ import numpy as np
 from research.analysis.summary import summarize
 from research.benchmarks.timing import alternate, make_gemm, quartiles
 from research.build import build_network, compile_program, program_spec
+from research.compiler import for_few_calls, for_one_call
 from research.config import Config, Named
 from research.constraints import AtLeastOne, Between, OneOf
 from research.data import DATASETS, Dataset, Split
 from research.frameworks.base import FRAMEWORKS
-from research.layers import Serial
+from research.layers import Params, Serial, State
+from research.layers.rewrite import with_algorithm
 from research.training.state import Batch, init_state
 
 PEERS: dict[str, tuple[str, str, Mapping[str, Any]]] = {
@@ -41,6 +44,7 @@ class BenchmarkConfig:
 
     implementations: tuple[Annotated[str, OneOf(IMPLEMENTATIONS)], ...] = IMPLEMENTATIONS
     replicas: tuple[Annotated[int, Between(2)], ...] = ()
+    evaluation: bool = False
     rounds: Annotated[int, Between(2)] = 7
     steps: Annotated[int, AtLeastOne] = 20
 
@@ -145,6 +149,34 @@ def peak_bytes_of_torch(train: Train) -> int:
     return int(np.cumsum([change for _, change in sorted(changes)]).max())
 
 
+def time_evaluation(config: Config, rounds: int) -> dict[str, dict[str, float]]:
+    """Evaluate a batch with every convolution as ``auto`` trains it, and by ``lax``.
+
+    Between the two `make_predict` chooses by the size of the network.
+
+    Returns:
+        For both the ``ms`` of a batch, median over the rounds, and ``compile_s``, with tracing.
+    """
+    spec = program_spec(config, random_dataset(config.data.name, config.training.batch_size))
+    in_shape = (spec.eval_batch_size, *spec.image_shape)
+    init = jax.jit(lambda key: spec.net.init(key, in_shape), compiler_options=for_one_call())
+    params, model_state = init(jax.random.key(0))
+    images = jnp.zeros(in_shape, jnp.uint8)
+    compile_s, works = {}, {}
+    for algorithm in ("auto", "lax"):
+        net = with_algorithm(spec.net, algorithm)
+
+        def predict(params: Params, model_state: State, images: jax.Array, net: Serial = net) -> jax.Array:
+            return net.apply(params, model_state, spec.preprocess(images), train=False)[0]
+
+        began = time.perf_counter()
+        compiled = jax.jit(predict).lower(params, model_state, images).compile(for_few_calls())
+        compile_s[algorithm] = time.perf_counter() - began
+        works[algorithm] = partial(compiled, params, model_state, images)
+    ms = {name: 1e3 * quartiles(seconds).median for name, seconds in alternate(works, rounds).items()}
+    return {name: {"ms": ms[name], "compile_s": compile_s[name]} for name in works}
+
+
 def _unlike_peers(config: Config) -> list[str]:
     """What of a configuration the other implementations do not do, so that their steps are other steps."""
     asked = {
@@ -167,7 +199,7 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         of all divided by how many they are; ``ratio`` by each but ours, its median over ours;
         ``roofline``, the share of the machine's GEMM rate that ours reaches;
         ``gemm_gflops``; ``step_gflop``; ``compile_s`` and ``temp_bytes`` of ours; ``torch_peak_bytes`` by
-        PyTorch's layouts; ``skipped``, with the reason.
+        PyTorch's layouts; ``skipped``, with the reason; ``evaluation`` where asked for: `time_evaluation`.
     """
     image_shape, batch_size = DATASETS[config.data.name].image_shape, config.training.batch_size
     net = _network(config)
@@ -210,4 +242,5 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         **facts,
         "torch_peak_bytes": {n: peak_bytes_of_torch(t) for n, t in trains.items() if n.startswith("torch")},
         "skipped": skipped,
+        "evaluation": time_evaluation(config, benchmark.rounds) if benchmark.evaluation else None,
     }
