@@ -157,7 +157,8 @@ def time_evaluation(config: Config, rounds: int) -> dict[str, dict[str, float]]:
     Returns:
         For both the ``ms`` of a batch, median over the rounds, and ``compile_s``, with tracing.
     """
-    spec = program_spec(config, random_dataset(config.data.name, config.training.batch_size))
+    # enough examples for a whole batch of evaluation
+    spec = program_spec(config, random_dataset(config.data.name, max(1024, config.training.batch_size)))
     in_shape = (spec.eval_batch_size, *spec.image_shape)
     init = jax.jit(lambda key: spec.net.init(key, in_shape), compiler_options=for_one_call())
     params, model_state = init(jax.random.key(0))
