@@ -23,11 +23,11 @@ def make_predict(net: Serial, preprocess: Callable[..., jax.Array]) -> Callable[
 
     def predict(params: Params, model_state: State, images: jax.Array) -> jax.Array:
         x = preprocess(images)
-        by_compiler = with_algorithm(net, "lax")
-        logits, _, activations = by_compiler.trace(params, model_state, x, train=False)
-        small = sum(4 * a.size for a in activations.values()) <= SMALL_BYTES * len(x)
-        if not (small and x.dtype == jnp.float32 and jax.default_backend() == "cpu"):
-            logits = net.apply(params, model_state, x, train=False)[0]
+        if jax.default_backend() == "cpu" and x.dtype == jnp.float32:
+            logits, _, activations = with_algorithm(net, "lax").trace(params, model_state, x, train=False)
+            if sum(4 * a.size for a in activations.values()) <= SMALL_BYTES * len(x):
+                return logits
+        logits = net.apply(params, model_state, x, train=False)[0]
         return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
 
     return predict
