@@ -1,5 +1,6 @@
 """Convolution written by hand: one copy of the image per kernel element, then one matrix product."""
 
+import math
 from functools import partial
 
 import jax
@@ -11,6 +12,12 @@ from research.ops.conv.gradient import input_gradient
 from research.ops.conv.groups import join_kernel, join_patches, split_kernel, split_patches
 from research.ops.padding import Array, Padding, Pads, Pair, Size, check_images, pad2d, pair, resolve_padding
 from research.ops.precision import accumulation_dtype
+
+FEW_CHANNELS = 4
+"""Most channels of an image whose patches are faster laid out in two copies, kernel columns, then rows."""
+
+FEW_PIXELS = 64
+"""Most pixels of an output for which these are as fast, and fewer kernels to compile."""
 
 
 def conv_output_size(
@@ -90,7 +97,12 @@ def im2col(
     pads = resolve_padding(padding, x.shape[1:3], (kh, kw), strides, dilation)
     out_size = conv_output_size(x.shape[1:3], (kh, kw), strides=strides, padding=pads, dilation=dilation)
     x = pad2d(x, pads, padding_mode)
-    windows = [window_slice(x, (a * dh, b * dw), out_size, strides) for a in range(kh) for b in range(kw)]
+    if x.shape[3] <= FEW_CHANNELS or (math.prod(out_size) <= FEW_PIXELS and kw <= 3 and strides == (1, 1)):
+        wide = [window_slice(x, (0, b * dw), (x.shape[1], out_size[1]), (1, strides[1])) for b in range(kw)]
+        x = lax.concatenate(wide, 3)
+        windows = [window_slice(x, (a * dh, 0), out_size, (strides[0], 1)) for a in range(kh)]
+    else:
+        windows = [window_slice(x, (a * dh, b * dw), out_size, strides) for a in range(kh) for b in range(kw)]
     return lax.concatenate(windows, 3)
 
 
