@@ -36,11 +36,13 @@ def _first_max_jvp(
     count = math.prod(sizes)
     winner = _winner(x, axes).astype(jnp.float32)
     # It lies below the count, so the divisions change nothing, but XLA:CPU computes a quotient once. Else it
-    # would find the winner, and the gradient that comes in, anew for each element of a window.
-    winner = winner / (winner < count).astype(jnp.float32)
+    # would find the winner, and the gradient that comes in, anew for each element of a window, and the
+    # largest for each kernel element of the next convolution.
+    one = (winner < count).astype(x.dtype)
+    winner = winner / one.astype(jnp.float32)
     position = jnp.arange(count, dtype=jnp.float32).reshape(sizes)
     wins = position == jnp.expand_dims(winner, axes)
-    return first_max(x, axes), jnp.sum(jnp.where(wins, tangent, 0), axes) / (winner < count).astype(x.dtype)
+    return first_max(x, axes) / one, jnp.sum(jnp.where(wins, tangent, 0), axes) / one
 
 
 def _winner(x: Array, axes: tuple[int, ...]) -> Array:

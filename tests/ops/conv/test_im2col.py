@@ -1,3 +1,5 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,8 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
+from numpy.lib.stride_tricks import sliding_window_view
 
 from research.ops.conv.im2col import col2im, conv_output_size, im2col
+from research.ops.padding import pair
 from tests.ops.sampling import every_pair, name, quick_jit
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
@@ -45,6 +49,18 @@ def test_last_axis_is_kernel_row_column_channel():
     x = jnp.arange(2 * 3 * 4 * 5.0).reshape(2, 3, 4, 5)
     patches = im2col(x, (2, 3), padding="VALID")
     np.testing.assert_array_equal(patches[1, 1, 1].reshape(2, 3, 5), x[1, 1:3, 1:4])
+
+
+@pytest.mark.parametrize("shape", [(2, 9, 11, 3), (2, 10, 9, 5), (2, 12, 13, 5)], ids=str)
+@pytest.mark.parametrize("kernel_size", [(3, 3), (2, 3), (3, 5)], ids=str)
+@pytest.mark.parametrize("strides", [1, (1, 2), (2, 1)], ids=str)
+def test_patches_are_the_windows_however_they_are_laid_out(shape, kernel_size, strides):
+    rows, columns = pair(strides, "strides")
+    x = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
+    windows = sliding_window_view(x, kernel_size, axis=(1, 2))[:, ::rows, ::columns]
+    expected = np.moveaxis(windows, 3, -1)  # [N, H, W, kh, kw, C]
+    patches = im2col(jnp.asarray(x), kernel_size, strides=strides, padding="VALID")
+    np.testing.assert_array_equal(patches, expected.reshape(patches.shape))
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
