@@ -6,8 +6,9 @@ import jax
 
 CompilerOptions = dict[str, Any] | None
 
-# on the CPU XLA builds its kernels through MLIR: faster ones, that take half of the time of compiling
-_WITHOUT_MLIR = {"xla_cpu_use_fusion_emitters": False}
+# on the CPU XLA builds its kernels through MLIR: faster ones, that take half of the time of compiling; since
+# JAX 0.11 it has no other way
+_WITHOUT_MLIR = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
 
 
 def at_level(level: int | None) -> CompilerOptions:
