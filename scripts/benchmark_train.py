@@ -32,12 +32,14 @@ def show(result: dict[str, Any], console: Console) -> None:
     """Print the result for a person."""
     table = Table("implementation", "ms a step", "quartiles", "times ours", box=None)
     for name, ms in result["ms"].items():
-        quartiles = f"{ms['lower']:.1f}-{ms['upper']:.1f}"
-        table.add_row(name, f"{ms['median']:.1f}", quartiles, f"{result['ratio'].get(name, 1):.2f}")
+        digits = 1 if ms["median"] >= 10 else 3
+        quartiles = f"{ms['lower']:.{digits}f}-{ms['upper']:.{digits}f}"
+        table.add_row(name, f"{ms['median']:.{digits}f}", quartiles, f"{result['ratio'].get(name, 1):.2f}")
     console.print(table)
     console.print(
         f"ours reaches {result['roofline']:.2f} of the machine's GEMM rate, {result['gemm_gflops']:.0f} "
-        f"GFLOP/s, in {result['step_gflop']:.2f} GFLOP a step; compiled in {result['compile_s']:.1f} s"
+        f"GFLOP/s, in {result['step_gflop']:.2f} GFLOP a step; compiled in {result['compile_s']:.1f} s; "
+        f"device: {result['device']}"
     )
     if result["temp_bytes"] is not None:
         peaks = [f"{name} {peak / 2**20:.0f}" for name, peak in result["torch_peak_bytes"].items()]

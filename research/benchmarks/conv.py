@@ -137,10 +137,12 @@ def make_torch(layer: Layer, channels_last: bool, name: str) -> tuple[Work, int]
     """The same pass in PyTorch, in one memory layout; memory counts its outputs, too."""
     import torch
 
-    layout = torch.channels_last if channels_last else torch.contiguous_format
+    from research.benchmarks.counterparts import torch_eager
+
+    layout, place = torch.channels_last if channels_last else torch.contiguous_format, torch_eager.device()
     orders = (0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)
     x, kernel, dy = (
-        torch.from_numpy(array).permute(order).contiguous(memory_format=layout)
+        torch.from_numpy(array).permute(order).to(place).contiguous(memory_format=layout)
         for array, order in zip(draw_arrays(layer), orders, strict=True)
     )
     reach = max((dy.shape[2] - 1) * layer.strides + layer.kernel_size - layer.size, 0)
@@ -160,6 +162,7 @@ def make_torch(layer: Layer, channels_last: bool, name: str) -> tuple[Work, int]
     def work(repeats: int) -> None:
         for _ in range(repeats):
             once()
+        torch_eager.synchronize()
 
     return work, peak_bytes_of_torch(work)
 
@@ -180,7 +183,7 @@ def time_layer(layer: Layer, config: ConvBenchmarkConfig) -> dict[str, Any]:
         make = partial(make_torch, layer, TORCH[algorithm]) if algorithm in TORCH else None
         try:
             made = {name: (make or partial(make_ours, layer, algorithm))(name) for name in PASSES}
-        except ValueError as error:
+        except (ValueError, NotImplementedError) as error:
             unsupported[algorithm] = str(error)
             continue
         works |= {f"{algorithm}/{name}": work for name, (work, _) in made.items()}

@@ -31,8 +31,12 @@ PEERS: dict[str, tuple[str, str, Mapping[str, Any]]] = {
     "keras_jax": ("keras_jax", "keras_jax", {}),
     "torch": ("torch", "torch_eager", {}),
     "torch_channels_last": ("torch_channels_last", "torch_eager", {"channels_last": True}),
+    "torch_cuda_graph": ("torch", "torch_eager", {"channels_last": True, "cuda_graph": True}),
 }
 """By name: the framework that must be installed, the module of the counterpart and its options."""
+
+EAGER = ("torch", "torch_channels_last")
+"""Those of PyTorch that allocate in each step; a CUDA graph did when it was made."""
 
 IMPLEMENTATIONS = ("ours", "ours_lax_per_step", *PEERS)
 Train = Callable[[int], Any]
@@ -138,6 +142,11 @@ def peak_bytes_of_torch(train: Train) -> int:
     import torch
 
     train(1)
+    if torch.cuda.is_initialized():
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        train(1)
+        return torch.cuda.max_memory_allocated() - before
     activities = [torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
         train(1)
@@ -198,7 +207,7 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
     Returns:
         ``ms`` per step by implementation (``median``, ``lower`` and ``upper`` quartile), of replicas the time
         of all divided by how many they are; ``ratio`` by each but ours, its median over ours;
-        ``roofline``, the share of the machine's GEMM rate that ours reaches;
+        ``device``, as JAX names it; ``roofline``, the share of the machine's GEMM rate that ours reaches;
         ``gemm_gflops``; ``step_gflop``; ``compile_s`` and ``temp_bytes`` of ours; ``torch_peak_bytes`` by
         PyTorch's layouts; ``skipped``, with the reason; ``evaluation`` where asked for: `time_evaluation`.
     """
@@ -235,13 +244,14 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
     ms = {name: quartiles(rounds)._asdict() for name, rounds in per_step.items()}
     flops = step_flops(config)
     return {
+        "device": jax.devices()[0].device_kind,
         "ms": ms,
         "ratio": {name: ms[name]["median"] / ms["ours"]["median"] for name in ms if name != "ours"},
         "roofline": flops / gemm_rate / (ms["ours"]["median"] / 1e3),
         "gemm_gflops": gemm_rate / 1e9,
         "step_gflop": flops / 1e9,
         **facts,
-        "torch_peak_bytes": {n: peak_bytes_of_torch(t) for n, t in trains.items() if n.startswith("torch")},
+        "torch_peak_bytes": {name: peak_bytes_of_torch(trains[name]) for name in EAGER if name in trains},
         "skipped": skipped,
         "evaluation": time_evaluation(config, benchmark.rounds) if benchmark.evaluation else None,
     }

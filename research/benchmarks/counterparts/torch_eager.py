@@ -1,7 +1,8 @@
-"""PyTorch, run eagerly."""
+"""PyTorch, run eagerly, or replayed from a CUDA graph of the whole step."""
 
 from collections.abc import Callable
 
+import jax
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -65,23 +66,86 @@ def build(layer: Layer) -> nn.Module:
     raise NotImplementedError(f"no PyTorch module for {layer}")
 
 
+def device() -> torch.device:
+    """Where JAX computes, too: the GPU, if that is its backend, else the CPU.
+
+    On a GPU products of float32 matrices may take TF32 there, as they do in JAX and in either's convolutions.
+
+    Raises:
+        NotImplementedError: JAX has a GPU and this PyTorch has none.
+    """
+    if jax.default_backend() != "gpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise NotImplementedError("this PyTorch finds no GPU")
+    torch.set_float32_matmul_precision("high")
+    return torch.device("cuda")
+
+
+def synchronize() -> None:
+    """Wait for the GPU, if one is at work."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def capture(step: Callable[[], None]) -> Callable[[], None]:
+    """Record what a step asks of the GPU, so that one call asks for all of it.
+
+    Source: the whole-network capture of https://docs.pytorch.org/docs/stable/notes/cuda.html.
+    """
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # a few steps first, not on the default stream
+        for _ in range(3):
+            step()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step()
+    return graph.replay
+
+
 def make_train(
-    net: Layer, image_shape: tuple[int, int, int], batch_size: int, channels_last: bool = False
+    net: Layer,
+    image_shape: tuple[int, int, int],
+    batch_size: int,
+    channels_last: bool = False,
+    cuda_graph: bool = False,
 ) -> Callable[[int], None]:
-    """Make ``train(num_steps)``; ``channels_last`` chooses the layout in memory."""
+    """Make ``train(num_steps)``.
+
+    Args:
+        net: as for `build`.
+        image_shape: ``(H, W, C)``.
+        batch_size: images of a step.
+        channels_last: the layout in memory.
+        cuda_graph: replay each step by `capture`.
+
+    Raises:
+        NotImplementedError: there is no counterpart, or no GPU for it.
+    """
     height, width, channels = image_shape
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    x = torch.randn(batch_size, channels, height, width).to(memory_format=layout)
+    place, layout = device(), torch.channels_last if channels_last else torch.contiguous_format
+    if cuda_graph and place.type != "cuda":
+        raise NotImplementedError("a CUDA graph needs a GPU")
+    x = torch.randn(batch_size, channels, height, width)
     module = build(net)
     num_classes = module(x).shape[1]
-    module = module.to(memory_format=layout)  # pyright: ignore[reportCallIssue]  missing in its types
-    labels = torch.arange(batch_size) % num_classes
-    optimizer = torch.optim.Adam(module.parameters())
+    x = x.to(place, memory_format=layout)
+    module = module.to(place, memory_format=layout)  # pyright: ignore[reportCallIssue]  missing in its types
+    labels = torch.arange(batch_size, device=place) % num_classes
+    optimizer = torch.optim.Adam(module.parameters(), capturable=cuda_graph)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        F.cross_entropy(module(x), labels).backward()
+        optimizer.step()
+
+    once = capture(step) if cuda_graph else step
 
     def train(num_steps: int) -> None:
         for _ in range(num_steps):
-            optimizer.zero_grad()
-            F.cross_entropy(module(x), labels).backward()
-            optimizer.step()
+            once()
+        synchronize()
 
     return train
