@@ -88,21 +88,27 @@ def synchronize() -> None:
         torch.cuda.synchronize()
 
 
-def capture(step: Callable[[], None]) -> Callable[[], None]:
-    """Record what a step asks of the GPU, so that one call asks for all of it.
+class Captured:
+    """What a step asks of the GPU, recorded once, so that one call asks for all of it.
 
     Source: the whole-network capture of https://docs.pytorch.org/docs/stable/notes/cuda.html.
     """
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):  # a few steps first, not on the default stream
-        for _ in range(3):
+
+    def __init__(self, step: Callable[[], None]) -> None:
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):  # a few steps first, not on the default stream
+            for _ in range(3):
+                step()
+        torch.cuda.current_stream().wait_stream(stream)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
             step()
-    torch.cuda.current_stream().wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step()
-    return graph.replay
+        self._step = step  # the graph reads and writes the memory of its tensors
+
+    def __call__(self) -> None:
+        """Take the step once more."""
+        self._graph.replay()
 
 
 def make_train(
@@ -119,7 +125,7 @@ def make_train(
         image_shape: ``(H, W, C)``.
         batch_size: images of a step.
         channels_last: the layout in memory.
-        cuda_graph: replay each step by `capture`.
+        cuda_graph: replay each step as `Captured`.
 
     Raises:
         NotImplementedError: there is no counterpart, or no GPU for it.
@@ -141,7 +147,7 @@ def make_train(
         F.cross_entropy(module(x), labels).backward()
         optimizer.step()
 
-    once = capture(step) if cuda_graph else step
+    once = Captured(step) if cuda_graph else step
 
     def train(num_steps: int) -> None:
         for _ in range(num_steps):

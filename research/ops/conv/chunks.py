@@ -9,8 +9,9 @@ from jax import lax
 
 from research.ops.padding import Array
 
-# of what one chunk writes and reads again; about twice what the level-2 caches of two cores hold
-CHUNK_BYTES = 5 * 2**20
+# of what one chunk writes and reads again: on the CPU about twice what the level-2 caches of two cores hold;
+# elsewhere only so much that memory does not run out, since a small chunk leaves most of a GPU idle
+CHUNK_BYTES, ACCELERATOR_CHUNK_BYTES = 5 * 2**20, 2**30
 
 
 def map_images(function: Callable[[Array], Array], images: Array, bytes_per_image: int) -> Array:
@@ -35,9 +36,10 @@ def sum_images(function: Callable[[Array, Array], Array], x: Array, y: Array, by
 
 
 def _chunk_size(num_images: int, bytes_per_image: int) -> int:
-    if num_images * bytes_per_image <= 1.5 * CHUNK_BYTES:
+    chunk_bytes = CHUNK_BYTES if jax.default_backend() == "cpu" else ACCELERATOR_CHUNK_BYTES
+    if num_images * bytes_per_image <= 1.5 * chunk_bytes:
         return num_images  # a loop of two would cost more than it saves
-    wanted = min(num_images, max(1, CHUNK_BYTES // max(1, bytes_per_image)))
+    wanted = min(num_images, max(1, chunk_bytes // max(1, bytes_per_image)))
     divisor = max(n for n in range(1, wanted + 1) if num_images % n == 0)
     # else the last chunk is filled up with zeros
     return divisor if 2 * divisor >= wanted else math.ceil(num_images / math.ceil(num_images / wanted))
