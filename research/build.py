@@ -315,6 +315,7 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
     def predict(params: Params, model_state: State, images: np.ndarray) -> jax.Array:
         return compiled_predict(params, model_state, layout.put_batch(images))
 
+    factor = jax.jit(schedule, compiler_options=for_one_call())
     memory = steps.executable.memory_analysis()
     return CompiledProgram(
         Program(
@@ -325,8 +326,8 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
             make_find(spec.net, make_cross_entropy(spec.label_smoothing), spec.preprocess),
             largest,
         ),
-        jax.jit(trace, compiler_options=for_few_calls()),
-        lambda step: float(schedule(step)),
+        jax.jit(trace, compiler_options=for_one_call()),
+        lambda step: float(factor(step)),
         time.perf_counter() - began,
         None if memory is None else memory.temp_size_in_bytes,
         steps.executable,

@@ -1,8 +1,12 @@
 """How much work XLA puts into a program."""
 
-from typing import Any
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any, TypeVar
 
 import jax
+
+R = TypeVar("R")
 
 CompilerOptions = dict[str, Any] | None
 
@@ -19,7 +23,7 @@ def at_level(level: int | None) -> CompilerOptions:
 
 
 def for_one_call() -> CompilerOptions:
-    """Options of a program that runs once: on the CPU level 0, else XLA's own."""
+    """Options of a program that runs once, or little: on the CPU level 0, else XLA's own."""
     return at_level(0 if jax.default_backend() == "cpu" else None)
 
 
@@ -29,3 +33,14 @@ def for_few_calls() -> CompilerOptions:
     On the CPU level 1, at which XLA compiles two to four times as fast.
     """
     return at_level(1 if jax.default_backend() == "cpu" else None)
+
+
+def jit_for_one_call(function: Callable[..., R], **options: Any) -> Callable[..., R]:
+    """``jax.jit`` with `for_one_call`, which starts JAX: so it is asked at the first call, not on import."""
+    compiled = cache(lambda: jax.jit(function, compiler_options=for_one_call(), **options))
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> R:
+        return compiled()(*args, **kwargs)
+
+    return call

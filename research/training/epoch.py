@@ -1,16 +1,19 @@
 """Many training steps as one compiled program."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
+from research.compiler import jit_for_one_call
 from research.training.collectives import add_up, varying
 from research.training.state import Batch, Metrics, TrainState
 from research.training.step import TrainStep
 
 
-def epoch_order(key: jax.Array, epoch: int, num_examples: int, batch_size: int) -> jax.Array:
+@partial(jit_for_one_call, static_argnames=("num_examples", "batch_size"))
+def epoch_order(key: jax.Array, epoch: int | jax.Array, num_examples: int, batch_size: int) -> jax.Array:
     """Which examples the steps of an epoch see.
 
     Args:

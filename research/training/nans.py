@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from research.compiler import for_few_calls
+from research.compiler import for_few_calls, jit_for_one_call
 from research.layers.base import Container, fold_in_keys
 from research.training.objective import Objective
 from research.training.replicas import Examples, RunSteps
@@ -16,7 +16,7 @@ from research.training.step import example_keys
 Find = Callable[..., str | None]
 
 
-@jax.jit
+@jit_for_one_call
 def all_finite(tree: Any) -> jax.Array:
     """Whether every number of a tree is finite, bool ``[]``; whole numbers always are."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)] or [jnp.array(True)]).all()
