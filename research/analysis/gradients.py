@@ -1,12 +1,14 @@
 """What the gradients of a network look like on given examples."""
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from research.compiler import for_few_calls
 from research.layers import Array, Params
+from research.layers.base import by_path
 
 
 def gradient_statistics(loss: Callable[[Params], Array], params: Params) -> dict[str, dict[str, float]]:
@@ -25,13 +27,21 @@ def gradient_statistics(loss: Callable[[Params], Array], params: Params) -> dict
         >>> gradient_statistics(lambda params: (params["a"]["kernel"] ** 2).sum(), params)["a/kernel"]
         {'rms': 2.0, 'relative': 2.0, 'zeros': 0.0}
     """
-    grads = jax.jit(jax.grad(loss), compiler_options=for_few_calls())(params)
-    found = {}
-    for (path, gradient), array in zip(
-        jax.tree_util.tree_leaves_with_path(grads), jax.tree.leaves(params), strict=True
-    ):
-        rms, size = (float(jnp.sqrt(jnp.mean(a**2))) for a in (gradient, array))
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        relative = rms / size if size else float("nan")
-        found[name] = {"rms": rms, "relative": relative, "zeros": float((gradient == 0).mean())}
-    return found
+
+    def compute(params: Params) -> tuple[Params, Params, Params]:
+        grads = jax.grad(loss)(params)
+        rms = partial(jax.tree.map, lambda a: jnp.sqrt(jnp.mean(a**2)))
+        return rms(grads), rms(params), jax.tree.map(lambda a: (a == 0).mean(), grads)
+
+    rms, sizes, zeros = (
+        {name: float(value) for name, value in by_path(tree).items()}
+        for tree in jax.jit(compute, compiler_options=for_few_calls())(params)
+    )
+    return {
+        name: {
+            "rms": rms[name],
+            "relative": rms[name] / sizes[name] if sizes[name] else float("nan"),
+            "zeros": zeros[name],
+        }
+        for name in rms
+    }

@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from research.benchmarks.group import Group, Work
+from research.benchmarks.processes import Processes, Work
 from research.benchmarks.timing import alternate, quartiles
 from research.benchmarks.train import random_dataset
 from research.build import compile_program, program_spec
@@ -80,7 +80,7 @@ def with_strategy(config: Config, name: str, num_shards: int, num_devices: int |
 
 
 def prepare(configs: Mapping[str, Config], num_steps: int, num_devices: int) -> Any:
-    """In a process of a ``Group``: the work by name, and what is exchanged."""
+    """In each of ``Processes``: the work by name, and what is exchanged."""
     request_cpu_devices(num_devices)
     made = {name: make_steps(config, num_steps) for name, config in configs.items()}
     return {name: work for name, (work, _) in made.items()}, {
@@ -117,12 +117,12 @@ def benchmark_scaling(config: Config, scaling: ScalingConfig) -> dict[str, Any]:
     together = {"all": with_strategy(config, strategy, count)}
     within = {name: with_strategy(config, name, count, count) for name in scaling.strategies}
     with (
-        Group(prepare, (one, scaling.steps, 1), cores=cores and cores[:1]) as alone,
-        Group(prepare, (together, scaling.steps, 1), count, cores=cores and cores[:count]) as several,
+        Processes(prepare, (one, scaling.steps, 1), cores=cores and cores[:1]) as alone,
+        Processes(prepare, (together, scaling.steps, 1), count, cores=cores and cores[:count]) as several,
     ):
         seconds = _alternate({"one": alone, "all": several}, scaling.rounds)
         exchange = several.facts["all"]
-    with Group(prepare, (within, scaling.steps, count)) as devices:
+    with Processes(prepare, (within, scaling.steps, count)) as devices:
         seconds |= _alternate(dict.fromkeys(within, devices), scaling.rounds)
         exchanges = devices.facts
     ms = _ms(seconds, scaling.steps)
@@ -172,7 +172,7 @@ def benchmark_cluster(config: Config, scaling: ScalingConfig) -> tuple[dict[str,
     return result, jax.process_index() == 0
 
 
-def _alternate(groups: Mapping[str, Group], rounds: int) -> dict[str, list[float]]:
+def _alternate(groups: Mapping[str, Processes], rounds: int) -> dict[str, list[float]]:
     """As ``timing.alternate``, for works that lie in other processes."""
     seconds: dict[str, list[float]] = {name: [] for name in groups}
     for index in range(rounds):

@@ -44,6 +44,17 @@ def fold_in_keys(keys: Key | None, index: int) -> Key | None:
     return None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
 
 
+def by_path(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their path, in its order.
+
+    Example:
+        >>> list(by_path({"conv": {"kernel": jnp.ones(1)}}))
+        ['conv/kernel']
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
+
+
 def out_shape(layer: Layer, params: Params, state: State, in_shape: Shape, dtype: Any = None) -> Shape:
     """Shape that ``layer`` returns for an input of ``in_shape``, traced and not computed.
 

@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 
 from research.data.source import first_line
 from research.files import seal, sha256, unseal, write_atomically
+from research.layers.base import by_path
 
 FORMAT = 1
 
@@ -164,11 +165,10 @@ def _ignore_late_errors() -> None:
 
 def _by_name(tree: Any, shapes: bool = False) -> dict[str, Any]:
     """The arrays of a tree on the host by their path, in order; typed keys as the integers in them."""
-    named = {}
-    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    named = by_path(tree)
+    for name, leaf in named.items():
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.eval_shape(jax.random.key_data, leaf) if shapes else jax.random.key_data(leaf)
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
         # Orbax reads onto the host where it is given NumPy arrays; this one takes no memory
         named[name] = np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape) if shapes else np.asarray(leaf)
     return named

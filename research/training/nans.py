@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from research.compiler import for_few_calls, jit_for_one_call
-from research.layers.base import Container, fold_in_keys
+from research.layers.base import Container, by_path, fold_in_keys
 from research.training.objective import Objective
 from research.training.replicas import Examples, RunSteps
 from research.training.state import Batch, TrainState
@@ -25,17 +25,6 @@ def all_finite(tree: Any) -> jax.Array:
 def first_bad(values: dict[str, Any]) -> str | None:
     """The first name whose array is not finite."""
     return next((name for name, value in values.items() if not all_finite(value)), None)
-
-
-def by_path(tree: Any) -> dict[str, jax.Array]:
-    """The arrays of a tree by their path.
-
-    Example:
-        >>> list(by_path({"conv": {"kernel": jnp.ones(1)}}))
-        ['conv/kernel']
-    """
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def make_find(net: Container, objective: Objective, preprocess: Callable[..., jax.Array]) -> Find:

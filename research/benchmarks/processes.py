@@ -19,7 +19,7 @@ Prepare = Callable[..., tuple[Mapping[str, Work], Mapping[str, Any]]]
 START_SECONDS = 120
 
 
-class Group:
+class Processes:
     """Some processes, ready when the ``with`` block begins and ended when it ends.
 
     Args:
@@ -46,7 +46,7 @@ class Group:
             self._processes.append(process)
             self._pipes.append(here)
 
-    def __enter__(self) -> "Group":
+    def __enter__(self) -> "Processes":
         try:
             self.facts, *_ = [self._receive(pipe) for pipe in self._pipes]
         except BaseException:
