@@ -36,6 +36,7 @@ MISTAKES = {
         ["-m", "+study=deep"],
         "study=deep is not allowed; give one of activation, architecture, depth,",
     ),
+    "tuning without -m": (["+study=optimizer"], "study.tuning is for a sweep on this machine; give -m"),
     "negative batch": (
         ["training.batch_size=-1"],
         "training.batch_size=-1 is not allowed; give a whole number",

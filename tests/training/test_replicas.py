@@ -162,9 +162,15 @@ def test_a_wrong_value_fails_each_run(tmp_path):
     assert ["batch_size=10000 is not allowed" in result_of(folder)["error"] for folder in runs] == [True] * 2
 
 
-@pytest.mark.parametrize("strategy", ["jit", pytest.param("shard_map", marks=pytest.mark.slow)])
-def test_runs_are_spread_over_devices(strategy, tmp_path):
-    parallel = {"name": strategy, "mesh": {"replica": 4, "data": 2}}
+@pytest.mark.parametrize(
+    ("strategy", "mesh"),
+    [
+        ("jit", {"replica": 2, "data": 2, "model": 2}),
+        pytest.param("shard_map", {"replica": 4, "data": 2}, marks=pytest.mark.slow),
+    ],
+)
+def test_runs_are_spread_over_devices(strategy, mesh, tmp_path):
+    parallel = {"name": strategy, "mesh": mesh}
     runs = {tmp_path / f"{seed}": config(seed, parallel=parallel, replicas=4) for seed in range(3)}
     outcomes = run_together(runs)
     for folder, each in runs.items():

@@ -57,7 +57,7 @@ def test_every_optimizer_overfits_one_batch(net, preprocess, digits, name):
 def test_the_gradient_is_of_the_mean_loss(net, preprocess, digits):
     train_step, state = make(net, preprocess, "sgd", 1.0)
     batch = batch_of(digits, 8)
-    stepped, metrics = train_step(state, batch)
+    stepped, metrics = jax.jit(train_step)(state, batch)
     step_key = jax.random.fold_in(state.key, state.step)
     keys = jnp.stack([jax.random.fold_in(jax.random.fold_in(step_key, i), 0) for i in range(8)])
 
@@ -66,7 +66,7 @@ def test_the_gradient_is_of_the_mean_loss(net, preprocess, digits):
         logits, _ = net.apply(params, state.model_state, images, train=True, key=keys)
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
 
-    value, grads = jax.value_and_grad(loss)(state.params)
+    value, grads = jax.jit(jax.value_and_grad(loss))(state.params)
     np.testing.assert_allclose(float(metrics.loss) / 8, value, rtol=1e-6)
     expected = jax.tree.map(lambda p, g: p - g, state.params, grads)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), stepped.params, expected)
