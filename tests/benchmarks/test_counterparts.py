@@ -34,6 +34,19 @@ def test_torch_has_as_many_parameters(name):
     assert sum(p.numel() for p in module.parameters()) == num_parameters(NETS[name], channels)
 
 
+def test_torch_computes_where_jax_does(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from research.benchmarks.counterparts import torch_eager
+
+    assert torch_eager.device().type == "cpu"
+    with pytest.raises(NotImplementedError, match="a CUDA graph needs a GPU"):
+        torch_eager.make_train(NETS["conv_pair"], (8, 8, 1), 4, cuda_graph=True)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(NotImplementedError, match="this PyTorch finds no GPU"):
+        torch_eager.device()
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_flax_has_as_many_parameters(name):
     from research.benchmarks.counterparts import flax_linen

@@ -219,6 +219,13 @@ def chosen(channels, features, kernel_size=3, dtype="float32", strides=1, dilati
     return choose(x, kernel, (strides, strides), pads, (dilation, dilation), groups)
 
 
+def test_a_gpu_takes_more_images_at_a_time(monkeypatch):
+    assert chunks._chunk_size(512, 2**20) == 4
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert chunks._chunk_size(512, 2**20) == 512
+    assert chunks._chunk_size(512, 2**23) == 128
+
+
 def test_auto(monkeypatch):
     assert chosen(16, 32) == chosen(64, 16) == chosen(64, 64, size=4) == "winograd4"
     assert chosen(3, 64) == chosen(16, 16) == chosen(32, 64, groups=2) == "im2col"
