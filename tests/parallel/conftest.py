@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from research.compiler import at_level
 from research.data import load_dataset
 from research.layers.base import abstract_init
 from research.layers.rewrite import with_axis_name, without_chunks
@@ -90,9 +89,9 @@ def train(digits):
         for examples, start, stop in feed(order, 0):
             bounds = (jnp.int32(start), jnp.int32(stop))
             if compiled is None:
-                arguments = jax.eval_shape(lambda *a: a, state, *examples, *bounds)
-                # what is compared is how the steps are laid out; compiling is most of it
-                compiled = STRATEGIES[strategy](run_steps, layout, *arguments, options=at_level(1))
+                compiled = STRATEGIES[strategy](
+                    run_steps, layout, *jax.eval_shape(lambda *a: a, state, *examples, *bounds)
+                )
             state, metrics = compiled.run(state, *examples, *bounds)
             all_metrics.append(jax.device_get(metrics._replace(loss=metrics.loss.sum())))
         assert compiled is not None

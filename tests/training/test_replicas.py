@@ -166,6 +166,7 @@ def test_a_wrong_value_fails_each_run(tmp_path):
     ("strategy", "mesh"),
     [
         ("jit", {"replica": 2, "data": 2, "model": 2}),
+        pytest.param("jit", {"replica": 4, "data": 2}, marks=pytest.mark.slow),
         pytest.param("shard_map", {"replica": 4, "data": 2}, marks=pytest.mark.slow),
     ],
 )
