@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from research.compiler import at_level, for_few_calls, for_one_call
+from research.compiler import at_level, for_few_calls, for_one_call, jit_for_one_call
 from research.config import PRECISIONS, Config, ConfigError, Named
 from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
 from research.layers import Params, Serial, State
@@ -315,7 +315,7 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
     def predict(params: Params, model_state: State, images: np.ndarray) -> jax.Array:
         return compiled_predict(params, model_state, layout.put_batch(images))
 
-    factor = jax.jit(schedule, compiler_options=for_one_call())
+    factor = jit_for_one_call(schedule)
     memory = steps.executable.memory_analysis()
     return CompiledProgram(
         Program(
@@ -326,7 +326,7 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
             make_find(spec.net, make_cross_entropy(spec.label_smoothing), spec.preprocess),
             largest,
         ),
-        jax.jit(trace, compiler_options=for_one_call()),
+        jit_for_one_call(trace),
         lambda step: float(factor(step)),
         time.perf_counter() - began,
         None if memory is None else memory.temp_size_in_bytes,
