@@ -122,6 +122,7 @@ class ProgramSpec:
     remat: bool
     replicas: int
     optimization_level: int | None
+    use_fusion_emitters: bool
 
     def make_schedule(self) -> Callable[[Any], Any]:
         """Factor of the learning rate by step."""
@@ -213,6 +214,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         remat=training.remat == "blocks",
         replicas=training.replicas,
         optimization_level=training.xla_optimization_level,
+        use_fusion_emitters=training.xla_cpu_use_fusion_emitters,
     )
 
 
@@ -304,7 +306,7 @@ def compile_program(spec: ProgramSpec) -> CompiledProgram:
     with ThreadPoolExecutor(1) as pool:  # XLA compiles these while JAX traces the training steps
         compiling_init = pool.submit(lowered_init.compile, for_one_call())
         compiling_predict = pool.submit(lowered_predict.compile, for_few_calls())
-        options = at_level(spec.optimization_level)
+        options = at_level(spec.optimization_level, use_fusion_emitters=spec.use_fusion_emitters)
         if spec.replicas == 1:
             steps = STRATEGIES[spec.strategy](run_steps, *arguments, options=options)
             steps = steps._replace(run=one_by_one(steps.run))

@@ -10,16 +10,22 @@ R = TypeVar("R")
 
 CompilerOptions = dict[str, Any] | None
 
-# on the CPU XLA builds its kernels through MLIR: faster ones, that take half of the time of compiling; since
-# JAX 0.11 it has no other way
-_WITHOUT_MLIR = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
+# XLA:CPU's fusion emitters build kernels through MLIR: faster ones, that take up to half of the time of
+# compiling; since JAX 0.11 it has no others
+_WITHOUT_EMITTERS = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
 
 
-def at_level(level: int | None) -> CompilerOptions:
-    """Options for a level of optimization, 0 to 3; ``None`` leaves it to XLA, which takes 3."""
+def at_level(level: int | None, *, use_fusion_emitters: bool = True) -> CompilerOptions:
+    """Options for a level of optimization, 0 to 3; ``None`` leaves it to XLA, which takes 3.
+
+    Level 0 goes without XLA:CPU's fusion emitters. A program that is to go without them at another level is
+    of level 3, below which its loops are hardly vectorized. Since JAX 0.11 none can, and ``level`` holds.
+    """
+    if not use_fusion_emitters and _WITHOUT_EMITTERS and level != 0:
+        return {"xla_backend_optimization_level": 3} | _WITHOUT_EMITTERS
     if level is None:
         return None
-    return {"xla_backend_optimization_level": level} | (_WITHOUT_MLIR if level == 0 else {})
+    return {"xla_backend_optimization_level": level} | (_WITHOUT_EMITTERS if level == 0 else {})
 
 
 def for_one_call() -> CompilerOptions:

@@ -95,6 +95,7 @@ class TrainingConfig:
     remat: Annotated[str, OneOf(("none", "blocks"))] = "none"
     precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
     xla_optimization_level: Annotated[int, Between(0, 3)] | None = None
+    xla_cpu_use_fusion_emitters: bool = True
     checkpoint_every: Annotated[int, AtLeastOne] | None = 1000
     keep_checkpoints: Annotated[int, AtLeastOne] = 2
     replicas: Annotated[int, Between(1, 1024)] = 1

@@ -41,7 +41,22 @@ def test_options_reach_the_compiler(name, replicas):
         compile_steps(layout, *ARGUMENTS, options={"no_such_option": 1})
 
 
-def test_the_configuration_sets_the_level_of_the_training_steps(monkeypatch):
+LEVEL = "xla_backend_optimization_level"
+NO_EMITTERS = {"xla_cpu_use_fusion_emitters": False}
+NO_CHOICE = jax.__version_info__ >= (0, 11)
+
+
+@pytest.mark.parametrize(
+    ("training", "expected"),
+    [
+        ({}, None),
+        ({"xla_optimization_level": 2}, {LEVEL: 2}),
+        (NO_EMITTERS, None if NO_CHOICE else {LEVEL: 3} | NO_EMITTERS),
+        (NO_EMITTERS | {"xla_optimization_level": 1}, {LEVEL: 1} if NO_CHOICE else {LEVEL: 3} | NO_EMITTERS),
+        (NO_EMITTERS | {"xla_optimization_level": 0}, {LEVEL: 0} | ({} if NO_CHOICE else NO_EMITTERS)),
+    ],
+)
+def test_the_configuration_sets_the_options_of_the_training_steps(training, expected, monkeypatch):
     class Told(Exception):
         pass
 
@@ -49,6 +64,7 @@ def test_the_configuration_sets_the_level_of_the_training_steps(monkeypatch):
         raise Told(options)
 
     monkeypatch.setitem(STRATEGIES, "single", strategy)
-    config = Config.from_dict({"model": {"name": "tiny"}, "training": {"xla_optimization_level": 2}})
-    with pytest.raises(Told, match=r"\{'xla_backend_optimization_level': 2\}"):
+    config = Config.from_dict({"model": {"name": "tiny"}, "training": training})
+    with pytest.raises(Told) as told:
         build.compile_program(build.program_spec(config, build.build_data(config)))
+    assert told.value.args == (expected,)

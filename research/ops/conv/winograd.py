@@ -89,8 +89,7 @@ conv2d_winograd4 = partial(conv2d_winograd, tile=4)
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def _conv2d(x: Array, kernel: Array, pads: Pads, groups: int, tile: int) -> Array:
     features_in, features_out = kernel.shape[2:]
-    kernels = _transform(TRANSFORMS[tile].kernel, kernel.astype(accumulation_dtype(x)), out_axis=1)
-    kernels = _transform(TRANSFORMS[tile].kernel, kernels, out_axis=0)  # columns first, as in the tiles
+    kernels = _transform_kernel(kernel.astype(accumulation_dtype(x)), tile)
     kernels = split_kernel(kernels.reshape(-1, 1, features_in, features_out), groups)
     out_h, out_w = conv_output_size(x.shape[1:3], 3, padding=pads)
     rows, columns = -(-out_h // tile), -(-out_w // tile)
@@ -134,6 +133,16 @@ def _backward(
 
 
 _conv2d.defvjp(_forward, _backward)
+
+
+def _transform_kernel(kernel: Array, tile: int) -> Array:
+    """``G k G^T``: ``[tile + 2, tile + 2, C_in, C_out]``, columns first, as in the tiles."""
+    matrix = np.array(TRANSFORMS[tile].kernel)
+    # in whole numbers, of which the products hardly round: compiled or not, the result is the same to the bit
+    scale = round(1 / abs(matrix[matrix != 0]).min())
+    matrix = np.rint(scale * matrix).astype(kernel.dtype)
+    kernel = jnp.sum(matrix[:, :, None, None, None] * kernel[None], 1)
+    return jnp.sum(matrix[:, None, :, None, None] * kernel[None], 2) / scale**2
 
 
 def _kernel_gradient(products: Array, tile: int) -> Array:
