@@ -234,7 +234,7 @@ def _refuse_too_large(config: Config, net: Serial, image_shape: tuple[int, int, 
         )
 
 
-PART_BYTES = 12 * 2**20
+PART_BYTES = 8 * 2**20
 """Of activations, so that a part and its gradients stay in the level-3 cache; see ``benchmark_train.py``."""
 
 SMALLEST_PART = 16
