@@ -66,8 +66,9 @@ def test_the_gemm_is_counted():
 @pytest.mark.parametrize(
     ("model", "batch_size", "strategy", "num_parts"),
     [
-        ("conv_pair", 128, "single", 4),
-        ("conv_pair", 32, "single", 1),
+        ("conv_pair", 128, "single", 8),
+        ("conv_pair", 32, "single", 2),
+        ("conv_pair", 16, "single", 1),
         ("conv_pair", 131, "single", 1),  # a prime has no parts of 16 or more
         ("conv_pair", 128, "jit", 1),
         ("modern_cnn", 128, "single", 1),
