@@ -21,11 +21,10 @@ def at_level(level: int | None, *, use_fusion_emitters: bool = True) -> Compiler
     Level 0 goes without XLA:CPU's fusion emitters. A program that is to go without them at another level is
     of level 3, below which its loops are hardly vectorized. Since JAX 0.11 none can, and ``level`` holds.
     """
-    if not use_fusion_emitters and _WITHOUT_EMITTERS and level != 0:
-        return {"xla_backend_optimization_level": 3} | _WITHOUT_EMITTERS
-    if level is None:
-        return None
-    return {"xla_backend_optimization_level": level} | (_WITHOUT_EMITTERS if level == 0 else {})
+    without = {} if use_fusion_emitters and level != 0 else _WITHOUT_EMITTERS
+    if without and level != 0:
+        level = 3
+    return None if level is None else {"xla_backend_optimization_level": level} | without
 
 
 def for_one_call() -> CompilerOptions:
