@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jax import lax
 from jax.test_util import check_grads
 
-from research.ops.conv import CONV_ALGORITHMS, choose, chunks, conv2d, conv_output_size
+from research.ops.conv import CONV_ALGORITHMS, choose, chunks, conv2d, conv_output_size, winograd
 from research.ops.padding import resolve_padding
 from tests.ops.conv.reference import conv_reference
 from tests.ops.sampling import every_pair, name, product, quick_jit
@@ -217,6 +217,17 @@ def chosen(channels, features, kernel_size=3, dtype="float32", strides=1, dilati
     kernel = jnp.ones((kernel_size, kernel_size, channels // groups, features), dtype)
     pads = resolve_padding("SAME", size, kernel_size, strides, dilation)
     return choose(x, kernel, (strides, strides), pads, (dilation, dilation), groups)
+
+
+@pytest.mark.parametrize("tile", winograd.TRANSFORMS)
+def test_winograds_kernels_are_the_same_bits_compiled(tile):
+    kernel = jnp.float32(draw(np.random.default_rng(0), 3, 3, 16, 32))
+    kernels = winograd._transform_kernel(kernel, tile)
+    compiled = jax.jit(winograd._transform_kernel, static_argnums=1)(kernel, tile)
+    np.testing.assert_array_equal(compiled, kernels)
+    matrix = np.array(winograd.TRANSFORMS[tile].kernel)
+    expected = np.einsum("wc,hr,rcio->whio", matrix, matrix, np.float64(kernel))
+    np.testing.assert_allclose(kernels, expected, rtol=0, atol=1e-6)
 
 
 def test_a_gpu_takes_more_images_at_a_time(monkeypatch):
