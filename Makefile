@@ -92,7 +92,7 @@ test-all: $(STAMP)  ## run the tests and the slow ones
 	$(BIN)/python -m pytest $(JOBS) -m ''
 
 faults: $(STAMP)  ## kills, full disks, damaged files and the like, as often as was asked; about an hour
-	$(BIN)/python tests/faults/run.py
+	$(BIN)/python tests/integration/faults/run.py
 
 lint: $(STAMP)  ## ruff, pyright, and pip-audit where it reaches its list
 	$(BIN)/ruff check .

@@ -17,13 +17,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
-from research.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
 from research.data import AUGMENTATIONS, DATASETS
 from research.models import MODELS
 from research.parallel import STRATEGIES
 from research.records import NOT_IN_THE_RESULT
 from research.training.optimizers import OPTIMIZERS, make_optimizer
 from research.training.schedules import SCHEDULES
+from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
 
 T = TypeVar("T")
 

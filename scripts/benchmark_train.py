@@ -1,57 +1,6 @@
-"""Time one training step of a network, ours beside PyTorch, Flax and Keras."""
+"""`cnn-research benchmark-train`, as a script."""
 
-import json
-from typing import Any
-
-from _main import main, pop_choice
-from rich.console import Console
-from rich.table import Table
-
-from research.benchmarks.train import BenchmarkConfig, benchmark_train
-from research.config import Config, construct
-from research.parallel import request_cpu_devices
-from research.placement import num_cpu_devices
-
-
-def job(values: dict[str, Any]) -> None:
-    """Print a table, or one JSON object."""
-    output = pop_choice(values, "format", ("table", "json"))
-    keys = "implementations", "replicas", "evaluation", "rounds", "steps"
-    own = {key: values.pop(key) for key in keys if key in values}
-    benchmark = construct(BenchmarkConfig, {key: value for key, value in own.items() if value is not None})
-    config = Config.from_dict(values)
-    request_cpu_devices(num_cpu_devices(config))
-    result = benchmark_train(config, benchmark)
-    if output == "json":
-        print(json.dumps(result, indent=2))
-    else:
-        show(result, Console(highlight=False, soft_wrap=True))
-
-
-def show(result: dict[str, Any], console: Console) -> None:
-    """Print the result for a person."""
-    table = Table("implementation", "ms a step", "quartiles", "times ours", box=None)
-    for name, ms in result["ms"].items():
-        digits = 1 if ms["median"] >= 10 else 3
-        quartiles = f"{ms['lower']:.{digits}f}-{ms['upper']:.{digits}f}"
-        table.add_row(name, f"{ms['median']:.{digits}f}", quartiles, f"{result['ratio'].get(name, 1):.2f}")
-    console.print(table)
-    console.print(
-        f"ours reaches {result['roofline']:.2f} of the machine's GEMM rate, {result['gemm_gflops']:.0f} "
-        f"GFLOP/s, in {result['step_gflop']:.2f} GFLOP a step; compiled in {result['compile_s']:.1f} s; "
-        f"device: {result['device']}"
-    )
-    if result["temp_bytes"] is not None:
-        peaks = [f"{name} {peak / 2**20:.0f}" for name, peak in result["torch_peak_bytes"].items()]
-        console.print(", ".join([f"temporary memory, MiB: ours {result['temp_bytes'] / 2**20:.0f}", *peaks]))
-    for algorithm, evaluated in (result["evaluation"] or {}).items():
-        console.print(
-            f"evaluation by {algorithm}: {evaluated['ms']:.1f} ms a batch, "
-            f"compiled in {evaluated['compile_s']:.2f} s"
-        )
-    for name, reason in result["skipped"].items():
-        console.print(f"{name}: {reason}")
-
+from research.cli.benchmark_train import main
 
 if __name__ == "__main__":
-    main("benchmark_train", job)
+    main()

@@ -1,36 +1,6 @@
-"""Download a dataset, check it, and write it as a TFDS folder, with no TensorFlow installed."""
+"""`cnn-research prepare-data`, as a script."""
 
-from typing import Any
-
-from _main import main
-from rich.console import Console
-from rich.progress import Progress
-
-from research.config import Config, ConfigError
-from research.data import prepare
-
-
-def job(values: dict[str, Any]) -> None:
-    """Prepare ``data`` in ``data.dir``."""
-    mirror = values.pop("mirror", None)
-    if mirror is not None and not str(mirror).startswith(("http://", "https://")):
-        raise ConfigError(
-            f"mirror={mirror} is not allowed; give an address that begins with http:// or https://"
-        )
-    data = Config.from_dict(values).data
-    console = Console()
-    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
-        tasks = {}
-
-        def progress(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bar.add_task(what)
-                bar.console.print(what, highlight=False)
-            bar.update(tasks[what], completed=done, total=total)
-
-        folder = prepare(data.name, data_dir=data.dir, mirror=mirror, progress=progress)
-    print(f"{data.name} is in {folder}")
-
+from research.cli.prepare_data import main
 
 if __name__ == "__main__":
-    main("prepare_data", job)
+    main()

@@ -1,29 +1,6 @@
-"""Read the runs of a folder, write the report into it, and print its tables."""
+"""`cnn-research report`, as a script."""
 
-import argparse
-from pathlib import Path
-
-from _main import exit_with
-
-from research.studies.report import write_report
-from research.studies.study import read_studies
-from research.studies.table import format_table
-
-
-def main() -> int:
-    """Write the report of the folder on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="a run, a sweep (multirun/depth), or a folder of sweeps")
-    parser.add_argument("--out", type=Path, help="folder of the report; without it, the folder of the runs")
-    arguments = parser.parse_args()
-    folder = arguments.folder
-    report = write_report(folder, arguments.out)
-    for study in read_studies(folder):
-        print(f"{study.title}: {study.question}" if study.question else study.title)
-        print(f"\n{format_table(study.arms)}\n")
-    print(f"report {report}")
-    return 0
-
+from research.cli.report import main
 
 if __name__ == "__main__":
-    exit_with(main)
+    main()

@@ -1,31 +1,6 @@
-"""Say how far a sweep is: done, running, failed, missing, and the time left."""
+"""`cnn-research sweep-status`, as a script."""
 
-import argparse
-from collections import Counter
-from datetime import timedelta
-from pathlib import Path
-
-from _main import exit_with
-
-from research.status import read_status, seconds_left
-
-
-def main() -> int:
-    """Print a line for each run that is not completed, the counts, and the time left."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="a sweep, such as multirun/depth")
-    folder = parser.parse_args().folder
-    runs = read_status(folder)
-    for run in runs:
-        if run.status not in ("completed", "missing"):
-            print(f"{run.path.relative_to(folder)}  {run.status}  {run.detail}")
-    counts = Counter(run.status for run in runs)
-    print(", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "no run")
-    left = seconds_left(runs)
-    if left is not None and left > 0:
-        print(f"about {timedelta(seconds=round(left))} left")
-    return 0
-
+from research.cli.sweep_status import main
 
 if __name__ == "__main__":
-    exit_with(main)
+    main()

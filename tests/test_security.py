@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from research.config import Config
-from research.npz import read_npz
-from research.run import configure_jax
+from research.records.npz import read_npz
+from research.runs.run import configure_jax
 
 CONFIG: Any = jax.config
 REPOSITORY = Path(__file__).parents[1]

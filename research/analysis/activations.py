@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from research.analysis.walk import INPUT, walk
-from research.compiler import for_few_calls
 from research.layers import Activation, Array, Params, Serial, State
-from research.lookup import lookup
 from research.ops.activation import ACTIVATIONS
+from research.utils.lookup import lookup
+from research.utils.xla import for_few_calls
 
 SATURATED_BELOW = 0.01
 

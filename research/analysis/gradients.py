@@ -6,9 +6,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from research.compiler import for_few_calls
 from research.layers import Array, Params
 from research.layers.base import by_path
+from research.utils.xla import for_few_calls
 
 
 def gradient_statistics(loss: Callable[[Params], Array], params: Params) -> dict[str, dict[str, float]]:

@@ -13,10 +13,10 @@ from jax import lax
 
 from research.benchmarks.timing import alternate, make_gemm, quartiles
 from research.benchmarks.train import peak_bytes_of_torch
-from research.constraints import AtLeastOne, Between, OneOf
 from research.frameworks.base import FRAMEWORKS
 from research.ops.conv import CONV_ALGORITHMS, choose, conv2d, conv_output_size
 from research.ops.padding import resolve_padding
+from research.utils.constraints import AtLeastOne, Between, OneOf
 
 Array = jax.Array
 Arrays = tuple[Array, Array, Array]  # x, kernel, gradient of the output

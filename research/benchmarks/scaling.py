@@ -15,12 +15,12 @@ import jax.numpy as jnp
 from research.benchmarks.processes import Processes, Work
 from research.benchmarks.timing import alternate, quartiles
 from research.benchmarks.train import random_dataset
-from research.build import compile_program, program_spec
 from research.config import Config, ConfigError, ParallelConfig
-from research.constraints import AtLeastOne, Between, OneOf
 from research.parallel import STRATEGIES, request_cpu_devices
 from research.parallel.distributed import join, silence
 from research.parallel.hlo import collectives
+from research.runs.program import compile_program, program_spec
+from research.utils.constraints import AtLeastOne, Between, OneOf
 
 
 @dataclass(frozen=True)

@@ -16,15 +16,15 @@ import numpy as np
 
 from research.analysis.summary import summarize
 from research.benchmarks.timing import alternate, make_gemm, quartiles
-from research.build import build_network, compile_program, program_spec
-from research.compiler import for_few_calls, for_one_call
 from research.config import Config, Named
-from research.constraints import AtLeastOne, Between, OneOf
 from research.data import DATASETS, Dataset, Split
 from research.frameworks.base import FRAMEWORKS
 from research.layers import Params, Serial, State
 from research.layers.rewrite import with_algorithm
+from research.runs.program import build_network, compile_program, program_spec
 from research.training.state import Batch, init_state
+from research.utils.constraints import AtLeastOne, Between, OneOf
+from research.utils.xla import for_few_calls, for_one_call
 
 PEERS: dict[str, tuple[str, str, Mapping[str, Any]]] = {
     "flax_linen": ("flax_linen", "flax_linen", {}),

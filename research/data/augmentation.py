@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.lookup import lookup
+from research.utils.lookup import lookup
 
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
 

@@ -10,7 +10,7 @@ from research.data.cache import checksum, read_cached
 from research.data.dataset import DATASETS, Dataset, DatasetSpec, Split
 from research.data.source import Source, find_folder, fingerprint, read_folder
 from research.data.splits import stratified_order
-from research.lookup import lookup
+from research.utils.lookup import lookup
 
 
 def default_data_dir() -> Path:

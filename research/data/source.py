@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from research.bars import track
 from research.data.dataset import DataError, DatasetSpec, Split
+from research.utils.progress_bar import track
 
 RECORDS_AT_ONCE = 1000
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from research.lookup import lookup
+from research.utils.lookup import lookup
 
 Arrays = dict[str, np.ndarray]
 

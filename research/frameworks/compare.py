@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from research.data import load_dataset
-from research.files import write_atomically
 from research.frameworks.base import FRAMEWORKS, OPTIMIZERS
 from research.frameworks.parity import GRADIENT_TOLERANCE, LOSS_TOLERANCE, NUM_STARTS, NUM_STEPS
 from research.frameworks.process import Workplace, check_threads
-from research.lookup import lookup
+from research.utils.files import write_atomically
+from research.utils.lookup import lookup
 
 SMALL: dict[str, dict[str, Any]] = {
     "tiny": {"model": "tiny"},

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from research.config import DataConfig
-from research.constraints import AtLeastOne, OneOf, Positive
 from research.frameworks.base import FRAMEWORKS, OPTIMIZERS
+from research.utils.constraints import AtLeastOne, OneOf, Positive
 
 
 @dataclass(frozen=True)

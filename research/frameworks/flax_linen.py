@@ -12,7 +12,7 @@ import optax
 from flax.training import train_state
 
 from research.frameworks.base import ADAM_EPSILON, Arrays, Task, flatten, nest, require_reference
-from research.lookup import lookup
+from research.utils.lookup import lookup
 
 OPTIMIZERS = {
     "sgd": optax.sgd,

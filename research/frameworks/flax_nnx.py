@@ -11,7 +11,7 @@ import optax
 from flax import nnx
 
 from research.frameworks.base import ADAM_EPSILON, Arrays, Task, flatten, nest, require_reference
-from research.lookup import lookup
+from research.utils.lookup import lookup
 
 OPTIMIZERS = {
     "sgd": optax.sgd,

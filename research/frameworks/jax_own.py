@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.frameworks.base import ADAM_EPSILON, Arrays, Task, flatten, nest
-from research.lookup import lookup
 from research.models import MODELS
 from research.training.epoch import make_run_steps
 from research.training.objective import make_cross_entropy
@@ -18,6 +17,7 @@ from research.training.optimizers import make_optimizer
 from research.training.schedules import SCHEDULES
 from research.training.state import Batch, TrainState
 from research.training.step import make_train_step
+from research.utils.lookup import lookup
 
 
 class Jax:

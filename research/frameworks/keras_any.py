@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from research.frameworks.base import ADAM_EPSILON, Arrays, Task, require_reference
-from research.lookup import lookup
+from research.utils.lookup import lookup
 
 
 class Keras:

@@ -6,7 +6,7 @@ import numpy as np
 from research.frameworks.base import ADAM_EPSILON, Arrays, Task, require_reference
 from research.frameworks.numpy_scratch.network import REFERENCE, forward, loss_and_gradients
 from research.frameworks.numpy_scratch.optimizers import OPTIMIZERS
-from research.lookup import lookup
+from research.utils.lookup import lookup
 
 
 class NumPy:

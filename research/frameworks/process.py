@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from research.cpus import num_cpus
 from research.data import Dataset
 from research.frameworks.base import FRAMEWORKS
+from research.utils.cpus import num_cpus
 
 CHILD_SECONDS = 6 * 3600
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from research.frameworks.base import ADAM_EPSILON, Arrays, Task, require_reference
-from research.lookup import lookup
+from research.utils.lookup import lookup
 
 OPTIMIZERS = {
     "sgd": torch.optim.SGD,

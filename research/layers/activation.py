@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from research.layers.base import Array, Key, Params, Shape, State
-from research.lookup import lookup
 from research.ops.activation import ACTIVATIONS
+from research.utils.lookup import lookup
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from research.layers.base import Array, Key, Params, Shape, State, cast, out_shape
 from research.layers.initializers import INITIALIZERS
-from research.lookup import lookup
 from research.ops.conv import CONV_ALGORITHMS, conv2d
 from research.ops.padding import pair
+from research.utils.lookup import lookup
 
 Pair = int | tuple[int, int]
 Padding = str | int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from research.layers.base import Array, Key, Params, Shape, State, cast
 from research.layers.initializers import INITIALIZERS
-from research.lookup import lookup
+from research.utils.lookup import lookup
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from research.constraints import Between, OneOf, Rate
 from research.layers import INITIALIZERS
 from research.ops.activation import ACTIVATIONS
 from research.ops.conv import CONV_ALGORITHMS
+from research.utils.constraints import Between, OneOf, Rate
 
 ActivationName = Annotated[str, OneOf(ACTIVATIONS)]
 InitializerName = Annotated[str, OneOf(INITIALIZERS)]

@@ -3,10 +3,10 @@
 from functools import partial
 from typing import Annotated
 
-from research.constraints import Between
 from research.layers import Activation, BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool, Serial, Shape
 from research.models.assemble import assemble
 from research.models.keywords import ActivationName, AlgorithmName, Counts, InitializerName, PaddingName
+from research.utils.constraints import Between
 
 
 def plain(

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Annotated
 
-from research.constraints import Between
 from research.layers import (
     Activation,
     BatchNorm,
@@ -17,6 +16,7 @@ from research.layers import (
 )
 from research.models.assemble import assemble
 from research.models.keywords import ActivationName, AlgorithmName, Counts, InitializerName
+from research.utils.constraints import Between
 
 
 def simple_resnet(

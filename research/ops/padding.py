@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from research.lookup import lookup
+from research.utils.lookup import lookup
 
 Array = jax.Array
 Size = int | Sequence[int]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import jax
 
-from research.cpus import num_cpus
+from research.utils.cpus import num_cpus
 
 MAX_CPU_DEVICES = 256  # each takes threads; a layout of more says that there are not so many
 

@@ -9,10 +9,10 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from research.compiler import CompilerOptions
 from research.parallel.layout import DATA_AXIS, REPLICA_AXIS, Layout
 from research.parallel.strategies import CompiledSteps, RunSteps
 from research.training.replicas import Examples, Trained, make_run_replicas
+from research.utils.xla import CompilerOptions
 
 
 def compile_replicas(

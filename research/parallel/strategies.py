@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.sharding import PartitionSpec as P
 
-from research.compiler import CompilerOptions
 from research.parallel.layout import DATA_AXIS, Layout
+from research.utils.xla import CompilerOptions
 
 RunSteps = Callable[..., Any]  # (state, images, labels, order, start, stop) -> (state, metrics)
 

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from research.files import write_atomically
 from research.records import RecordError
 from research.studies.figures.style import canvas, look, save, shared_legend
-from research.studies.markdown import to_markdown
 from research.studies.published import (
     CLAIMS,
     DATASET,
@@ -22,7 +20,8 @@ from research.studies.published import (
     judge,
     verdict_table,
 )
-from research.studies.section import (
+from research.studies.report.markdown import to_markdown
+from research.studies.report.section import (
     BESIDE_HEADING,
     CLAIMS_HEADING,
     CLAIMS_NOTE,
@@ -30,8 +29,9 @@ from research.studies.section import (
     Part,
     Section,
 )
+from research.studies.report.table import NOTHING, RESULT_HEADERS, Table
 from research.studies.statistics import summarize
-from research.studies.table import NOTHING, RESULT_HEADERS, Table
+from research.utils.files import write_atomically
 
 MEASURED = ("accuracy", "train_s", "images_per_s", "compile_s", "first_step_s", "peak_mib")
 OURS = "jax_im2col"

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import softmax
 
-from research.studies.study import Arm, Study
+from research.studies.results import Arm, Study
 
 
 @dataclass(frozen=True)

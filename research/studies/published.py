@@ -10,9 +10,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from research.studies.report.table import NOTHING, Table, percent_interval, percent_spread, points
+from research.studies.results import Arm, Study
 from research.studies.statistics import ALPHA, Summary, holm, is_testable, sign_flip_p, summarize
-from research.studies.study import Arm, Study
-from research.studies.table import NOTHING, Table, percent_interval, percent_spread, points
 
 DATASET = "mnist"
 SeedValues = Mapping[int, float]

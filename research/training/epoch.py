@@ -6,10 +6,10 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from research.compiler import jit_for_one_call
 from research.training.collectives import add_up, varying
 from research.training.state import Batch, Metrics, TrainState
 from research.training.step import TrainStep
+from research.utils.xla import jit_for_one_call
 
 
 @partial(jit_for_one_call, static_argnames=("num_examples", "batch_size"))

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.compiler import jit_for_one_call
 from research.layers import Params, Serial, State
 from research.layers.rewrite import with_algorithm
 from research.training.objective import make_cross_entropy
+from research.utils.xla import jit_for_one_call
 
 SMALL_BYTES = 2**20
 """Of activations for an image, in float32; see ``benchmarks/README.md``."""

@@ -6,12 +6,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from research.compiler import for_few_calls, jit_for_one_call
 from research.layers.base import Container, by_path, fold_in_keys
 from research.training.objective import Objective
 from research.training.replicas import Examples, RunSteps
 from research.training.state import Batch, TrainState
 from research.training.step import example_keys
+from research.utils.xla import for_few_calls, jit_for_one_call
 
 Find = Callable[..., str | None]
 

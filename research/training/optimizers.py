@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import jax
 import optax
 
-from research.constraints import NonNegative, Positive, Rate
-from research.lookup import lookup
+from research.utils.constraints import NonNegative, Positive, Rate
+from research.utils.lookup import lookup
 
 Decay = Annotated[float, Rate]
 Epsilon = Annotated[float, Positive]

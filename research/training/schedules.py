@@ -8,7 +8,7 @@ from typing import Annotated
 
 import optax
 
-from research.constraints import Between, Fraction, Positive, Rate
+from research.utils.constraints import Between, Fraction, Positive, Rate
 
 
 def constant(num_steps: int) -> optax.Schedule:

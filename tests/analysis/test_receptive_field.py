@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import pytest
 
 from research.analysis import Field, receptive_fields
-from research.compiler import at_level
 from research.layers import (
     Activation,
     AdaptivePool,
@@ -22,6 +21,7 @@ from research.layers import (
     Serial,
 )
 from research.layers.base import abstract_init
+from research.utils.xla import at_level
 
 
 def chain(*layers: Any) -> Serial:

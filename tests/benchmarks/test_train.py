@@ -4,9 +4,9 @@ import pytest
 
 from research.benchmarks.timing import alternate, make_gemm
 from research.benchmarks.train import IMPLEMENTATIONS, BenchmarkConfig, benchmark_train, step_flops
-from research.build import choose_num_parts
 from research.config import Config
 from research.models import MODELS
+from research.runs.program import choose_num_parts
 
 MNIST = {"data": {"name": "mnist"}, "schedule": {"name": "constant"}}
 

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from research.compiler import at_level
 from research.layers.base import abstract_init
+from research.utils.xla import at_level
 
 
 @pytest.fixture(autouse=True)

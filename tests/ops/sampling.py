@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-from research.compiler import at_level
+from research.utils.xla import at_level
 
 Case = dict[str, Any]
 

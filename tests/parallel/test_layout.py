@@ -4,8 +4,8 @@ import pytest
 
 from research.config import Config, ConfigError
 from research.parallel.devices import MAX_CPU_DEVICES
-from research.placement import build_layout, num_cpu_devices
-from research.run import run
+from research.runs.devices import build_layout, num_cpu_devices
+from research.runs.run import run
 
 
 def config(batch_size=64, **parallel) -> Config:

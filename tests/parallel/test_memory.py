@@ -7,12 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from research.build import ProgramSpec, program_spec
 from research.config import Config, ConfigError
 from research.data import Preprocess
 from research.layers.remat import Remat
 from research.models import MODELS
 from research.parallel import Layout
+from research.runs.program import ProgramSpec, program_spec
 
 from .conftest import draw, relative_error
 

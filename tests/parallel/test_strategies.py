@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from research import build
 from research.config import Config
 from research.parallel import STRATEGIES, Layout, compile_replicas
+from research.runs import program as build
 from research.training.state import Metrics, TrainState
 
 NUMBER: Any = jax.ShapeDtypeStruct((), jnp.int32)

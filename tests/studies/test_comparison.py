@@ -6,7 +6,7 @@ import pytest
 
 from research.records import RecordError
 from research.studies.comparison import draw_comparison, summarize_comparison, write_comparison
-from research.studies.report import write_report
+from research.studies.report.write import write_report
 
 
 def measured(seed: int, train_s: float, compile_s: float | None = 2.0) -> dict:

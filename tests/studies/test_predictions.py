@@ -10,7 +10,7 @@ from research.studies.predictions import (
     pool_predictions,
     shown_arm,
 )
-from research.studies.study import read_studies
+from research.studies.results import read_studies
 
 
 @pytest.fixture

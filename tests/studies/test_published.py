@@ -6,8 +6,8 @@ import yaml
 
 from research.frameworks.base import FRAMEWORKS
 from research.studies.published import CLAIMS, PUBLISHED, Claim, judge, study_verdicts, verdict_table
-from research.studies.section import make_sections
-from research.studies.study import read_studies
+from research.studies.report.section import make_sections
+from research.studies.results import read_studies
 
 STUDIES = Path(__file__).parents[2] / "conf" / "study"
 

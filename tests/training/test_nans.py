@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from research import build
 from research.config import Config
 from research.data import AUGMENTATIONS
 from research.ops.activation import ACTIVATIONS
 from research.records import read_run
-from research.run import run
+from research.runs import program as build
+from research.runs.run import run
 from research.training.nans import all_finite
 
 

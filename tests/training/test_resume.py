@@ -12,7 +12,7 @@ from research.config import Config
 from research.data import AUGMENTATIONS
 from research.parallel import STRATEGIES
 from research.records import read_run
-from research.run import run
+from research.runs.run import run
 from research.training import checkpoint
 from research.training.checkpoint import CheckpointError
 from research.training.optimizers import OPTIMIZERS

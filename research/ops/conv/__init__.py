@@ -5,7 +5,6 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from research.lookup import lookup
 from research.ops.conv.fft import conv2d_fft
 from research.ops.conv.im2col import conv2d_im2col, conv_output_size
 from research.ops.conv.lax import conv2d_lax
@@ -13,6 +12,7 @@ from research.ops.conv.lax_vjp import conv2d_lax_vjp
 from research.ops.conv.shifted import conv2d_shifted
 from research.ops.conv.winograd import conv2d_winograd2, conv2d_winograd4
 from research.ops.padding import Array, Padding, Pads, Pair, Size, pad2d, pair, resolve_padding
+from research.utils.lookup import lookup
 
 ConvAlgorithm = Callable[..., Array]
 

@@ -15,7 +15,7 @@ from research.studies.figures.kernels import kernel_responses
 from research.studies.figures.network import feature_maps, first_kernels
 from research.studies.figures.predictions import confident_mistakes, confusion_matrix, reliability
 from research.studies.figures.summary import summary
-from research.studies.study import Study
+from research.studies.results import Study
 
 # The name of the file, and the function whose docstring is the caption.
 FIGURES: dict[str, Callable[[Study], Figure | None]] = {

@@ -12,7 +12,7 @@ from research.studies.figures.panels import (
     numeric_axis,
 )
 from research.studies.figures.style import canvas, shared_legend
-from research.studies.study import Study, paired
+from research.studies.results import Study, paired
 
 
 def accuracy_by_arm(study: Study) -> Figure | None:

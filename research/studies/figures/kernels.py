@@ -6,7 +6,7 @@ from scipy.ndimage import correlate
 
 from research.studies.figures.style import canvas
 from research.studies.predictions import shown_arm
-from research.studies.study import Study
+from research.studies.results import Study
 
 SIZE = 32
 

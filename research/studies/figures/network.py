@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from research.records import Run
 from research.studies.figures.style import as_picture, canvas, label
 from research.studies.predictions import shown_arm
-from research.studies.study import Study
+from research.studies.results import Study
 
 MOST_TILES = 64
 MOST_MAPS = 16

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from research.studies.figures.style import COLOURS, label, look, panel_width, widen
-from research.studies.study import Arm, Study, paired
+from research.studies.results import Arm, Study, paired
 
 LABELS = {
     "train_loss": "training loss",

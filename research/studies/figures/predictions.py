@@ -18,7 +18,7 @@ from research.studies.predictions import (
     pool_predictions,
     shown_arm,
 )
-from research.studies.study import Study
+from research.studies.results import Study
 
 
 def confusion_matrix(study: Study) -> Figure | None:

@@ -17,7 +17,7 @@ from research.studies.figures.predictions import (
     predictions_shown,
 )
 from research.studies.figures.style import canvas, shared_legend
-from research.studies.study import Study, paired
+from research.studies.results import Study, paired
 
 
 def summary(study: Study) -> Figure | None:

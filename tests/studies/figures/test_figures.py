@@ -12,7 +12,7 @@ from research.studies.figures.kernels import KERNELS, make_patterns
 from research.studies.figures.network import mosaic
 from research.studies.figures.panels import mean_curve
 from research.studies.figures.style import canvas, label, look, save, shared_legend
-from research.studies.study import read_studies
+from research.studies.results import read_studies
 
 # These need the arrays of a run, which the runs of the named study do not have.
 FROM_ARRAYS = (

@@ -1,0 +1,1 @@
+"""The commands: one module each, and one wrapper around all."""

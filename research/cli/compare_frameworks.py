@@ -1,0 +1,59 @@
+"""Train one network in several frameworks, from the same weights over the same batches, and report."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from research.cli.wrapper import run_command
+from research.config import ConfigError, construct
+from research.frameworks.base import FRAMEWORKS
+from research.frameworks.compare import SMALL, ComparisonError, compare
+from research.frameworks.config import ComparisonConfig
+from research.runs.provenance import code_and_machine
+from research.runs.worker import RunError
+from research.studies.comparison import write_comparison
+from research.utils.progress_bar import make_bar
+
+
+def job(values: dict[str, Any]) -> None:
+    """Compare, write the report, and say where it is."""
+    config = construct(ComparisonConfig, values)
+    out, console = Path(config.out), Console(highlight=False, soft_wrap=True)
+    num_networks = len(config.frameworks or FRAMEWORKS) + len(SMALL) * config.small
+    bar = make_bar(console, "processes")
+    task = bar.add_task("", total=1 + len(config.frameworks or FRAMEWORKS) + config.seeds * num_networks)
+
+    def show(line: str) -> None:
+        console.print(line, markup=False)
+        bar.advance(task)
+
+    try:
+        with bar:
+            compare(
+                config.data.name,
+                out_dir=out,
+                data_dir=config.data.dir,
+                cache_dir=config.data.cache_dir,
+                train_limit=config.data.train_limit,
+                seeds=range(config.seeds),
+                epochs=config.training.epochs,
+                batch_size=config.training.batch_size,
+                learning_rate=config.learning_rate,
+                optimizer=config.optimizer,
+                frameworks=config.frameworks,
+                small=config.small,
+                num_threads=config.num_threads,
+                provenance=code_and_machine(),
+                on_progress=show,
+            )
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    except ComparisonError as error:
+        raise RunError(str(error)) from error
+    print(f"report {write_comparison(out)}")
+
+
+def main() -> None:
+    """Run the command and exit."""
+    run_command("compare_frameworks", job)

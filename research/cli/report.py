@@ -1,0 +1,29 @@
+"""Read the runs of a folder, write the report into it, and print its tables."""
+
+import argparse
+from pathlib import Path
+
+from research.cli.wrapper import exit_with
+from research.studies.report.table import format_table
+from research.studies.report.write import write_report
+from research.studies.results import read_studies
+
+
+def command() -> int:
+    """Write the report of the folder on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="a run, a sweep (multirun/depth), or a folder of sweeps")
+    parser.add_argument("--out", type=Path, help="folder of the report; without it, the folder of the runs")
+    arguments = parser.parse_args()
+    folder = arguments.folder
+    report = write_report(folder, arguments.out)
+    for study in read_studies(folder):
+        print(f"{study.title}: {study.question}" if study.question else study.title)
+        print(f"\n{format_table(study.arms)}\n")
+    print(f"report {report}")
+    return 0
+
+
+def main() -> None:
+    """Run the command and exit."""
+    exit_with(command)

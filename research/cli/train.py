@@ -1,0 +1,113 @@
+"""Train one network, or sweep over many with ``-m``. ``--help`` lists the configuration."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+
+from research import records
+from research.cli.wrapper import pop_choice, pop_folder, run_command
+from research.config import Config, ConfigError, SweepConfig, construct
+from research.runs.callbacks import Progress
+from research.runs.multiprocess import run_with_peers
+from research.runs.program import check
+from research.runs.run import configure_jax, leave_accelerators, run_until_signal
+from research.sweeps.sweep import run_apart
+from research.sweeps.tuning import TunedSweep
+
+
+def job(sweep: TunedSweep, exit_codes: list[int], values: dict[str, Any]) -> None:
+    """Run one configuration, or, in a sweep on this machine, only plan it."""
+    folder, resume = pop_folder(values), pop_choice(values, "resume", (True, False))
+    sweep.retry_failed = construct(SweepConfig, values.pop("sweep", {}), "sweep").retry_failed
+    hydra = HydraConfig.get()
+    config = Config.from_dict(values)
+    replicas = config.training.replicas
+    is_group = replicas > 1 and not (folder / "config.yaml").exists()
+    sweeps = hydra.mode == RunMode.MULTIRUN
+    if resume and not is_group and not sweeps:
+        config = unfinished(folder, config, hydra.overrides.task)
+    configure_jax(config)
+    if sweeps or is_group or config.distributed.is_on:
+        leave_accelerators()
+    check(config)
+    here = sweeps and hydra.runtime.choices["hydra/launcher"] == "basic"
+    if config.study and config.study.tuning and not here:
+        raise ConfigError(
+            "study.tuning is for a sweep on this machine; give -m without a launcher, or study.tuning=null"
+        )
+    if sweeps:
+        if config.distributed.is_on:
+            raise ConfigError("distributed is for one run of several processes; leave out -m")
+        folder, resume = Path(hydra.sweep.dir) / config.run_name(), True
+        if here:
+            return sweep.plan(config, folder)
+        if replicas > 1:
+            raise ConfigError(f"training.replicas={replicas} is not allowed with a launcher; give 1")
+        return run_apart(config, folder, retry_failed=sweep.retry_failed)
+    if config.distributed.is_on:
+        result, speaks = run_with_peers(config, folder, resume=resume)
+        if speaks:
+            report(result, folder)
+        return exit_codes.append(result.get("exit_code", 0))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"run={folder} cannot be written: {error.strerror}; give another folder") from error
+    if is_group:  # a sweep over as many seeds, which goes on by itself where it was left
+        for seed in range(config.seed, config.seed + replicas):
+            replica = Config.from_dict(config.to_dict() | {"seed": seed})
+            sweep.plan(replica, folder / replica.run_name())
+        return None
+    if resume and records.is_finished(folder):
+        result = records.read_run(folder).result or {}
+    else:
+        result = run_until_signal(config, folder, Progress(), resume=resume)
+    report(result, folder)
+    return exit_codes.append(result.get("exit_code", 0))
+
+
+def report(result: dict[str, Any], folder: Path) -> None:
+    """Say how a run ended."""
+    accuracy = result.get("test_accuracy")
+    print(
+        f"test accuracy {accuracy:.4f}" if accuracy is not None else f"{result['status']}: {result['error']}"
+    )
+    print(f"run {folder}")
+
+
+def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config:
+    """The configuration that an unfinished run was started with; ``config`` must ask for no other.
+
+    It may ask for other devices, as long as batch norm sees the same examples.
+    """
+    others = [word for word in overrides if not re.match(r"(run|resume|parallel|distributed)[.\w]*=", word)]
+    started_with = Config.from_dict(records.read_config(folder))
+    started_with = replace(started_with, distributed=config.distributed)
+    if any(word.startswith("parallel") for word in overrides):
+        batch_norm = started_with.parallel.batch_norm
+        if config.parallel.batch_norm != batch_norm:
+            raise ConfigError(
+                f"parallel.batch_norm={config.parallel.batch_norm} is not allowed with resume=true; "
+                f"{folder}/config.yaml says {batch_norm}"
+            )
+        started_with = replace(started_with, parallel=config.parallel)
+    if not others:
+        return started_with
+    if config.fingerprint() != started_with.fingerprint():
+        raise ConfigError(
+            f"resume=true goes on as {folder}/config.yaml says and that is another configuration; "
+            f"leave out {' '.join(others)}"
+        )
+    return config
+
+
+def main() -> None:
+    """Run the command and exit."""
+    sweep, exit_codes = TunedSweep(), [0]
+    run_command("config", partial(job, sweep, exit_codes), after=lambda: max(sweep.run(), *exit_codes))

@@ -1,0 +1,37 @@
+"""A run's folder on disk: who may write it, what is in it, and how far it is. Starts no JAX."""
+
+from research.records.run_folder import (
+    FINISHED,
+    NOT_IN_THE_RESULT,
+    STATUSES,
+    RecordError,
+    Run,
+    append_metrics,
+    find_runs,
+    is_finished,
+    read_config,
+    read_run,
+    start_run,
+    write_arrays,
+    write_config,
+    write_metrics,
+    write_result,
+)
+
+__all__ = [
+    "FINISHED",
+    "NOT_IN_THE_RESULT",
+    "STATUSES",
+    "RecordError",
+    "Run",
+    "append_metrics",
+    "find_runs",
+    "is_finished",
+    "read_config",
+    "read_run",
+    "start_run",
+    "write_arrays",
+    "write_config",
+    "write_metrics",
+    "write_result",
+]

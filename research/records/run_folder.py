@@ -1,0 +1,233 @@
+"""The only reader and writer of run folders.
+
+A run is a folder: ``config.yaml`` (resolved), ``metrics.jsonl`` (a line per epoch), ``arrays.npz``,
+``checkpoints/``, and, written last and atomically, ``result.json``. A run without ``result.json``
+did not finish. The first line of ``config.yaml`` is the checksum of the rest; ``result.json`` holds its own
+and those of the other files, so that none is read that is not as it was written.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from research.records.npz import read_npz
+from research.utils.files import seal, sha256, unseal, write_atomically
+
+RESULT_FORMAT = 2  # 1 had no checksums; it is read as it is
+
+STATUSES = ("completed", "diverged", "failed", "preempted", "missing")
+
+FINISHED = ("completed", "diverged")  # running it again would give the same
+
+NOT_IN_THE_RESULT = (
+    "data.dir",
+    "data.cache_dir",
+    "training.checkpoint_every",
+    "training.keep_checkpoints",
+    "training.replicas",
+    "parallel.mesh.replica",
+    "distributed",
+    "logging",
+    "debug",
+)
+"""Keys of a configuration that change no number of a run: where the data lies, what is kept on the way, what
+else is trained beside it and by how many processes."""
+
+CHECKSUM_LINE = "# sha256 "
+
+
+class RecordError(ValueError):
+    """A file of a run folder is damaged or is not what this version reads."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder holds.
+
+    Args:
+        path: the folder.
+        config: the resolved configuration.
+        metrics: one dict per epoch, in order.
+        result: final metrics, status and provenance; ``None`` if the run did not finish.
+    """
+
+    path: Path
+    config: dict[str, Any]
+    metrics: list[dict[str, Any]] = field(default_factory=list)
+    result: dict[str, Any] | None = None
+
+    @property
+    def status(self) -> str:
+        """One of ``STATUSES``; ``missing`` where there is no result."""
+        return "missing" if self.result is None else self.result["status"]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays of the run by name; empty if it wrote none."""
+        path = self.path / "arrays.npz"
+        files = (self.result or {}).get("files", {})
+        if not path.exists() and path.name not in files:
+            return {}
+        content = _read_bytes(path, files)
+        try:
+            return read_npz(content)
+        except Exception as error:  # a cut zip file raises one of many types
+            raise RecordError(f"{path} is damaged: {error}") from error
+
+
+def start_run(folder: Path, config: Mapping[str, Any]) -> None:
+    """Make the run's folder, write ``config.yaml``, and remove what an unfinished run left there.
+
+    Raises:
+        FileExistsError: the folder holds a finished run, which is never touched.
+    """
+    if is_finished(folder):
+        raise FileExistsError(f"{folder} holds a finished run; choose another folder")
+    write_config(folder, config)
+    for name in ("result.json", "metrics.jsonl", "arrays.npz"):
+        (folder / name).unlink(missing_ok=True)
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the folder holds a run that is over and whose files are whole."""
+    try:
+        return read_run(folder).status in FINISHED
+    except (FileNotFoundError, RecordError):
+        return False
+
+
+def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    """Make the run's folder and write ``config.yaml``: from here on the run is planned."""
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+    first = f"{CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n"
+    write_atomically(folder / "config.yaml", (first + text).encode())
+
+
+def write_metrics(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write ``metrics.jsonl`` anew: the epochs that a run goes on after."""
+    content = "".join(json.dumps(line) + "\n" for line in lines)
+    write_atomically(folder / "metrics.jsonl", content.encode())
+
+
+def append_metrics(folder: Path, line: Mapping[str, Any]) -> None:
+    """Append one epoch's metrics to ``metrics.jsonl``.
+
+    Raises:
+        OSError: it cannot be written; the error names the file.
+    """
+    path = folder / "metrics.jsonl"
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:  # a full disk does not say which file it was
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write ``arrays.npz``."""
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    write_atomically(folder / "arrays.npz", content.getvalue())
+
+
+def write_result(folder: Path, result: Mapping[str, Any]) -> None:
+    """Write ``result.json``, last: it says that the run is over and how, and what its files must be.
+
+    Raises:
+        FileNotFoundError: ``config.yaml`` is gone: somebody removed the folder meanwhile.
+    """
+    config, *others = (folder / name for name in ("config.yaml", "metrics.jsonl", "arrays.npz"))
+    files = {path.name: sha256(path) for path in (config, *(path for path in others if path.exists()))}
+    content = seal({"format": RESULT_FORMAT, **result, "files": files})
+    write_atomically(folder / "result.json", content.encode())
+
+
+def read_run(folder: Path) -> Run:
+    """Read a run folder.
+
+    Raises:
+        FileNotFoundError: the folder holds no ``config.yaml``.
+        RecordError: a file is damaged; the message names it.
+    """
+    if not (folder / "config.yaml").exists():
+        raise FileNotFoundError(f"{folder} is not a run: it holds no config.yaml")
+    result_path = folder / "result.json"
+    result = _read(result_path, {}, _parse_result) if result_path.exists() else None
+    unsealed = result is not None and result["format"] == 1
+    files = (result or {}).get("files", {})
+    config = _read(folder / "config.yaml", files, yaml.safe_load if unsealed else _parse_config)
+    if not isinstance(config, dict):
+        raise RecordError(f"{folder / 'config.yaml'} is damaged: not a mapping")
+    metrics_path = folder / "metrics.jsonl"
+    has_metrics = metrics_path.exists() or metrics_path.name in files
+    return Run(folder, config, _read(metrics_path, files, _parse_lines) if has_metrics else [], result)
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """The configuration of a run, whatever became of it.
+
+    Raises:
+        FileNotFoundError: the folder holds no ``config.yaml``.
+        RecordError: it is damaged.
+    """
+    path = folder / "config.yaml"
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} is not a run: it holds no config.yaml")
+    return _read(path, {}, _parse_config)
+
+
+def find_runs(folder: Path) -> list[Run]:
+    """Every run in ``folder`` and below it, sorted by path.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        RecordError: a file of a run is damaged.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    return [read_run(path.parent) for path in sorted(folder.rglob("config.yaml"))]
+
+
+def _parse_result(text: str) -> dict[str, Any]:
+    result = json.loads(text)
+    if not isinstance(result, dict) or result.get("status") not in STATUSES:
+        raise ValueError("it holds no status")
+    if result.get("format") not in (1, RESULT_FORMAT):
+        raise ValueError(f"it has format {result.get('format')!r}, this version reads {RESULT_FORMAT}")
+    return result if result["format"] == 1 else unseal(text)
+
+
+def _parse_config(text: str) -> Any:
+    first, _, rest = text.partition("\n")
+    if first != f"{CHECKSUM_LINE}{hashlib.sha256(rest.encode()).hexdigest()}":
+        raise ValueError("its first line is not the checksum of the rest")
+    return yaml.safe_load(rest)
+
+
+def _parse_lines(text: str) -> list[dict[str, Any]]:
+    *lines, _ = text.split("\n")  # what follows the last line break was cut off while it was written
+    return [json.loads(line) for line in lines]
+
+
+def _read(path: Path, files: Mapping[str, str], parser: Callable[[str], Any]) -> Any:
+    content = _read_bytes(path, files)
+    try:
+        return parser(content.decode())
+    except (ValueError, yaml.YAMLError) as error:
+        raise RecordError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+
+
+def _read_bytes(path: Path, files: Mapping[str, str]) -> bytes:
+    if path.name in files and not path.exists():
+        raise RecordError(f"{path} is missing")
+    content = path.read_bytes()
+    if path.name in files and files[path.name] != hashlib.sha256(content).hexdigest():
+        raise RecordError(f"{path} is damaged: its checksum does not match that in result.json")
+    return content

@@ -1,0 +1,66 @@
+"""How far a sweep is, from its folder alone."""
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from research.records import FINISHED, RecordError, read_run
+from research.records.lock import heartbeat
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """One run of a sweep.
+
+    Args:
+        path: its folder.
+        status: as in ``result.json``, or "running", "missing" or "damaged".
+        detail: where it is, or what happened.
+        left: share of its training that is still to do, in [0, 1].
+        seconds: that it took; ``None`` unless it completed.
+    """
+
+    path: Path
+    status: str
+    detail: str = ""
+    left: float = 1.0
+    seconds: float | None = None
+
+
+def read_status(folder: Path) -> list[RunStatus]:
+    """The runs in a folder and below it, sorted by path.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder {folder}")
+    return [_status_of(path.parent) for path in sorted(folder.rglob("config.yaml"))]
+
+
+def seconds_left(runs: list[RunStatus]) -> float | None:
+    """What is left at the median time of the completed runs, shared by those that run; ``None`` if none."""
+    seconds = [run.seconds for run in runs if run.seconds is not None]
+    if not seconds:
+        return None
+    left = sum(run.left for run in runs if run.status not in FINISHED)
+    return statistics.median(seconds) * left / max(1, sum(run.status == "running" for run in runs))
+
+
+def _status_of(path: Path) -> RunStatus:
+    beat = heartbeat(path)
+    if beat is not None:
+        step, num_steps = beat.get("step", 0), beat.get("num_steps", 0)
+        ago = max(0.0, time.time() - beat.get("time", 0.0))
+        detail = f"step {step} of {num_steps or '?'}, heartbeat {ago:.0f} s ago, process {beat.get('pid')}"
+        return RunStatus(path, "running", detail, 1 - step / num_steps if num_steps else 1.0)
+    try:
+        run = read_run(path)
+    except RecordError as error:
+        return RunStatus(path, "damaged", str(error))
+    if run.result is None:
+        return RunStatus(path, "missing")
+    if run.status == "completed":
+        return RunStatus(path, "completed", left=0.0, seconds=run.result["seconds"]["total"])
+    return RunStatus(path, run.status, str(run.result.get("error")))

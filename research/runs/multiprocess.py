@@ -1,0 +1,121 @@
+"""One process of a run that several processes do together.
+
+JAX aborts a process that loses another one, from native code and with a stack trace. So the work is done in
+a process below this one, which is left to say in a sentence what happened.
+"""
+
+import atexit
+import os
+import sys
+import tempfile
+import warnings
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from research import records
+from research.config import Config, ConfigError, DistributedConfig
+from research.parallel.distributed import is_writer, join, leave, silence
+from research.runs.callbacks import Progress
+from research.runs.run import configure_jax, run_until_signal
+from research.runs.worker import RunError, Worker
+from research.utils.signals import noticed_signals
+
+LOST_ITS_PEER = "JAX distributed service detected fatal errors"  # in JAX's own words, before it aborts
+
+BETWEEN_PROCESSES = ("gloo", "nccl", "coordination", "socket closed", "connection reset")
+"""In the error of a collective whose other side is gone."""
+
+
+class LostError(RuntimeError):
+    """Another process of the run is gone."""
+
+
+def run_with_peers(config: Config, folder: Path, *, resume: bool = False) -> tuple[dict[str, Any], bool]:
+    """As ``run_until_signal``, as one of the processes of a run.
+
+    Returns:
+        The result, and whether this process is the one that records and reports it.
+
+    Raises:
+        ConfigError: the other processes cannot be found.
+        RunError: this process or another one died.
+    """
+    with (
+        tempfile.NamedTemporaryFile("r") as log,
+        noticed_signals(lambda number: None) as received,
+        Worker(received) as worker,
+    ):
+        joined = False
+        try:
+            worker.call(silence, log.name)
+            worker.call(_join, config.distributed)
+            joined = True
+            return worker.call(_take_part, config, folder, resume)
+        except LostError as error:
+            raise _lost(folder) from error
+        except BrokenProcessPool as error:
+            said = log.read()
+            if (number := received()) is not None:  # before a run, or too slow to end in time
+                sys.exit(128 + number)
+            if not joined:
+                raise _not_found(config.distributed) from error
+            if LOST_ITS_PEER in said:
+                raise _lost(folder) from error
+            sys.stderr.write(said)
+            raise RunError(f"the process that worked on {folder} died; the others end, too") from error
+
+
+def _join(distributed: DistributedConfig) -> None:
+    atexit.register(os._exit, 1)  # runs before what JAX registered, which waits for processes that are gone
+    try:
+        join(distributed.coordinator, distributed.num_processes, distributed.process_id, distributed.timeout)
+    except jax.errors.JaxRuntimeError as error:  # of process 0 only
+        raise ConfigError(
+            f"distributed.coordinator={distributed.coordinator} cannot be opened ({error}); give another port"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(
+            "distributed.mode=auto is not allowed here, where JAX detects no SLURM, Open MPI or TPU pod; "
+            "give distributed.coordinator, num_processes and process_id"
+        ) from error
+
+
+def _take_part(config: Config, folder: Path, resume: bool) -> tuple[dict[str, Any], bool]:
+    configure_jax(config)
+    if not is_writer():
+        warnings.simplefilter("ignore")  # all see the same, and one talks
+    try:
+        if resume and records.is_finished(folder):
+            result = records.read_run(folder).result or {}
+        else:
+            result = run_until_signal(config, folder, Progress() if is_writer() else None, resume=resume)
+        leave()
+    except Exception as error:
+        if any(word in str(error).lower() for word in BETWEEN_PROCESSES):
+            raise LostError(str(error)) from None
+        raise
+    return result, is_writer()
+
+
+def _not_found(distributed: DistributedConfig) -> ConfigError:
+    if distributed.process_id == 0:
+        return ConfigError(
+            f"distributed.num_processes={distributed.num_processes}: not all of them came to "
+            f"{distributed.coordinator} within {distributed.timeout} s; start them all, or give a longer "
+            "distributed.timeout"
+        )
+    where = f"={distributed.coordinator}" if distributed.coordinator else ""
+    return ConfigError(
+        f"distributed.coordinator{where} did not answer within {distributed.timeout} s; start process 0 "
+        "there, or give a longer distributed.timeout"
+    )
+
+
+def _lost(folder: Path) -> RunError:
+    return RunError(
+        f"another process of the run {folder} ended or does not answer, so this one ends, too; "
+        "resume=true in all of them goes on from the last checkpoint"
+    )

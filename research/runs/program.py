@@ -1,0 +1,336 @@
+"""From a configuration to layers, optimizer, data and compiled programs."""
+
+import importlib.util
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from research.config import PRECISIONS, Config, ConfigError, Named
+from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
+from research.layers import Params, Serial, State
+from research.layers.base import abstract_init
+from research.layers.remat import Remat
+from research.layers.rewrite import with_axis_name, without_chunks
+from research.models import MODELS
+from research.parallel import DATA_AXIS, STRATEGIES, WRITTEN_OUT, Layout, compile_replicas, make_feed
+from research.parallel.distributed import largest
+from research.runs.devices import build_layout, check_parallel
+from research.training.epoch import make_run_steps
+from research.training.evaluate import make_predict
+from research.training.fit import Program
+from research.training.nans import make_find
+from research.training.objective import make_cross_entropy
+from research.training.optimizers import RATES, make_optimizer, set_rates
+from research.training.replicas import one_by_one
+from research.training.schedules import SCHEDULES
+from research.training.state import TrainState, init_state
+from research.training.step import TrainStep, make_train_step
+from research.utils.xla import at_level, for_few_calls, for_one_call, jit_for_one_call
+
+
+def build_network(model: Named, image_shape: tuple[int, int, int], num_classes: int) -> Serial:
+    """The network of a configuration for images ``(H, W, C)``.
+
+    Raises:
+        ConfigError: the model does not fit the images.
+    """
+    try:
+        return MODELS[model.name](image_shape, num_classes, **model.arguments)
+    except ValueError as error:
+        raise ConfigError(f"model={model.name}: {error}") from error
+
+
+def build_data(config: Config) -> Dataset:
+    """The three splits of a configuration.
+
+    Raises:
+        DataError: the dataset is missing or damaged.
+        ConfigError: a number does not fit the dataset.
+    """
+    data = config.data
+    try:
+        return load_dataset(
+            data.name,
+            data_dir=data.dir,
+            cache_dir=data.cache_dir,
+            validation_fraction=data.validation_fraction,
+            test_fraction=data.test_fraction,
+            split_seed=data.split_seed,
+            train_limit=data.train_limit,
+        )
+    except DataError:
+        raise
+    except ValueError as error:  # its message begins with the key
+        raise ConfigError(f"data.{error}") from error
+
+
+def build_preprocess(config: Config, dataset: Dataset) -> Preprocess:
+    """What turns the pixels of a dataset into what the network reads."""
+    precision = PRECISIONS[config.training.precision]
+    return Preprocess(dataset.mean, dataset.std, config.data.augmentations, precision)
+
+
+def eval_batch_size(config: Config, dataset: Dataset) -> int:
+    """Images per batch of an evaluation on one device: no more than there are."""
+    num_evaluated = max(len(dataset.validation.labels), len(dataset.test.labels))
+    return min(config.training.eval_batch_size, num_evaluated)
+
+
+def check(config: Config) -> None:
+    """Find out what is wrong before anything runs; loads no data.
+
+    Raises:
+        ConfigError: the network does not fit the dataset's images, or a package is missing.
+        DataError: the dataset is not there.
+    """
+    check_parallel(config)
+    if config.logging == "tensorboard" and importlib.util.find_spec("tensorboardX") is None:
+        raise ConfigError("logging=tensorboard needs tensorboardX: pip install 'cnn-research[tensorboard]'")
+    locate(config.data.name, config.data.dir)
+    dataset = DATASETS[config.data.name]
+    build_network(config.model, dataset.image_shape, dataset.num_classes)
+
+
+@dataclass(frozen=True)
+class ProgramSpec:
+    """All that a compiled program depends on; seed, data, learning rate and weight decay are not in it."""
+
+    net: Serial
+    optimizer: Named
+    schedule: Named
+    num_steps: int
+    label_smoothing: float
+    preprocess: Preprocess
+    image_shape: tuple[int, int, int]
+    num_train: int
+    batch_size: int
+    eval_batch_size: int
+    window: int | None
+    strategy: str
+    layout: Layout
+    local_batch_norm: bool
+    num_parts: int
+    remat: bool
+    replicas: int
+    optimization_level: int | None
+    use_fusion_emitters: bool
+
+    def make_schedule(self) -> Callable[[Any], Any]:
+        """Factor of the learning rate by step."""
+        return SCHEDULES[self.schedule.name](self.num_steps, **self.schedule.arguments)
+
+    def make_optimizer(self) -> optax.GradientTransformation:
+        """The optimizer, its learning rate and weight decay still to be set."""
+        return make_optimizer(self.optimizer.name, self.make_schedule(), **self.optimizer.arguments)
+
+    @property
+    def axis_name(self) -> str | None:
+        """What the step averages over; ``None`` where it sees the whole batch."""
+        return DATA_AXIS if self.strategy in WRITTEN_OUT else None
+
+    def make_train_step(self) -> TrainStep:
+        """The training step."""
+        net = with_axis_name(self.net, None if self.local_batch_norm else self.axis_name)
+        if self.strategy == "jit" and self.layout.mesh.size > 1 and jax.default_backend() == "cpu":
+            net = without_chunks(net)  # the compiler splits a loop over parts of a batch into gathers
+        return make_train_step(
+            Remat(net) if self.remat else net,
+            self.make_optimizer(),
+            make_cross_entropy(self.label_smoothing),
+            self.preprocess,
+            axis_name=self.axis_name,
+            num_parts=self.num_parts,
+        )
+
+
+class CompiledProgram(NamedTuple):
+    """A program and what it cost."""
+
+    program: Program
+    trace: Callable[..., dict[str, jax.Array]]  # (params, model_state, images) -> activations by layer
+    learning_rate_factor: Callable[[int], float]  # by step
+    compile_seconds: float
+    temporary_bytes: int | None  # of the training steps; None where the backend does not say
+    executable: jax.stages.Compiled  # the training steps, for their text
+
+
+def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
+    """What the program of a configuration depends on.
+
+    Raises:
+        ConfigError: the training split is smaller than one batch, or a number is larger than this machine.
+    """
+    training = config.training
+    num_train = len(dataset.train.labels)
+    if training.batch_size > num_train:
+        raise ConfigError(
+            f"training.batch_size={training.batch_size} is not allowed; "
+            f"give at most the {num_train} training examples"
+        )
+    strategy, layout = build_layout(config)
+    if training.replicas > 1 and jax.process_count() > 1:
+        raise ConfigError(
+            f"training.replicas={training.replicas} is not allowed with {jax.process_count()} processes; "
+            "give training.replicas=1"
+        )
+    num_evaluating = layout.num_replicas * layout.num_shards
+    net = build_network(config.model, dataset.image_shape, dataset.num_classes)
+    _refuse_too_large(config, net, dataset.image_shape)
+    num_steps = num_train // training.batch_size
+    if training.epochs * num_steps > MAX_STEPS:
+        raise ConfigError(
+            f"training.epochs={training.epochs} is not allowed; give at most {MAX_STEPS // num_steps}, "
+            f"at {num_steps} steps an epoch"
+        )
+    window = None if training.window is None else min(training.window, num_steps)
+    arguments = tuple(item for item in config.optimizer.items if item[0] not in RATES)
+    return ProgramSpec(
+        net=net,
+        optimizer=Named(config.optimizer.name, arguments),
+        schedule=config.schedule,
+        num_steps=training.epochs * num_steps,
+        label_smoothing=training.label_smoothing,
+        preprocess=build_preprocess(config, dataset),
+        image_shape=dataset.image_shape,
+        num_train=num_train,
+        batch_size=training.batch_size,
+        eval_batch_size=-(-eval_batch_size(config, dataset) // num_evaluating) * num_evaluating,
+        # a process of several reads and holds its own share of an epoch only
+        window=window or (num_steps if jax.process_count() > 1 else None),
+        strategy=strategy,
+        layout=layout,
+        local_batch_norm=config.parallel.batch_norm == "local",
+        num_parts=training.accumulate
+        or choose_num_parts(net, dataset.image_shape, training.batch_size // layout.num_shards, strategy),
+        remat=training.remat == "blocks",
+        replicas=training.replicas,
+        optimization_level=training.xla_optimization_level,
+        use_fusion_emitters=training.xla_cpu_use_fusion_emitters,
+    )
+
+
+MAX_STEPS = 2**31 - 1
+"""A step is an int32."""
+
+
+def _refuse_too_large(config: Config, net: Serial, image_shape: tuple[int, int, int]) -> None:
+    """Say so before memory is asked for: parameters, gradients and two moments must fit into the machine."""
+    params, _ = abstract_init(net, (1, *image_shape))
+    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    needed, there = 16 * num_parameters, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise ConfigError(
+            f"model={config.model.name} has {num_parameters:,} parameters here, whose training takes "
+            f"{needed / 1e9:,.0f} GB; this machine has {there / 1e9:,.0f} GB"
+        )
+
+
+PART_BYTES = 8 * 2**20
+"""Of activations, so that a part and its gradients stay in the level-3 cache; see ``benchmark_train.py``."""
+
+SMALLEST_PART = 16
+"""Examples; with fewer the dense layers, whose kernels each part reads again, cost more than is won."""
+
+
+@lru_cache(maxsize=16)
+def choose_num_parts(net: Serial, image_shape: tuple[int, int, int], batch_size: int, strategy: str) -> int:
+    """How many parts of a batch to take one after the other where the configuration leaves it open.
+
+    One, except on the CPU for a network without batch normalisation, whose gradient is that of the whole
+    batch however it is cut: there as few equal parts as have ``PART_BYTES`` of activations each, in float32.
+
+    Args:
+        net: the network.
+        image_shape: ``(H, W, C)``.
+        batch_size: examples that one device sees.
+        strategy: a name of ``STRATEGIES``; ``jit`` sees the examples of all devices, and takes them at once.
+    """
+    if strategy == "jit" or jax.default_backend() != "cpu":
+        return 1
+    image = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)
+    params, model_state = abstract_init(net, image.shape)
+    if model_state:
+        return 1
+    activations = jax.eval_shape(partial(net.trace, train=False), params, model_state, image)[2]
+    num_bytes = sum(a.size * a.dtype.itemsize for a in activations.values())
+    parts = [n for n in range(1, batch_size + 1) if batch_size % n == 0 and batch_size // n >= SMALLEST_PART]
+    return next((n for n in parts if num_bytes * batch_size // n <= PART_BYTES), max(parts, default=1))
+
+
+@lru_cache(maxsize=16)
+def compile_program(spec: ProgramSpec) -> CompiledProgram:
+    """Compile the functions of a run, once for all runs with this specification."""
+    schedule, optimizer = spec.make_schedule(), spec.make_optimizer()
+
+    def init(key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array) -> TrainState:
+        state = init_state(spec.net, optimizer, key, (1, *spec.image_shape))
+        rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+        return state._replace(opt_state=set_rates(state.opt_state, **rates))
+
+    layout = spec.layout
+    run_steps = make_run_steps(spec.make_train_step(), axis_name=spec.axis_name)
+
+    def trace(params: Params, model_state: State, images: jax.Array) -> dict[str, jax.Array]:
+        return spec.net.trace(params, model_state, spec.preprocess(images), train=False)[2]
+
+    def images(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((*shape, *spec.image_shape), jnp.uint8)
+
+    def integers(*shape: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, jnp.int32)
+
+    began = time.perf_counter()
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(init, key, number, number)
+    states = layout.shardings_of(state)
+    num_steps = spec.window or spec.num_train // spec.batch_size
+    data = (images(spec.num_train), integers(spec.num_train), integers(num_steps, spec.batch_size))
+    if spec.window:  # the examples of a window come in batches
+        data = (images(num_steps, spec.batch_size), integers(num_steps, spec.batch_size), None)
+    arguments = (layout, state, *data, integers(), integers())
+    placed = (states.params, states.model_state, layout.by_image)
+    lowered_init = jax.jit(init, out_shardings=states).lower(key, number, number)
+    lowered_predict = jax.jit(
+        make_predict(spec.net, spec.preprocess), in_shardings=placed, out_shardings=layout.everywhere
+    ).lower(state.params, state.model_state, images(spec.eval_batch_size))
+    with ThreadPoolExecutor(1) as pool:  # XLA compiles these while JAX traces the training steps
+        compiling_init = pool.submit(lowered_init.compile, for_one_call())
+        compiling_predict = pool.submit(lowered_predict.compile, for_few_calls())
+        options = at_level(spec.optimization_level, use_fusion_emitters=spec.use_fusion_emitters)
+        if spec.replicas == 1:
+            steps = STRATEGIES[spec.strategy](run_steps, *arguments, options=options)
+            steps = steps._replace(run=one_by_one(steps.run))
+        else:
+            steps = compile_replicas(spec.strategy, run_steps, spec.replicas, *arguments, options=options)
+    compiled_init, compiled_predict = compiling_init.result(), compiling_predict.result()
+
+    def predict(params: Params, model_state: State, images: np.ndarray) -> jax.Array:
+        return compiled_predict(params, model_state, layout.put_batch(images))
+
+    factor = jit_for_one_call(schedule)
+    memory = steps.executable.memory_analysis()
+    return CompiledProgram(
+        Program(
+            compiled_init,
+            steps.run,
+            predict,
+            partial(make_feed, layout, window=spec.window),
+            make_find(spec.net, make_cross_entropy(spec.label_smoothing), spec.preprocess),
+            largest,
+        ),
+        jit_for_one_call(trace),
+        lambda step: float(factor(step)),
+        time.perf_counter() - began,
+        None if memory is None else memory.temp_size_in_bytes,
+        steps.executable,
+    )

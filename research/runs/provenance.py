@@ -1,0 +1,76 @@
+"""Where a number comes from: code, versions, machine."""
+
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from research.utils.cpus import num_cpus
+
+PACKAGES = ("cnn-research", "jax", "jaxlib", "numpy", "optax", "flax")
+
+
+def provenance(data_checksum: str) -> dict[str, Any]:
+    """Code and machine, and the device of this process, its XLA flags and the data's checksum."""
+    device = jax.devices()[0]
+    kind = _cpu_model() if device.platform == "cpu" else device.device_kind
+    return code_and_machine() | {
+        "device": f"{device.platform}: {kind}",
+        "num_devices": jax.device_count(),
+        "data_checksum": data_checksum,
+    }
+
+
+def code_and_machine() -> dict[str, Any]:
+    """Git commit and whether the tree differs from it, versions, processor, command; starts no device.
+
+    What git does not say is ``None``.
+    """
+    commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    return {
+        "commit": commit,
+        "dirty": None if status is None else bool(status),
+        "python": platform.python_version(),
+        "versions": {name: version for name in PACKAGES if (version := _version(name))},
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpu": _cpu_model(),
+        "cpu_count": num_cpus(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "command": shlex.join(["python", *sys.argv]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(*arguments: str) -> str | None:
+    folder = Path(__file__).parents[2]
+    if not (folder / ".git").exists():
+        return None
+    try:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next(
+        (line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )

@@ -1,0 +1,86 @@
+"""A process of our own that runs what it is given, and that is replaced when it dies."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, TypeVar
+
+from research import records
+from research.config import Config
+from research.runs.devices import num_cpu_devices
+from research.utils.signals import Received
+
+T = TypeVar("T")
+
+RunRecorded = Callable[[Mapping[Path, Config]], dict[Path, dict[str, Any]]]
+
+
+class RunError(RuntimeError):
+    """A run of a sweep failed, or its process died; the message names its folder."""
+
+
+class Worker:
+    """One process that runs what it is given, and that is replaced when it dies.
+
+    Args:
+        received: where it tells of a signal, the process is told to end its run.
+    """
+
+    def __init__(self, received: Received) -> None:
+        self._received = received
+        self._devices = 0
+        self._start()
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+    def run(self, run_recorded: RunRecorded, runs: Mapping[Path, Config]) -> dict[Path, dict[str, Any]]:
+        """What ``run_recorded`` returns; the status "died" of each without a result if the process did."""
+        devices = num_cpu_devices(next(iter(runs.values())))
+        if self._devices not in (0, devices):  # JAX makes its devices once, when it starts
+            self._pool.shutdown()
+            self._start()
+        self._devices = devices
+        try:
+            return self.call(run_recorded, runs)
+        except BrokenProcessPool:
+            self._start()
+            died = {"status": "died", "error": "the process died"}
+            return {folder: (records.read_run(folder).result or died) for folder in runs}
+
+    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+        """Call a function in the process.
+
+        Raises:
+            BrokenProcessPool: the process died.
+        """
+        process = self._pool.submit(os.getpid).result()
+        future = self._pool.submit(function, *arguments)
+        told = False
+        while not wait([future], timeout=0.2).done:
+            if self._received() is not None and not told:
+                told = True
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGTERM)
+        return future.result()
+
+    def _start(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_end_with_parent)
+
+
+def _end_with_parent() -> None:
+    """In the worker: end when the sweep's process is gone, however it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # between two runs; the sweep ends it
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

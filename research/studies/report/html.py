@@ -1,0 +1,77 @@
+"""A report as one HTML file that needs no network: images, style and script are in it."""
+
+import base64
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import jinja2
+
+from research.studies.figures.style import COLOURS
+from research.studies.report.section import Section
+from research.studies.report.table import percent
+from research.studies.results import Arm
+
+TEMPLATE = "report.html.jinja"
+
+
+class Strip(NamedTuple):
+    """An arm on the scale that all arms of the study share: positions in [0, 100]."""
+
+    colour: str
+    dots: list[float]
+    mean: float
+    interval: tuple[float, float] | None
+    words: str
+
+
+def to_html(sections: Sequence[Section], folder: Path) -> str:
+    """The report as HTML; every text is escaped.
+
+    Args:
+        sections: what it says.
+        folder: where the figures of the sections are.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["embedded"] = lambda path: _data_url(folder / path)
+    environment.globals["strips"] = strips
+    return environment.get_template(TEMPLATE).render(sections=sections)
+
+
+def strips(arms: Sequence[Arm]) -> list[Strip | None]:
+    """Each arm's seeds and interval, drawn beside its row; ``None`` for an arm without a completed run."""
+    bounds = [
+        value for arm in arms for value in (*arm.accuracies.values(), arm.summary.low, arm.summary.high)
+    ]
+    bounds = [value for value in bounds if not math.isnan(value)]
+    if not bounds:
+        return [None] * len(arms)
+    low, high = min(bounds), max(bounds)
+
+    def place(value: float) -> float:
+        return round(4 + 92 * (value - low) / (high - low), 2) if high > low else 50.0
+
+    return [
+        Strip(
+            COLOURS[index % len(COLOURS)].replace("#000000", "currentColor"),
+            [place(value) for value in arm.accuracies.values()],
+            place(arm.summary.mean),
+            None if math.isnan(arm.summary.low) else (place(arm.summary.low), place(arm.summary.high)),
+            f"each seed from {percent(low)} % to {percent(high)} %: "
+            + ", ".join(percent(value) for value in arm.accuracies.values()),
+        )
+        if arm.accuracies
+        else None
+        for index, arm in enumerate(arms)
+    ]
+
+
+def _data_url(path: Path) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(path.read_bytes()).decode()}"

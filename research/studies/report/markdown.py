@@ -1,0 +1,65 @@
+"""A report as Markdown."""
+
+import html
+import re
+from collections.abc import Sequence
+
+from research.studies.report.section import Part, Section
+from research.studies.report.table import Table
+
+
+def to_markdown(sections: Sequence[Section]) -> str:
+    """The report as GitHub-flavoured Markdown; figures are linked by paths relative to it."""
+    blocks = ["# Report"]
+    if len(sections) > 1:
+        blocks.append("\n".join(f"- {escape(section.title)}" for section in sections))
+    for section in sections:
+        blocks += _section(section)
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def parts_to_markdown(title: str, parts: Sequence[Part]) -> str:
+    """Tables under one title as GitHub-flavoured Markdown."""
+    blocks = [f"# {title}", *(block for part in parts for block in _part(part, "##"))]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def escape(text: str) -> str:
+    """Text that shows as itself, in one line, in a paragraph or in a cell.
+
+    Example:
+        >>> escape("<script> a|b")
+        '&lt;script&gt; a\\\\|b'
+    """
+    escaped = re.sub(r"([\\`*|])", r"\\\1", html.escape(" ".join(text.split()), quote=False))
+    return escaped.replace("](", "]\\(")
+
+
+def _section(section: Section) -> list[str]:
+    blocks = [f"## {escape(section.title)}", escape(section.question), escape(section.plan)]
+    for part in section.results:
+        blocks += _part(part)
+    blocks += [f"### Figures\n\n{_figures(section)}" if section.drawings else ""]
+    for part in section.background:
+        blocks += _part(part)
+    if section.commands:
+        indented = "\n".join("    " + " ".join(command.split()) for command in section.commands)
+        blocks += ["### Command", indented]
+    return blocks
+
+
+def _part(part: Part, level: str = "###") -> list[str]:
+    return [f"{level} {escape(part.heading)}", escape(part.note), _table(part.table) if part.table else ""]
+
+
+def _table(table: Table) -> str:
+    lines = [table.headers, tuple("---" for _ in table.headers), *table.rows]
+    rows = [[cell if cell == "---" else escape(cell) for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _figures(section: Section) -> str:
+    return "\n\n".join(
+        f"![{escape(drawing.caption)}]({drawing.svg.as_posix()})\n\n{escape(drawing.caption)}"
+        for drawing in section.drawings
+    )

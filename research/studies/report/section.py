@@ -1,0 +1,200 @@
+"""What a report says about one study, before any format: text, tables, figures on disk."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from research.studies.figures import FIGURES
+from research.studies.figures.style import save
+from research.studies.predictions import shown_arm
+from research.studies.published import brief_table, is_published, study_verdicts
+from research.studies.report.table import (
+    Table,
+    arm_table,
+    class_table,
+    commands,
+    contrast_table,
+    difference_table,
+    explain_contrasts,
+    provenance_table,
+    shared_table,
+    trial_table,
+    unfinished_table,
+)
+from research.studies.results import Arm, Study, differing_keys, flatten
+from research.utils.progress_bar import track
+
+ARMS_NOTE = (
+    "Test accuracy over the completed seeds: mean ± standard deviation, and the 95 % Student-t interval of "
+    "the mean. Train is the median of the seeds; compile the longest: later seeds find the program compiled."
+)
+CLAIMS_HEADING, BESIDE_HEADING = "Published claims", "Beside the published figures"
+CLAIMS_NOTE = (
+    "Supported where in every comparison the interval lies above 0 and the sign-flip test, adjusted over all "
+    "comparisons of these claims, agrees; not supported where one shows the opposite, or an advantage below "
+    "0.1 points (5 % of the time) with its whole interval; else not decidable at this number of seeds."
+)
+PUBLISHED_NOTE = "The published figures are single runs without intervals, by other networks and recipes."
+TRIALS_NOTE = (
+    "As many for each arm, before its seeds ran and over other seeds: the rates with the best mean "
+    "validation accuracy became the arm's. A trial never reads the test split."
+)
+RECIPE = {
+    "data.name": "{}",
+    "training.epochs": "epochs: {}",
+    "training.batch_size": "batches of {}",
+    "optimizer.name": "{}",
+    "optimizer.learning_rate": "learning rate {:g}",
+    "schedule.name": "{} schedule",
+}
+UNFINISHED_NOTE = "In no statistic above, and not dropped: they count as what they are."
+
+
+class Part(NamedTuple):
+    """A table under its heading, with a note on how to read it."""
+
+    heading: str
+    note: str
+    table: Table
+
+
+class Drawing(NamedTuple):
+    """A figure: its caption, and its two files relative to the report."""
+
+    caption: str
+    svg: Path
+    png: Path
+
+
+@dataclass(frozen=True)
+class Section:
+    """One study of a report.
+
+    Args:
+        title: name of the study.
+        slug: the same as part of a path or a link; no other section of the report has it.
+        question: what the study asks; empty for runs without a study.
+        plan: how many arms and seeds, and what became of the runs.
+        arms: for drawings beside the table of arms.
+        results: what was found.
+        drawings: the figures.
+        brief: all that matters of it in one table, for a page of several studies.
+        background: settings and provenance.
+        commands: the commands that made the runs, where they are known.
+    """
+
+    title: str
+    slug: str
+    question: str
+    plan: str
+    arms: Sequence[Arm]
+    results: list[Part]
+    drawings: list[Drawing]
+    brief: Table
+    background: list[Part]
+    commands: list[str]
+
+
+def published_parts(sections: Sequence[Section]) -> list[Part]:
+    """The verdicts on all published claims in one table, then one table for each section."""
+    claims = [
+        (section.slug, part.table)
+        for section in sections
+        for part in section.results
+        if part.heading == CLAIMS_HEADING
+    ]
+    if not claims:
+        return []
+    headers = ("study", *claims[0][1].headers)
+    verdicts = Table(headers, [(title, *row) for title, table in claims for row in table.rows])
+    briefs = [
+        Part(section.title, f"{section.question} {section.plan}", section.brief) for section in sections
+    ]
+    return [Part(CLAIMS_HEADING, f"{CLAIMS_NOTE} {PUBLISHED_NOTE}", verdicts), *briefs]
+
+
+def make_sections(studies: Sequence[Study], folder: Path, out: Path) -> list[Section]:
+    """Tables and figures of each study in ``folder``; the figures go to ``<out>/figures/<slug>/``."""
+    slugs: list[str] = []
+    for study in studies:
+        slug = re.sub(r"[^a-z0-9]+", "-", study.title.lower()).strip("-")[:60] or "study"
+        slugs.append(slug if slug not in slugs else f"{slug}-{len(slugs) + 1}")
+    pairs = list(zip(studies, slugs, strict=True))
+    return [_section(study, slug, folder, out) for study, slug in track(pairs, "drawing", "studies")]
+
+
+def _section(study: Study, slug: str, folder: Path, out: Path) -> Section:
+    brief = brief_table(study)
+    results = [
+        Part("Arms", ARMS_NOTE, arm_table(study.arms)),
+        Part("Contrasts", explain_contrasts(study), contrast_table(study)),
+        Part(CLAIMS_HEADING, CLAIMS_NOTE, study_verdicts(study)),
+        Part(BESIDE_HEADING, PUBLISHED_NOTE, brief if is_published(study) else Table((), [])),
+        Part("Tuning trials", TRIALS_NOTE, trial_table(study)),
+        Part("Runs that are not in the statistics", UNFINISHED_NOTE, unfinished_table(study, folder)),
+    ]
+    shown = shown_arm(study)
+    pooled = f"All seeds of the arm {shown.name!r} together." if shown else ""
+    background = [
+        Part("Scores by class", pooled, class_table(study)),
+        Part("Settings in which the arms differ", "", difference_table(study)),
+        Part("Settings that all runs share", "", shared_table(study)),
+        Part("Provenance", "", provenance_table(study)),
+    ]
+    return Section(
+        title=study.title,
+        slug=slug,
+        question=study.question or "",
+        plan=_plan(study),
+        arms=study.arms,
+        results=[part for part in results if part.table or part.heading == "Contrasts"],
+        drawings=_draw(study, Path("figures") / slug, out),
+        brief=brief,
+        background=[part for part in background if part.table],
+        commands=commands(study),
+    )
+
+
+def _plan(study: Study) -> str:
+    counts = Counter(completed=sum(arm.summary.n for arm in study.arms))
+    for arm in study.arms:
+        counts += arm.not_completed
+    seeds = {run.config.get("seed") for run in study.runs}
+    outcome = ", ".join(f"{count} {status}" for status, count in counts.items()) or "0 completed"
+    repeated = sum(len(arm.repeated) for arm in study.arms)
+    outcome += f"; {repeated} repeated" if repeated else ""
+    comparison = f" Reference arm: {study.reference}." if study.reference else ""
+    plural = ("" if len(study.arms) == 1 else "s", "" if len(seeds) == 1 else "s")
+    return (
+        f"{len(study.arms)} arm{plural[0]}, {len(seeds)} seed{plural[1]}; {sum(counts.values())} runs: "
+        f"{outcome}.{comparison} {_recipe(study)}"
+    ).rstrip()
+
+
+def _recipe(study: Study) -> str:
+    """What all runs of the study have in common, how many trials an arm had, and the machine."""
+    if not study.runs:
+        return ""
+    config, differing = flatten(study.runs[0].config), differing_keys(study.runs)
+    words = [text.format(config[key]) for key, text in RECIPE.items() if key in config.keys() - differing]
+    trials = Counter(str(trial.config["study"].get("arm")) for trial in study.trials)
+    if trials:
+        words.append(f"{max(trials.values())} trials per arm before its seeds")
+    facts = next((run.result["provenance"] for run in study.runs if run.result), {})
+    machine = [facts.get("device"), f"jax {facts.get('versions', {}).get('jax')}"] if facts else []
+    return ", ".join(str(word) for word in (*words, *machine) if word) + "."
+
+
+def _draw(study: Study, place: Path, folder: Path) -> list[Drawing]:
+    (folder / place).mkdir(parents=True, exist_ok=True)
+    drawings = []
+    for name, draw in FIGURES.items():
+        figure = draw(study)
+        if figure is not None:
+            save(figure, folder / place / name)
+            caption = (draw.__doc__ or name).partition("\n")[0]
+            drawings.append(Drawing(caption, place / f"{name}.svg", place / f"{name}.png"))
+    return drawings

@@ -1,0 +1,336 @@
+"""The tables of a report: each a pure function from a study to headers and rows of text."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from research.records import Run
+from research.studies.predictions import class_scores, confusion_counts, pool_predictions, shown_arm
+from research.studies.results import (
+    IGNORED_SECTIONS,
+    TUNED_KEYS,
+    Arm,
+    Study,
+    differing_keys,
+    flatten,
+    seed_of,
+)
+from research.studies.statistics import Contrast, Summary, is_testable
+
+NOTHING = "—"
+PROVENANCE_NAMES = {
+    "commit": "git commit",
+    "dirty": "uncommitted changes",
+    "xla_flags": "XLA_FLAGS",
+    "num_devices": "devices",
+    "data_checksum": "data checksum",
+    "python": "Python",
+}
+RESULT_NUMBERS = (
+    *("test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
+    *("epochs", "best_epoch", "num_parameters", "images_per_s"),
+)
+RESULT_HEADERS = (
+    *("study", "arm", "seed", "status", *RESULT_NUMBERS),
+    *("compile_seconds", "train_seconds", "total_seconds", "counted", "error", "folder"),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Headers and rows of text; every row has as many cells as there are headers."""
+
+    headers: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+    def __bool__(self) -> bool:
+        return bool(self.rows)
+
+    def without_empty_columns(self) -> "Table":
+        """The table without the columns that say nothing in any row."""
+        kept = [i for i in range(len(self.headers)) if any(row[i] != NOTHING for row in self.rows)]
+        return Table(tuple(self.headers[i] for i in kept), [tuple(row[i] for i in kept) for row in self.rows])
+
+    def __str__(self) -> str:
+        """The table as aligned plain text; the first column to the left, the others to the right."""
+        lines = [self.headers, *self.rows]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.headers))]
+        lines.insert(1, tuple("-" * width for width in widths))
+        return "\n".join(_align(line, widths) for line in lines)
+
+
+def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
+    first, *others = (cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join([first.strip().ljust(widths[0]), *others])
+
+
+def percent(value: float) -> str:
+    """A share in [0, 1] as percent with two decimals; a dash for NaN.
+
+    Example:
+        >>> percent(0.98765)
+        '98.77'
+    """
+    return NOTHING if math.isnan(value) else f"{100 * value:.2f}"
+
+
+def percent_interval(low: float, high: float) -> str:
+    """Two bounds as percent; a dash for NaN."""
+    return NOTHING if math.isnan(low) else f"[{percent(low)}, {percent(high)}]"
+
+
+def percent_spread(summary: Summary) -> str:
+    """The mean as percent, and its standard deviation where there is one."""
+    spread = "" if math.isnan(summary.deviation) else f" ± {percent(summary.deviation)}"
+    return percent(summary.mean) + spread
+
+
+def points(difference: Summary) -> str:
+    """A mean difference in percentage points, and its interval where there is one."""
+    if math.isnan(difference.mean):
+        return NOTHING
+    bounds = points_interval(difference)
+    return f"{100 * difference.mean:+.2f}" + ("" if bounds == NOTHING else f" {bounds}")
+
+
+def points_interval(difference: Summary) -> str:
+    """The interval of a difference in percentage points; a dash for NaN."""
+    if math.isnan(difference.low):
+        return NOTHING
+    return f"[{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
+
+
+def format_table(arms: Sequence[Arm]) -> str:
+    """The table of arms as plain text, for a terminal."""
+    return str(arm_table(arms))
+
+
+def arm_table(arms: Sequence[Arm]) -> Table:
+    """A row per arm: test accuracy over its seeds, size, cost, and the runs that did not complete."""
+    headers = (
+        "arm",
+        "n",
+        "test accuracy (%)",
+        "95 % interval",
+        "parameters",
+        "train (s)",
+        "compile (s)",
+        "not completed",
+    )
+    return Table(headers, [_arm_row(arm) for arm in arms])
+
+
+def _arm_row(arm: Arm) -> tuple[str, ...]:
+    summary = arm.summary
+    train, compiling = arm.seconds("train"), arm.seconds("compile")
+    return (
+        arm.name,
+        str(summary.n),
+        percent_spread(summary),
+        percent_interval(summary.low, summary.high),
+        NOTHING if arm.num_parameters is None else f"{arm.num_parameters:,}",
+        f"{np.median(train):.1f}" if train else NOTHING,
+        f"{max(compiling):.1f}" if compiling else NOTHING,
+        ", ".join(f"{count} {status}" for status, count in sorted(arm.not_completed.items())) or "0",
+    )
+
+
+def contrast_table(study: Study) -> Table:
+    """A row per contrast: paired difference to the reference arm in percentage points, and the verdict."""
+    headers = ("arm", "pairs", "difference (points)", "95 % interval", "p", "p (Holm)", "verdict")
+    return Table(headers, [_contrast_row(name, contrast) for name, contrast in study.contrasts.items()])
+
+
+def _contrast_row(name: str, contrast: Contrast) -> tuple[str, ...]:
+    difference = contrast.difference
+    return (
+        name,
+        str(difference.n),
+        NOTHING if math.isnan(difference.mean) else f"{100 * difference.mean:+.2f}",
+        points_interval(difference),
+        f"{contrast.p:.4f}" if difference.n else NOTHING,
+        f"{contrast.p_adjusted:.4f}" if difference.n else NOTHING,
+        contrast.verdict,
+    )
+
+
+def explain_contrasts(study: Study) -> str:
+    """How to read the table of contrasts, and how many seeds a claim would need."""
+    if study.reference is None:
+        return "No reference arm was named before the runs, so the arms are described and not compared."
+    m = len(study.contrasts)
+    if m == 0:
+        return f"The reference arm {study.reference!r} has no other planned arm to be compared with."
+    needed = next(n for n in range(1, 100) if is_testable(m, n))
+    text = (
+        f"Test accuracy minus that of the reference arm {study.reference!r}, in percentage points, paired by "
+        f"seed; Student-t interval, exact sign-flip test, Holm's adjustment over the {m} planned contrasts. "
+        "A difference is claimed only where interval and adjusted test agree."
+    )
+    if any(contrast.verdict == "descriptive only" for contrast in study.contrasts.values()):
+        text += (
+            f" Descriptive only: with {m} contrasts nothing can be claimed from fewer than {needed} pairs."
+        )
+    return text
+
+
+def trial_table(study: Study) -> Table:
+    """A row per pair of rates that was tried for an arm: mean validation accuracy, and what was chosen."""
+    rows = []
+    for arm in study.arms:
+        mine = [run for run in study.trials if str(run.config["study"].get("arm")) == arm.name]
+        groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
+        for run in mine:
+            groups[tuple(flatten(run.config)[key] for key in TUNED_KEYS)].append(run)
+        chosen = tuple(arm.setting(key) for key in TUNED_KEYS)
+        for rates, runs in sorted(groups.items()):
+            accuracies = [float((run.result or {}).get("validation_accuracy") or np.nan) for run in runs]
+            rows.append(
+                (
+                    arm.name,
+                    *(f"{rate:g}" for rate in rates),
+                    ", ".join(str(seed_of(run)) for run in runs),
+                    percent(float(np.mean(accuracies))),
+                    ", ".join(
+                        f"{count} {status}" for status, count in Counter(r.status for r in runs).items()
+                    ),
+                    "yes" if rates == chosen else "",
+                )
+            )
+    headers = ("arm", "learning rate", "weight decay", "seeds", "validation accuracy (%)", "trials", "chosen")
+    return Table(headers, rows)
+
+
+def unfinished_table(study: Study, folder: Path) -> Table:
+    """A row per run that is in no statistic: how it ended, why, and where it is."""
+    rows = []
+    for arm in study.arms:
+        for run in arm.runs:
+            if run.status != "completed":
+                rows.append((arm.name, seed_of(run), run.status, _reason(run), _relative(run, folder)))
+        for run in arm.repeated:
+            reason = f"repeated: another run of this seed counts. {_reason(run)}".strip()
+            rows.append((arm.name, seed_of(run), run.status, reason, _relative(run, folder)))
+        if arm.absent:
+            seeds = ", ".join(str(seed) for seed in arm.absent)
+            rows.append((arm.name, seeds, "missing", "never started: there is no folder", NOTHING))
+    headers = ("arm", "seed", "status", "why", "folder")
+    return Table(headers, [tuple(str(cell) for cell in row) for row in rows])
+
+
+def _reason(run: Run) -> str:
+    if run.result is None:
+        return "no result.json: it was interrupted or is still running"
+    return str(run.result.get("error") or "")
+
+
+def _relative(run: Run, folder: Path) -> str:
+    return str(run.path.relative_to(folder))
+
+
+def difference_table(study: Study) -> Table:
+    """A row per arm: the config values in which the arms differ."""
+    keys = differing_keys(study.runs)
+    rows = [
+        (arm.name, *(NOTHING if (value := arm.setting(key)) is None else str(value) for key in keys))
+        for arm in study.arms
+        if arm.runs
+    ]
+    return Table(("arm", *keys), rows if keys else [])
+
+
+def shared_table(study: Study) -> Table:
+    """A row per config value that all runs of the study share."""
+    if not study.runs:
+        return Table(("setting", "value"), [])
+    hidden = {*IGNORED_SECTIONS, *differing_keys(study.runs)}
+    config = flatten({key: value for key, value in study.runs[0].config.items() if key != "study"})
+    return Table(
+        ("setting", "value"),
+        [
+            (key, "null" if value is None else str(value))
+            for key, value in config.items()
+            if key not in hidden
+        ],
+    )
+
+
+def provenance_table(study: Study) -> Table:
+    """A row per fact about where the numbers come from; facts that differ are listed with their counts."""
+    found = [flatten((run.result or {}).get("provenance") or {}) for run in study.runs if run.result]
+    keys = [
+        key
+        for key in dict.fromkeys(key for facts in found for key in facts)
+        if key not in ("started", "command")
+    ]
+    rows = [
+        (PROVENANCE_NAMES.get(key, key.removeprefix("versions.")), _values(facts.get(key) for facts in found))
+        for key in keys
+    ]
+    started = sorted(str(facts["started"]) for facts in found if facts.get("started"))
+    if started:
+        rows.append(("started", " to ".join(dict.fromkeys([started[0], started[-1]]))))
+    rows.append(("seeds", ", ".join(str(seed) for seed in sorted({seed_of(run) for run in study.runs}))))
+    rows.append(("time of all runs", f"{_total_seconds(study.runs):,.1f} s"))
+    if study.trials:
+        rows.append(("time of all trials", f"{_total_seconds(study.trials):,.1f} s"))
+    return Table(("fact", "value"), rows)
+
+
+def _total_seconds(runs: Iterable[Run]) -> float:
+    return sum(float((run.result or {}).get("seconds", {}).get("total") or 0) for run in runs)
+
+
+def _values(values: Iterable[Any]) -> str:
+    counts = Counter("none" if value in (None, "") else str(value) for value in values)
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in counts.most_common())
+
+
+def class_table(study: Study) -> Table:
+    """A row per class: precision, recall and F1 over all seeds of the arm that stands for the study."""
+    arm = shown_arm(study)
+    predictions = pool_predictions(arm) if arm else None
+    headers = ("class", "test images", "precision (%)", "recall (%)", "F1 (%)")
+    if predictions is None:
+        return Table(headers, [])
+    counts = confusion_counts(predictions)
+    images = counts.sum(1) // predictions.num_seeds
+    scores = class_scores(counts)
+    return Table(
+        headers,
+        [
+            (str(index), str(images[index]), *(percent(float(score[index])) for score in scores))
+            for index in range(len(counts))
+        ],
+    )
+
+
+def commands(study: Study) -> list[str]:
+    """The distinct commands that made the runs, where the runs recorded them."""
+    found = ((run.result or {}).get("provenance") or {} for run in study.runs)
+    return list(dict.fromkeys(str(facts["command"]) for facts in found if facts.get("command")))
+
+
+def results_table(studies: Iterable[Study], folder: Path) -> Table:
+    """A row per run, for a spreadsheet: full precision, empty where there is no number."""
+    rows = []
+    for study in studies:
+        for arm in study.arms:
+            for run in (*arm.runs, *arm.repeated):
+                result = run.result or {}
+                row = [study.title, arm.name, seed_of(run), run.status]
+                row += [result.get(key) for key in RESULT_NUMBERS]
+                row += [(result.get("seconds") or {}).get(part) for part in ("compile", "train", "total")]
+                row += [arm.completed.get(seed_of(run)) is run, result.get("error"), _relative(run, folder)]
+                rows.append(tuple("" if cell is None else str(cell) for cell in row))
+            for seed in arm.absent:
+                blank = [""] * (len(RESULT_HEADERS) - 7)
+                rows.append((study.title, arm.name, str(seed), "missing", *blank, "False", "", ""))
+    return Table(RESULT_HEADERS, rows)

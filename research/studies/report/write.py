@@ -1,0 +1,57 @@
+"""The report of a folder of runs: ``report.md``, ``report.html``, ``results.csv`` and figures."""
+
+import csv
+import io
+from pathlib import Path
+
+from research.studies.comparison import comparison_section, read_comparison, result_rows
+from research.studies.report.html import to_html
+from research.studies.report.markdown import parts_to_markdown, to_markdown
+from research.studies.report.section import make_sections, published_parts
+from research.studies.report.table import Table, results_table
+from research.studies.results import read_studies
+from research.utils.files import write_atomically
+
+
+def write_report(folder: Path, out: Path | None = None) -> Path:
+    """Read every run in ``folder`` and below it, and write what they show.
+
+    Writes ``report.md``, the same as ``report.html`` in one file, ``results.csv`` with a row per run, and
+    each figure as ``figures/<study>/<figure>.svg`` and ``.png``. Where something was published of a study,
+    also ``published.md``: all verdicts, and one table for each study, as a README may hold them. Several
+    studies are sections of one report, and so is a comparison of frameworks below the folder.
+
+    Args:
+        folder: holds runs, in it or below it.
+        out: where the report goes; ``None`` for ``folder`` itself.
+
+    Returns:
+        The path of ``report.md``.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        RecordError: there is no run in it, or a file of a run is damaged.
+    """
+    out = folder if out is None else out
+    studies = read_studies(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    sections = make_sections(studies, folder, out)
+    results = results_table(studies, folder)
+    for path in sorted(folder.rglob("measurements.json"))[:1]:
+        measured = read_comparison(path)
+        sections.append(comparison_section(measured, out, Path("figures", "frameworks", "comparison")))
+        results.rows.extend(result_rows(measured))
+    write_atomically(out / "results.csv", to_csv(results).encode())
+    write_atomically(out / "report.html", to_html(sections, out).encode())
+    write_atomically(out / "report.md", to_markdown(sections).encode())
+    if parts := published_parts(sections):
+        text = parts_to_markdown("Beside what was published", parts)
+        write_atomically(out / "published.md", text.encode())
+    return out / "report.md"
+
+
+def to_csv(table: Table) -> str:
+    """A table as CSV with a header line."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([table.headers, *table.rows])
+    return text.getvalue()

@@ -1,0 +1,133 @@
+"""Many runs, one after the other, in a worker process that is replaced when it dies."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from research import records
+from research.config import Config
+from research.runs.run import configure_jax
+from research.runs.worker import RunError, Worker
+from research.sweeps.vectorized import groups, run_together
+from research.utils.signals import noticed_signals
+
+T = TypeVar("T")
+
+PATIENCE = 1.0  # seconds between two looks at what another sweep runs
+
+
+class Sweep:
+    """Runs that are planned first, all of them, and then run.
+
+    A planned run has its ``config.yaml`` on disk, so that one that never finished can be told from one that
+    was never asked for. Several sweeps may run the same plan at once: each run is run by one of them.
+
+    Args:
+        retry_failed: run again what failed before.
+    """
+
+    def __init__(self, *, retry_failed: bool = True) -> None:
+        self._plan: dict[Path, Config] = {}
+        self._retry_failed = retry_failed
+
+    def plan(self, config: Config, folder: Path) -> None:
+        """Add a run; the same run twice is one run."""
+        self._plan[folder] = config
+
+    def run(self, console: Console | None = None) -> int:
+        """Run what has no result yet, and print a line for each, and a table where some did not complete.
+
+        Returns:
+            Exit code: 0; 1 if a run diverged, failed or its process died; 130 or 143 after a signal.
+        """
+        console = console or Console(highlight=False, soft_wrap=True)
+        waiting = {folder: config for folder, config in self._plan.items() if not self._is_done(folder)}
+        for folder, config in waiting.items():
+            if not (folder / "config.yaml").exists():
+                records.write_config(folder, config.to_dict())
+        if len(self._plan) > len(waiting):
+            console.print(f"{len(self._plan) - len(waiting)} of {len(self._plan)} runs are done already")
+        died: set[Path] = set()
+        number, total = 0, len(waiting)
+        # the worker writes the checkpoint and gives up by itself
+        with noticed_signals(lambda number: None) as received, Worker(received) as worker:
+            while waiting and received() is None:
+                elsewhere = {}
+                for group in groups(waiting):
+                    for folder, outcome in worker.run(run_recorded, group).items():
+                        if outcome["status"] == "claimed":
+                            elsewhere[folder] = group[folder]
+                            continue
+                        number += 1
+                        died |= {folder} if outcome["status"] == "died" else set()
+                        console.print(
+                            f"[{number}/{total}] {folder.name}  {outcome['status']}  {_said(outcome)}",
+                            markup=False,
+                        )
+                    if received() is not None:
+                        break
+                if len(elsewhere) == len(waiting):
+                    time.sleep(PATIENCE)
+                waiting = {key: config for key, config in elsewhere.items() if not self._is_done(key)}
+            stopped_by = received()
+        outcomes = {folder: _outcome(folder, folder in died) for folder in self._plan}
+        unfinished = {folder: o for folder, o in outcomes.items() if o["status"] != "completed"}
+        if unfinished:
+            console.print(_table(unfinished))
+            console.print(f"{len(outcomes) - len(unfinished)} of {len(outcomes)} runs completed")
+        return 128 + stopped_by if stopped_by else int(bool(unfinished))
+
+    def _is_done(self, folder: Path) -> bool:
+        status = _outcome(folder)["status"]
+        return status in records.FINISHED or (status == "failed" and not self._retry_failed)
+
+
+def run_apart(config: Config, folder: Path, *, retry_failed: bool = True) -> None:
+    """One run of a sweep that a launcher spreads over processes or machines.
+
+    It has a worker here, too: if that dies, the launcher's process is left to say so, and the launcher goes
+    on waiting for the other runs.
+
+    Raises:
+        RunError: the run failed, or its process died.
+    """
+    sweep = Sweep(retry_failed=retry_failed)
+    sweep.plan(config, folder)
+    if sweep.run():
+        raise RunError(f"{folder} is {records.read_run(folder).status}; its line is in the job's output")
+
+
+def run_recorded(runs: Mapping[Path, Config]) -> dict[Path, dict[str, Any]]:
+    """``run_together`` in the worker, where JAX has not started yet."""
+    configure_jax(next(iter(runs.values())))
+    return run_together(runs)
+
+
+def _outcome(folder: Path, died: bool = False) -> dict[str, Any]:
+    """What became of a run, from its folder."""
+    try:
+        result = records.read_run(folder).result
+    except (FileNotFoundError, records.RecordError) as error:
+        return {"status": "missing", "error": str(error)}
+    return result or {"status": "missing", "error": "the process died" if died else "not run"}
+
+
+def _table(outcomes: dict[Path, dict[str, Any]]) -> Table:
+    table = Table("run", "status", "what happened")
+    for folder, outcome in outcomes.items():
+        error = (str(outcome["error"]).splitlines() or [""])[0]
+        table.add_row(Text(folder.name), outcome["status"], Text(error))
+    return table
+
+
+def _said(outcome: dict[str, Any]) -> str:
+    """The accuracy of a run, that of validation for a trial, which has no other, or what went wrong."""
+    for split in ("test", "validation"):
+        if (accuracy := outcome.get(f"{split}_accuracy")) is not None:
+            return f"{split} accuracy {accuracy:.4f}"
+    return str(outcome["error"])

@@ -1,0 +1,1 @@
+"""Helpers that know nothing of the project: files, signals, names, processors, XLA's options."""

@@ -1,0 +1,181 @@
+"""Bad input gives one sentence that names the key, the value and what is allowed, and exit code 2."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import SCRIPTS
+
+MISTAKES = {
+    "misspelt group": (
+        ["trainig.epochs=2"],
+        "there is no key trainig (did you mean training?); allowed: seed",
+    ),
+    "misspelt key": (
+        ["model.dept=3"],
+        "there is no key model.dept (did you mean depth?); allowed in model: name",
+    ),
+    "key of another model": (
+        ["model=tiny", "model.depth=2"],
+        "there is no key model.depth; allowed in model:",
+    ),
+    "model": (["model=plane"], "model=plane is not allowed; give one of classic, conv_pair, mlp,"),
+    "optimizer": (["optimizer=adm"], "optimizer=adm is not allowed; give one of adagrad, adam, adamw,"),
+    "schedule": (["schedule=cos"], "schedule=cos is not allowed; give one of constant, cosine,"),
+    "activation": (["model.activation=rlu"], "model.activation=rlu is not allowed; give one of elu, gelu,"),
+    "initializer": (["model.initializer=xavier"], "model.initializer=xavier is not allowed; give one of"),
+    "algorithm": (
+        ["model.algorithm=fast"],
+        "model.algorithm=fast is not allowed; give one of auto, fft, im2col,",
+    ),
+    "dataset": (["data=minst"], "data=minst is not allowed; give one of cifar10, cifar100, digits,"),
+    "study": (
+        ["-m", "+study=deep"],
+        "study=deep is not allowed; give one of activation, architecture, depth,",
+    ),
+    "tuning without -m": (["+study=optimizer"], "study.tuning is for a sweep on this machine; give -m"),
+    "negative batch": (
+        ["training.batch_size=-1"],
+        "training.batch_size=-1 is not allowed; give a whole number",
+    ),
+    "no batch": (
+        ["training.batch_size=0"],
+        "training.batch_size=0 is not allowed; give a whole number, at least 1",
+    ),
+    "large batch": (
+        ["training.batch_size=5000"],
+        "training.batch_size=5000 is not allowed; give at most the 1294",
+    ),
+    "depth": (["model.depth=9"], "model.depth=9 is not allowed; give a whole number, from 1 to 4"),
+    "seed": (["seed=one"], "seed=one is not allowed; give a whole number, from 0 to 4294967295"),
+    "sweep without -m": (["seed=range(0,3)"], "'seed=range(0,3)' requires --multirun"),
+    "rate": (
+        ["optimizer.learning_rate=-1"],
+        "optimizer.learning_rate=-1 is not allowed; give a number, above 0",
+    ),
+    "augmentation": (
+        ["data.augmentations=[flop]"],
+        "data.augmentations=flop is not allowed; give one of crop, flip",
+    ),
+    "data folder": (
+        ["data=mnist", "data.dir=/nowhere"],
+        "mnist is not in /nowhere; run: python scripts/prepare_data",
+    ),
+    "output folder": (["run=/proc/x"], "run=/proc/x cannot be written"),
+    "sweep without its data": (
+        ["-m", "data=mnist", "data.dir=/nowhere"],
+        "mnist is not in /nowhere; run: python",
+    ),
+    "large limit": (["data.train_limit=9999"], "data.train_limit=9999; allowed: 1 to 1294 for digits"),
+    "added key": (["+extra=1"], "there is no key extra; allowed: model, optimizer,"),
+    "syntax": (["seed=["], "seed=["),
+    "group by a number": (["optimizer=32"], "optimizer=32 is not allowed; give one of adagrad, adam, adamw,"),
+    "run by a number": (["run=97"], "run=97 is not allowed; give the path of a folder, such as ./97"),
+    "run without a path": (["run="], "run= is not allowed; give the path of a folder"),
+    "no run": (["~run"], "run=null is not allowed; give the path of a folder"),
+    "run in no letters": (["run=\udcff"], r"run=\udcff"),
+    "text in no letters": (["data.dir=\udcff"], r"data.dir=\udcff"),
+    "resume": (["resume=maybe"], "resume=maybe is not allowed; give one of true, false"),
+    "debug": (["debug.nans=1"], "debug.nans=1 is not allowed; give true or false"),
+    "a number too large": ([f"optimizer.epsilon={'9' * 400}"], "99 is not allowed; give a smaller number"),
+    "a very long value": (
+        [f"model.activation={'x' * 100_000}"],
+        "xx is not allowed; give one of elu,",
+    ),
+    "a step number too large": (
+        ["training.epochs=1000000000000"],
+        "training.epochs=1000000000000 is not allowed; give at most 107374182, at 20 steps an epoch",
+    ),
+    "a network too large": (
+        ["model=mlp", "model.hidden=[1000000,1000000]"],
+        "model=mlp has 1,000,076,000,010 parameters here, whose training takes 16,001 GB; this machine has",
+    ),
+    "a loop too long": (
+        ["schedule=step", "schedule.drops=1000000000000"],
+        "drops=1000000000000 is not",
+    ),
+    "blocks": (["model=simple_resnet", "model.blocks=1000000000"], "model.blocks=1000000000 is not allowed"),
+    "nothing to train on": (["data.test_fraction=0.9999"], "test_fraction=0.9999 leaves too few examples of"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence_and_exit_code_2(call, mistake):
+    arguments, sentence = MISTAKES[mistake]
+    outcome = call("train.py", *arguments)
+    assert outcome.code == 2
+    assert sentence in outcome.err
+    assert outcome.err.startswith("train.py: ")
+    assert outcome.err.count("\n") == 1
+    assert len(outcome.err) < 1000
+    assert outcome.out == ""
+
+
+def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
+    outcome = call("train.py", "-m", "model.depth=1,2,9", "hydra.sweep.dir=sweep")
+    assert outcome.code == 2
+    assert "model.depth=9 is not allowed" in outcome.err
+    assert not list(tmp_path.rglob("config.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "sentence"),
+    [
+        ("evaluate.py", [], "run is missing; give run=..."),
+        ("evaluate.py", ["run=nowhere"], "nowhere is not a run: it holds no config.yaml"),
+        ("inspect_model.py", ["format=xml"], "format=xml is not allowed; give one of table, json"),
+        ("inspect_model.py", ["model.depth=9"], "model.depth=9 is not allowed"),
+        ("prepare_data.py", ["data=mnits"], "data=mnits is not allowed; give one of"),
+        ("prepare_data.py", ["data=digits"], "digits"),
+        ("prepare_data.py", ["data=mnist", "mirror=5"], "mirror=5 is not allowed; give an address"),
+        ("report.py", ["nowhere"], "there is no folder nowhere"),
+        ("benchmark_conv.py", ["out=5"], "out=5 is not allowed; give the path of a folder, such as ./5"),
+        ("train.py", ["parallel=auto", "parallel.mesh.model=100000"], "is not allowed; there are"),
+    ],
+)
+def test_the_other_scripts_say_it_the_same_way(call, script, arguments, sentence):
+    outcome = call(script, *arguments)
+    assert outcome.code == 2
+    assert sentence in outcome.err
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "script", ["train.py", "evaluate.py", "inspect_model.py", "prepare_data.py", "report.py"]
+)
+def test_help_reads_well(call, script):
+    outcome = call(script, "--help")
+    assert outcome.code == 0
+    assert "Traceback" not in outcome.err
+    assert len(outcome.out.splitlines()) > 5
+
+
+@pytest.mark.parametrize("platforms", ["abacus", "cuda"])
+def test_a_device_that_is_not_there_is_one_sentence(tmp_path, platforms):
+    """Of a process of its own, as JAX has started in this one."""
+    command = [sys.executable, str(SCRIPTS / "train.py")]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "JAX_PLATFORMS": platforms}, capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert f"JAX_PLATFORMS={platforms} is not allowed" in ended.stderr
+    assert ended.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is full is needed")
+def test_what_cannot_be_printed_is_one_sentence():
+    with open("/dev/full", "w") as full:
+        command = [
+            sys.executable,
+            "-c",
+            "from research.cli.wrapper import exit_with; exit_with(lambda: print(1) or 0)",
+        ]
+        buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+        ended = subprocess.run(
+            command, cwd=SCRIPTS, env=buffered, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert ended.returncode == 1
+    assert ended.stderr == "-c: what was printed is not complete: No space left on device\n"

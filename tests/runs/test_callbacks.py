@@ -1,0 +1,48 @@
+import struct
+
+import pytest
+
+from research.config import Config, ConfigError
+from research.records import read_run
+from research.runs import program as build
+from research.runs.program import check
+from research.runs.run import run
+
+QUICK = {"model": {"name": "tiny"}, "data": {"train_limit": 200}, "training": {"epochs": 2}}
+
+
+def read_scalars(folder):
+    """``{tag: {step: value}}`` of the one event file below a folder, read as the format is defined."""
+    events = pytest.importorskip("tensorboardX.proto.event_pb2")
+    (path,) = folder.rglob("events.*")
+    content, scalars, place = path.read_bytes(), {}, 0
+    while place < len(content):
+        (length,) = struct.unpack_from("<Q", content, place)  # then its checksum, the event, its checksum
+        event = events.Event.FromString(content[place + 12 : place + 12 + length])
+        for value in event.summary.value:
+            scalars.setdefault(value.tag, {})[event.step] = value.simple_value
+        place += 16 + length
+    return scalars
+
+
+def test_every_epoch_is_written_as_it_is_recorded(tmp_path):
+    pytest.importorskip("tensorboardX", reason="the extra tensorboard is not installed")
+    run(Config.from_dict(QUICK | {"logging": "tensorboard"}), tmp_path / "run")
+    scalars = read_scalars(tmp_path / "run" / "tensorboard")
+    assert {"loss/train", "loss/validation", "accuracy/train", "accuracy/validation"} < set(scalars)
+    for line in read_run(tmp_path / "run").metrics:
+        assert scalars["loss/train"][line["step"]] == pytest.approx(line["train_loss"])
+        assert scalars["accuracy/validation"][line["step"]] == pytest.approx(line["validation_accuracy"])
+
+
+def test_only_on_request_and_the_run_is_the_same(tmp_path):
+    run(Config.from_dict(QUICK), tmp_path / "run")
+    assert not (tmp_path / "run" / "tensorboard").exists()
+    logged = Config.from_dict(QUICK | {"logging": "tensorboard"})
+    assert logged.fingerprint() == Config.from_dict(QUICK).fingerprint()
+
+
+def test_without_the_package_one_sentence_says_how_to_get_it(monkeypatch):
+    monkeypatch.setattr(build.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"pip install 'cnn-research\[tensorboard\]'"):
+        check(Config.from_dict({"logging": "tensorboard"}))
