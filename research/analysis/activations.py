@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from research.analysis.walk import INPUT, walk
-from research.layers import Activation, Array, Params, Serial, State
+from research.layers import Activation, Array, Params, Sequential, State
 from research.ops.activation import ACTIVATIONS
 from research.utils.lookup import lookup
 from research.utils.xla import for_few_calls
@@ -14,7 +14,9 @@ from research.utils.xla import for_few_calls
 SATURATED_BELOW = 0.01
 
 
-def activation_statistics(net: Serial, params: Params, state: State, x: Array) -> dict[str, dict[str, float]]:
+def activation_statistics(
+    net: Sequential, params: Params, state: State, x: Array
+) -> dict[str, dict[str, float]]:
     """Statistics of the output of every layer, by path, while not training.
 
     Args:
@@ -28,7 +30,7 @@ def activation_statistics(net: Serial, params: Params, state: State, x: Array) -
         ``dead``, the fraction of units for which it is so on every image, so that none can train them.
 
     Example:
-        >>> net = Serial((("act1", Activation("relu")),))
+        >>> net = Sequential((("act1", Activation("relu")),))
         >>> activation_statistics(net, {}, {}, jnp.array([[-1.0, -1.0, 0.0, 5.0]]))["act1"]["zeros"]
         0.75
     """

@@ -3,12 +3,12 @@
 import jax
 import jax.numpy as jnp
 
-from research.layers import Array, Params, Serial, State
+from research.layers import Array, Params, Sequential, State
 
 SHARE = 0.95
 
 
-def influence(net: Serial, params: Params, state: State, images: Array) -> Array:
+def influence(net: Sequential, params: Params, state: State, images: Array) -> Array:
     """How much each pixel changes the output in the middle of the image.
 
     .. math:: I_{hw} = \\frac{1}{N} \\sum_n \\sum_c \\Big| \\frac{\\partial}{\\partial x_{nhwc}}

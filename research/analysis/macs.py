@@ -22,7 +22,7 @@ from research.layers import (
     Shape,
     SpatialDropout,
 )
-from research.models.assemble import LeftOut
+from research.models.assemble import SkippedPool
 from research.ops.padding import pair
 
 
@@ -75,7 +75,7 @@ def _(layer: Dense, in_shape: Shape, out_shape: Shape) -> int:
 @macs.register(GlobalAveragePool)
 @macs.register(GroupNorm)
 @macs.register(LayerNorm)
-@macs.register(LeftOut)
+@macs.register(SkippedPool)
 @macs.register(MaxPool)
 @macs.register(Residual)
 @macs.register(SpatialDropout)

@@ -23,7 +23,7 @@ from research.layers import (
     Shape,
     SpatialDropout,
 )
-from research.models.assemble import LeftOut
+from research.models.assemble import SkippedPool
 from research.ops.padding import Pair, pair
 
 
@@ -52,8 +52,8 @@ def receptive_fields(net: Layer, in_shape: Shape) -> dict[str, Field]:
         TypeError: the kind of a layer is not known here.
 
     Example:
-        >>> from research.layers import Serial
-        >>> net = Serial((("a", Conv2D(4)), ("b", Conv2D(4, strides=2)), ("c", Conv2D(4))))
+        >>> from research.layers import Sequential
+        >>> net = Sequential((("a", Conv2D(4)), ("b", Conv2D(4, strides=2)), ("c", Conv2D(4))))
         >>> [field.size for field in receptive_fields(net, (1, 32, 32, 3)).values()]
         [(3, 3), (5, 5), (9, 9)]
 
@@ -123,7 +123,7 @@ def _(layer: Flatten | GlobalAveragePool, in_shape: Shape) -> tuple[Pair, Pair]:
 @window.register(Dropout)
 @window.register(GroupNorm)
 @window.register(LayerNorm)
-@window.register(LeftOut)
+@window.register(SkippedPool)
 @window.register(Residual)
 @window.register(SpatialDropout)
 def _(layer: Layer, in_shape: Shape) -> tuple[Pair, Pair]:

@@ -10,7 +10,7 @@ from research.analysis.parameters import count_parameters
 from research.analysis.receptive_field import receptive_fields
 from research.analysis.walk import walk
 from research.layers import Layer, Shape
-from research.models.assemble import LeftOut
+from research.models.assemble import SkippedPool
 from research.ops.padding import Pair
 
 BYTES_PER_NUMBER = 4  # float32
@@ -44,7 +44,7 @@ class LayerSummary:
 
 
 def summarize(net: Layer, in_shape: Shape) -> list[LayerSummary]:
-    """A row for every layer, those inside ``Serial`` and ``Residual`` too; a ``Residual`` row is its sum.
+    """A row for every layer, those inside ``Sequential`` and ``Residual`` too; a ``Residual`` row is its sum.
 
     Args:
         net: a layer.
@@ -71,7 +71,7 @@ def summarize(net: Layer, in_shape: Shape) -> list[LayerSummary]:
     fields = receptive_fields(net, in_shape) if len(in_shape) == 4 else {}
     rows = []
     for node in nodes:
-        left_out = isinstance(node.layer, LeftOut)
+        left_out = isinstance(node.layer, SkippedPool)
         field = fields.get(node.path)
         rows.append(
             LayerSummary(
@@ -113,7 +113,7 @@ def format_summary(rows: Sequence[LayerSummary]) -> str:
 
 
 def _kind(layer: Layer) -> str:
-    if isinstance(layer, LeftOut):
+    if isinstance(layer, SkippedPool):
         return f"({type(layer.layer).__name__} left out)"
     return type(layer).__name__
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from research.layers import Layer, Params, Residual, Serial, Shape, State
+from research.layers import Layer, Params, Residual, Sequential, Shape, State
 from research.layers.base import abstract_init, out_shape
 
 INPUT = ""
@@ -14,7 +14,7 @@ class Node:
     """One layer in its place in a network.
 
     Args:
-        path: names from the outside in, ``block1/body/conv1``, as in ``Serial.trace``.
+        path: names from the outside in, ``block1/body/conv1``, as in ``Sequential.trace``.
         layer: the layer; a ``Residual`` stands for its sum only.
         sources: paths of the layers whose outputs it reads; more than one for a ``Residual``.
         in_shape, out_shape: ``[N, H, W, C]`` or ``[N, D]``.
@@ -30,7 +30,7 @@ class Node:
 
 
 def walk(net: Layer, in_shape: Shape) -> list[Node]:
-    """Descend into every ``Serial`` and ``Residual``. Nothing is allocated: shapes are traced.
+    """Descend into every ``Sequential`` and ``Residual``. Nothing is allocated: shapes are traced.
 
     Args:
         net: a layer.
@@ -55,7 +55,7 @@ def walk(net: Layer, in_shape: Shape) -> list[Node]:
             child_path = f"{path}/{name}" if path else name
             return visit(child, child_path, source, shape, params.get(name, {}), state.get(name, {}))
 
-        if isinstance(layer, Serial):
+        if isinstance(layer, Sequential):
             for name, child in layer.layers:
                 source, shape = visit_child(name, child, source, shape)
             return source, shape

@@ -19,7 +19,7 @@ from research.benchmarks.timing import alternate, make_gemm, quartiles
 from research.config import Config, Named
 from research.data import DATASETS, Dataset, Split
 from research.frameworks.base import FRAMEWORKS
-from research.layers import Params, Serial, State
+from research.layers import Params, Sequential, State
 from research.layers.rewrite import with_algorithm
 from research.runs.program import build_network, compile_program, program_spec
 from research.training.state import Batch, init_state
@@ -63,7 +63,7 @@ def random_dataset(name: str, num_examples: int) -> Dataset:
     return Dataset(name, split, split, split, spec.num_classes, names, *statistics, checksum="random")
 
 
-def _network(config: Config) -> Serial:
+def _network(config: Config) -> Sequential:
     spec = DATASETS[config.data.name]
     return build_network(config.model, spec.image_shape, spec.num_classes)
 
@@ -176,7 +176,9 @@ def time_evaluation(config: Config, rounds: int) -> dict[str, dict[str, float]]:
     for algorithm in ("auto", "lax"):
         net = with_algorithm(spec.net, algorithm)
 
-        def predict(params: Params, model_state: State, images: jax.Array, net: Serial = net) -> jax.Array:
+        def predict(
+            params: Params, model_state: State, images: jax.Array, net: Sequential = net
+        ) -> jax.Array:
             return net.apply(params, model_state, spec.preprocess(images), train=False)[0]
 
         began = time.perf_counter()

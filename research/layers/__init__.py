@@ -1,7 +1,7 @@
 """Layers: frozen descriptions with two pure methods, ``init`` and ``apply``."""
 
 from research.layers.activation import Activation
-from research.layers.base import Array, Key, Layer, Params, Serial, Shape, State
+from research.layers.base import Array, Key, Layer, Params, Sequential, Shape, State
 from research.layers.conv import Conv2D, DepthwiseSeparableConv
 from research.layers.dense import Dense, Flatten
 from research.layers.dropout import Dropout, SpatialDropout
@@ -30,7 +30,7 @@ __all__ = [
     "MaxPool",
     "Params",
     "Residual",
-    "Serial",
+    "Sequential",
     "Shape",
     "SpatialDropout",
     "State",

@@ -114,7 +114,7 @@ def trace_layer(
 
 
 @dataclass(frozen=True)
-class Serial:
+class Sequential:
     """Layers applied one after the other.
 
     .. math:: y = f_n(\\dots f_2(f_1(x)))
@@ -122,7 +122,7 @@ class Serial:
     Args:
         layers: pairs of a unique name and a layer. Parameters and state are dicts under these names;
             layers without parameters or state leave no entry.
-        first_index: what the key of the first layer is folded with, above 0 for a part of another Serial.
+        first_index: what the key of the first layer is folded with, above 0 for a part of another Sequential.
 
     Raises:
         ValueError: two layers share a name.
@@ -130,7 +130,7 @@ class Serial:
     Example:
         >>> import jax
         >>> from research.layers import Activation, Dense
-        >>> net = Serial((("hidden", Dense(4)), ("relu", Activation("relu")), ("logits", Dense(2))))
+        >>> net = Sequential((("hidden", Dense(4)), ("relu", Activation("relu")), ("logits", Dense(2))))
         >>> params, state = net.init(jax.random.key(0), (1, 3))
         >>> sorted(params), params["hidden"]["kernel"].shape
         (['hidden', 'logits'], (3, 4))

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import jax
 
-from research.layers.base import Array, Key, Params, Serial, Shape, State
+from research.layers.base import Array, Key, Params, Sequential, Shape, State
 from research.layers.pool import AveragePool, MaxPool
 from research.layers.residual import Residual
 
@@ -23,9 +23,9 @@ class Remat:
     Source: Chen et al. (2016), Training deep nets with sublinear memory cost.
     """
 
-    net: Serial
+    net: Sequential
 
-    def blocks(self) -> list[Serial]:
+    def blocks(self) -> list[Sequential]:
         """The parts of the network, in order."""
         ends = [i for i, (_, layer) in enumerate(self.net.layers) if isinstance(layer, BLOCK_ENDS)]
         starts = [0, *(end + 1 for end in ends)]

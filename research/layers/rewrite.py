@@ -19,10 +19,10 @@ def rewrite(value: T, change: Callable[[Any], Any]) -> T:
         change: a layer to the layer that takes its place, of the same parameters and state.
 
     Example:
-        >>> from research.layers import Activation, Serial
-        >>> net = Serial((("act", Activation("relu")),))
+        >>> from research.layers import Activation, Sequential
+        >>> net = Sequential((("act", Activation("relu")),))
         >>> rewrite(net, lambda layer: Activation("tanh") if layer == Activation("relu") else layer)
-        Serial(layers=(('act', Activation(name='tanh')),))
+        Sequential(layers=(('act', Activation(name='tanh')),))
     """
     rebuilt: Any = value
     if isinstance(value, tuple):

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from research.layers import Serial
+from research.layers import Sequential
 from research.models.conv_pool import classic, conv_pair, reference, simple_cnn, tiny
 from research.models.mlp import mlp
 from research.models.modern import modern_cnn
 from research.models.plain import plain
 from research.models.resnet import simple_resnet
 
-MODELS: dict[str, Callable[..., Serial]] = {
+MODELS: dict[str, Callable[..., Sequential]] = {
     "plain": plain,
     "tiny": tiny,
     "reference": reference,

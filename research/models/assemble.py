@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from research.layers import Array, AveragePool, Key, Layer, MaxPool, Params, Serial, Shape, State
+from research.layers import Array, AveragePool, Key, Layer, MaxPool, Params, Sequential, Shape, State
 from research.layers.base import abstract_init, out_shape
 from research.ops.padding import pair
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class SkippedPool:
     """The identity, in the place of a layer that the images are too small for.
 
     It keeps the name of the layer and the layer itself, so that a summary can show what is missing.
@@ -27,7 +27,7 @@ class LeftOut:
         return x, {}
 
 
-def assemble(layers: list[tuple[str, Layer]], image_shape: Shape) -> Serial:
+def assemble(layers: list[tuple[str, Layer]], image_shape: Shape) -> Sequential:
     """Chain ``layers``, leaving out each pool whose window is larger than the image that reaches it.
 
     So every model runs on every dataset. Nothing is allocated: shapes are traced.
@@ -41,7 +41,7 @@ def assemble(layers: list[tuple[str, Layer]], image_shape: Shape) -> Serial:
 
     Example:
         >>> assemble([("pool1", MaxPool(2)), ("pool2", MaxPool(2))], (3, 3, 1)).layers[1]
-        ('pool2', LeftOut(layer=MaxPool(window=2, strides=None, padding='VALID')))
+        ('pool2', SkippedPool(layer=MaxPool(window=2, strides=None, padding='VALID')))
     """
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(f"image_shape must be (height, width, channels), all positive, got {image_shape}")
@@ -51,8 +51,8 @@ def assemble(layers: list[tuple[str, Layer]], image_shape: Shape) -> Serial:
         if isinstance(layer, MaxPool | AveragePool):
             height, width = pair(layer.window, "window")
             if shape[1] < height or shape[2] < width:
-                layer = LeftOut(layer)
+                layer = SkippedPool(layer)
         fitting.append((name, layer))
-        last = Serial((fitting[-1],))
+        last = Sequential((fitting[-1],))
         shape = out_shape(last, *abstract_init(last, shape), shape)
-    return Serial(tuple(fitting))
+    return Sequential(tuple(fitting))

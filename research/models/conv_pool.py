@@ -6,7 +6,7 @@ is in [0, 1); ``activation``, ``initializer`` and ``algorithm`` are names from t
 names a number out of range or an unknown name.
 """
 
-from research.layers import Activation, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool, Serial, Shape
+from research.layers import Activation, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool, Sequential, Shape
 from research.models.assemble import assemble
 from research.models.keywords import ActivationName, AlgorithmName, Counts, DropRate, InitializerName
 
@@ -19,7 +19,7 @@ def tiny(
     activation: ActivationName = "relu",
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
-) -> Serial:
+) -> Sequential:
     """VALID convolutions of 8 and 16, no hidden dense layer. 5,258 parameters on 28×28×1 with 10 classes."""
     layers = _convolutions(widths, activation, initializer, algorithm, padding="VALID")
     return assemble(layers + _head((), num_classes, activation, initializer, len(widths)), image_shape)
@@ -34,7 +34,7 @@ def reference(
     activation: ActivationName = "relu",
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
-) -> Serial:
+) -> Sequential:
     """Convolutions of 16 and 32, dense 64: the network of the framework comparison.
 
     105,866 parameters on 28×28×1 with 10 classes.
@@ -52,7 +52,7 @@ def conv_pair(
     activation: ActivationName = "relu",
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
-) -> Serial:
+) -> Sequential:
     """Convolutions of 32 and 64, dense 128: the network of the timings.
 
     421,642 parameters on 28×28×1 with 10 classes.
@@ -69,7 +69,7 @@ def classic(
     activation: ActivationName = "relu",
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
-) -> Serial:
+) -> Sequential:
     """Convolutions of 32 and 64, dense 128, dropout. 545,098 parameters on 32×32×3 with 10 classes."""
     layers = _convolutions((32, 64), activation, initializer, algorithm)
     *head, logits = _head((128,), num_classes, activation, initializer, 2)
@@ -84,7 +84,7 @@ def simple_cnn(
     activation: ActivationName = "relu",
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
-) -> Serial:
+) -> Sequential:
     """Convolutions of 32, 64 and 128, dropout, dense 256, dropout.
 
     620,362 parameters on 32×32×3 with 10 classes.

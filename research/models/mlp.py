@@ -1,6 +1,6 @@
 """The network without convolutions."""
 
-from research.layers import Activation, Dense, Flatten, Layer, Serial, Shape
+from research.layers import Activation, Dense, Flatten, Layer, Sequential, Shape
 from research.models.assemble import assemble
 from research.models.keywords import ActivationName, AlgorithmName, Counts, InitializerName
 
@@ -13,7 +13,7 @@ def mlp(
     activation: ActivationName = "relu",
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
-) -> Serial:
+) -> Sequential:
     """Dense layers only. 101,770 parameters on 28×28×1 with 10 classes.
 
     Args:

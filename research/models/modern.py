@@ -9,7 +9,7 @@ from research.layers import (
     GlobalAveragePool,
     Layer,
     MaxPool,
-    Serial,
+    Sequential,
     Shape,
 )
 from research.models.assemble import assemble
@@ -26,7 +26,7 @@ def modern_cnn(
     activation: ActivationName = "relu",
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
-) -> Serial:
+) -> Sequential:
     """Two 3×3 convolutions of each width and a pool, batch norm after each; global average, dense, dropout.
 
     1,283,914 parameters on 32×32×3 with 10 classes.

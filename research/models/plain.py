@@ -3,7 +3,7 @@
 from functools import partial
 from typing import Annotated
 
-from research.layers import Activation, BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool, Serial, Shape
+from research.layers import Activation, BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool, Sequential, Shape
 from research.models.assemble import assemble
 from research.models.keywords import ActivationName, AlgorithmName, Counts, InitializerName, PaddingName
 from research.utils.constraints import Between
@@ -20,7 +20,7 @@ def plain(
     activation: ActivationName = "relu",
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
-) -> Serial:
+) -> Sequential:
     """``depth`` 3×3 convolutions, 2×2 pooling after the first two, one dense layer.
 
     At depth 1 both pools follow the only convolution, so that the dense layer sees images of the same size

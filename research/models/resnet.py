@@ -11,7 +11,7 @@ from research.layers import (
     GlobalAveragePool,
     Layer,
     Residual,
-    Serial,
+    Sequential,
     Shape,
 )
 from research.models.assemble import assemble
@@ -28,7 +28,7 @@ def simple_resnet(
     activation: ActivationName = "relu",
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
-) -> Serial:
+) -> Sequential:
     """A stem, then for each width a stage of residual blocks of two 3×3 convolutions; global average.
 
     Each stage but the first halves the image in its first block, whose shortcut is a 1×1 projection; the
@@ -59,8 +59,8 @@ def simple_resnet(
             ("conv2", conv(width)),
             ("norm2", BatchNorm()),
         )
-        shortcut = Serial((("conv", conv(width, 1, strides)), ("norm", BatchNorm()))) if project else None
-        return Residual(Serial(body), shortcut)
+        shortcut = Sequential((("conv", conv(width, 1, strides)), ("norm", BatchNorm()))) if project else None
+        return Residual(Sequential(body), shortcut)
 
     layers: list[tuple[str, Layer]] = [
         ("conv1", conv(widths[0])),

@@ -4,14 +4,14 @@ from research.parallel.devices import count_cpu_devices, request_cpu_devices
 from research.parallel.feed import make_feed
 from research.parallel.layout import DATA_AXIS, MODEL_AXIS, REPLICA_AXIS, Layout
 from research.parallel.replicas import compile_replicas
-from research.parallel.strategies import STRATEGIES, WRITTEN_OUT, choose
+from research.parallel.strategies import EXPLICIT_COLLECTIVES, STRATEGIES, choose
 
 __all__ = [
     "DATA_AXIS",
+    "EXPLICIT_COLLECTIVES",
     "MODEL_AXIS",
     "REPLICA_AXIS",
     "STRATEGIES",
-    "WRITTEN_OUT",
     "Layout",
     "choose",
     "compile_replicas",

@@ -81,7 +81,10 @@ def _place(data: list[Any], whole: Any, split: Any) -> list[Any]:
 
 STRATEGIES = {"single": jit, "jit": jit, "shard_map": shard_map, "pmap": pmap}
 
-WRITTEN_OUT = ("shard_map", "pmap")  # those under which the step itself names the axis it averages over
+EXPLICIT_COLLECTIVES = (
+    "shard_map",
+    "pmap",
+)  # those under which the step itself names the axis it averages over
 
 
 def choose(num_devices: int, num_model: int, platform: str) -> str:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from research import records
 from research.config import Config
 from research.data import Dataset, Preprocess
-from research.layers import Params, Serial, State
+from research.layers import Params, Sequential, State
 from research.layers.base import abstract_init
 from research.runs.program import build_data, build_network, build_preprocess, eval_batch_size
 from research.training import checkpoint
@@ -19,7 +19,7 @@ from research.training.resume import FINAL
 class Trained(NamedTuple):
     """A network with the parameters that its run kept; ``preprocess`` turns pixels into what it reads."""
 
-    net: Serial
+    net: Sequential
     params: Params
     model_state: State
     preprocess: Preprocess

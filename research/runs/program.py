@@ -16,12 +16,12 @@ import optax
 
 from research.config import PRECISIONS, Config, ConfigError, Named
 from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
-from research.layers import Params, Serial, State
+from research.layers import Params, Sequential, State
 from research.layers.base import abstract_init
 from research.layers.remat import Remat
 from research.layers.rewrite import with_axis_name, without_chunks
 from research.models import MODELS
-from research.parallel import DATA_AXIS, STRATEGIES, WRITTEN_OUT, Layout, compile_replicas, make_feed
+from research.parallel import DATA_AXIS, EXPLICIT_COLLECTIVES, STRATEGIES, Layout, compile_replicas, make_feed
 from research.parallel.distributed import largest
 from research.runs.devices import build_layout, check_parallel
 from research.training.epoch import make_run_steps
@@ -37,7 +37,7 @@ from research.training.step import TrainStep, make_train_step
 from research.utils.xla import at_level, for_few_calls, for_one_call, jit_for_one_call
 
 
-def build_network(model: Named, image_shape: tuple[int, int, int], num_classes: int) -> Serial:
+def build_network(model: Named, image_shape: tuple[int, int, int], num_classes: int) -> Sequential:
     """The network of a configuration for images ``(H, W, C)``.
 
     Raises:
@@ -104,7 +104,7 @@ def check(config: Config) -> None:
 class ProgramSpec:
     """All that a compiled program depends on; seed, data, learning rate and weight decay are not in it."""
 
-    net: Serial
+    net: Sequential
     optimizer: Named
     schedule: Named
     num_steps: int
@@ -135,7 +135,7 @@ class ProgramSpec:
     @property
     def axis_name(self) -> str | None:
         """What the step averages over; ``None`` where it sees the whole batch."""
-        return DATA_AXIS if self.strategy in WRITTEN_OUT else None
+        return DATA_AXIS if self.strategy in EXPLICIT_COLLECTIVES else None
 
     def make_train_step(self) -> TrainStep:
         """The training step."""
@@ -222,7 +222,7 @@ MAX_STEPS = 2**31 - 1
 """A step is an int32."""
 
 
-def _refuse_too_large(config: Config, net: Serial, image_shape: tuple[int, int, int]) -> None:
+def _refuse_too_large(config: Config, net: Sequential, image_shape: tuple[int, int, int]) -> None:
     """Say so before memory is asked for: parameters, gradients and two moments must fit into the machine."""
     params, _ = abstract_init(net, (1, *image_shape))
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -242,7 +242,9 @@ SMALLEST_PART = 16
 
 
 @lru_cache(maxsize=16)
-def choose_num_parts(net: Serial, image_shape: tuple[int, int, int], batch_size: int, strategy: str) -> int:
+def choose_num_parts(
+    net: Sequential, image_shape: tuple[int, int, int], batch_size: int, strategy: str
+) -> int:
     """How many parts of a batch to take one after the other where the configuration leaves it open.
 
     One, except on the CPU for a network without batch normalisation, whose gradient is that of the whole

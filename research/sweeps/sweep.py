@@ -18,7 +18,7 @@ from research.utils.signals import noticed_signals
 
 T = TypeVar("T")
 
-PATIENCE = 1.0  # seconds between two looks at what another sweep runs
+POLL_SECONDS = 1.0  # seconds between two looks at what another sweep runs
 
 
 class Sweep:
@@ -72,7 +72,7 @@ class Sweep:
                     if received() is not None:
                         break
                 if len(elsewhere) == len(waiting):
-                    time.sleep(PATIENCE)
+                    time.sleep(POLL_SECONDS)
                 waiting = {key: config for key, config in elsewhere.items() if not self._is_done(key)}
             stopped_by = received()
         outcomes = {folder: _outcome(folder, folder in died) for folder in self._plan}

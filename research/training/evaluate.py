@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.layers import Params, Serial, State
+from research.layers import Params, Sequential, State
 from research.layers.rewrite import with_algorithm
 from research.training.objective import make_cross_entropy
 from research.utils.xla import jit_for_one_call
@@ -15,7 +15,7 @@ SMALL_BYTES = 2**20
 """Of activations for an image, in float32; see ``benchmarks/README.md``."""
 
 
-def make_predict(net: Serial, preprocess: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+def make_predict(net: Sequential, preprocess: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
     """Make ``predict(params, model_state, images [N, H, W, C]) -> logits [N, K]``, without augmentation.
 
     On the CPU a small network convolves by ``lax`` where its layers leave that open: outside of a loop it is

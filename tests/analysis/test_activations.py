@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import pytest
 
 from research.analysis import activation_statistics
-from research.layers import Activation, Residual, Serial
+from research.layers import Activation, Residual, Sequential
 
 
 def statistics(net, x):
@@ -10,13 +10,13 @@ def statistics(net, x):
 
 
 def test_numbers():
-    found = statistics(Serial((("relu", Activation("relu")),)), [[-1.0, -2.0, 0.0, 4.0]])["relu"]
+    found = statistics(Sequential((("relu", Activation("relu")),)), [[-1.0, -2.0, 0.0, 4.0]])["relu"]
     shares = {"zeros": 0.75, "saturated": 0.75, "dead": 0.75}
     assert found == {"mean": 1.0, "std": pytest.approx(3**0.5), **shares}
 
 
 def test_a_unit_is_dead_if_no_image_can_train_it():
-    net = Serial((("relu", Activation("relu")),))
+    net = Sequential((("relu", Activation("relu")),))
     found = statistics(net, [[-1.0, -2.0, 3.0, -4.0], [5.0, -2.0, 3.0, -4.0]])["relu"]
     assert (found["saturated"], found["dead"]) == (0.625, 0.5)
 
@@ -26,12 +26,12 @@ def test_a_unit_is_dead_if_no_image_can_train_it():
     [("tanh", 0.5), ("sigmoid", 0.5), ("elu", 0.25), ("softplus", 0.25), ("leaky_relu", 0.0)],
 )
 def test_saturated_where_the_slope_is_flat(name, saturated):
-    found = statistics(Serial((("act", Activation(name)),)), [[-8.0, -1.0, 1.0, 8.0]])
+    found = statistics(Sequential((("act", Activation(name)),)), [[-8.0, -1.0, 1.0, 8.0]])
     assert found["act"]["saturated"] == saturated
 
 
 def test_slope_is_taken_at_the_input_of_the_layer_itself_in_a_shortcut():
-    net = Serial((("block", Residual(Activation("tanh"), Activation("relu"))),))
+    net = Sequential((("block", Residual(Activation("tanh"), Activation("relu"))),))
     found = statistics(net, [[-8.0, -8.0, 8.0, 8.0]])
     assert list(found) == ["block/body", "block/shortcut", "block"]
     assert found["block/body"]["saturated"] == 1.0

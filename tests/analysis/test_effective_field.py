@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from research.analysis import effective_size, influence, receptive_fields
-from research.layers import Activation, Conv2D, MaxPool, Serial
+from research.layers import Activation, Conv2D, MaxPool, Sequential
 
 
 def init(net, size=33):
@@ -14,7 +14,7 @@ def init(net, size=33):
 
 
 def test_influence_of_one_convolution_is_its_kernel():
-    net = Serial((("conv", Conv2D(1)),))
+    net = Sequential((("conv", Conv2D(1)),))
     (params, state), images = init(net, 9)
     found = influence(net, params, state, images)
     assert np.allclose(found[3:6, 3:6], abs(params["conv"]["kernel"][:, :, 0, 0]))
@@ -23,7 +23,7 @@ def test_influence_of_one_convolution_is_its_kernel():
 
 @pytest.mark.slow
 def test_no_influence_reaches_beyond_the_theoretical_field():
-    net = Serial(
+    net = Sequential(
         (
             ("a", Conv2D(8)),
             ("act", Activation("tanh")),

@@ -18,14 +18,14 @@ from research.layers import (
     GlobalAveragePool,
     MaxPool,
     Residual,
-    Serial,
+    Sequential,
 )
 from research.layers.base import abstract_init
 from research.utils.xla import at_level
 
 
-def chain(*layers: Any) -> Serial:
-    return Serial(tuple((f"l{i}", layer) for i, layer in enumerate(layers)))
+def chain(*layers: Any) -> Sequential:
+    return Sequential(tuple((f"l{i}", layer) for i, layer in enumerate(layers)))
 
 
 def fields(net, size=64):

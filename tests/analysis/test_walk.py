@@ -1,14 +1,14 @@
 import pytest
 
 from research.analysis.walk import INPUT, walk
-from research.layers import Activation, Conv2D, Dense, Residual, Serial
+from research.layers import Activation, Conv2D, Dense, Residual, Sequential
 
-NET = Serial(
+NET = Sequential(
     (
         ("conv", Conv2D(4)),
-        ("empty", Serial(())),
-        ("plain", Residual(Serial((("act", Activation()), ("conv", Conv2D(4)))))),
-        ("projected", Residual(Conv2D(6, strides=2), Serial((("conv", Conv2D(6, 1, 2)),)))),
+        ("empty", Sequential(())),
+        ("plain", Residual(Sequential((("act", Activation()), ("conv", Conv2D(4)))))),
+        ("projected", Residual(Conv2D(6, strides=2), Sequential((("conv", Conv2D(6, 1, 2)),)))),
     )
 )
 
@@ -39,4 +39,4 @@ def test_a_layer_alone():
 
 def test_what_does_not_fit():
     with pytest.raises(ValueError, match="plain: body gives shape"):
-        walk(Serial((("plain", Residual(Conv2D(4))),)), (1, 8, 8, 1))
+        walk(Sequential((("plain", Residual(Conv2D(4))),)), (1, 8, 8, 1))

@@ -3,13 +3,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from research.layers import Activation, BatchNorm, Conv2D, Dense, Dropout, Flatten, MaxPool, Residual, Serial
+from research.layers import (
+    Activation,
+    BatchNorm,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool,
+    Residual,
+    Sequential,
+)
 from research.layers.base import abstract_init, cast, fold_in_keys, out_shape
 
-NET = Serial(
+NET = Sequential(
     (
         ("conv", Conv2D(4)),
-        ("block", Residual(Serial((("conv", Conv2D(4)), ("norm", BatchNorm()))))),
+        ("block", Residual(Sequential((("conv", Conv2D(4)), ("norm", BatchNorm()))))),
         ("flatten", Flatten()),
         ("logits", Dense(3)),
     )
@@ -18,14 +28,14 @@ NET = Serial(
 
 def test_names_must_be_unique():
     with pytest.raises(ValueError, match="must be unique, repeated: act, conv"):
-        Serial(tuple((name, Flatten()) for name in ("conv", "act", "conv", "act", "pool")))
+        Sequential(tuple((name, Flatten()) for name in ("conv", "act", "conv", "act", "pool")))
 
 
 def test_empty_serial_is_the_identity():
     x = jnp.ones((2, 3))
-    y, state = Serial(()).apply({}, {}, x, train=False)
+    y, state = Sequential(()).apply({}, {}, x, train=False)
     assert (y == x).all()
-    assert Serial(()).init(jax.random.key(0), (2, 3)) == (state, {}) == ({}, {})
+    assert Sequential(()).init(jax.random.key(0), (2, 3)) == (state, {}) == ({}, {})
 
 
 def test_params_and_state_lie_under_the_names_and_only_where_there_are_any():
@@ -43,7 +53,7 @@ def test_params_and_state_lie_under_the_names_and_only_where_there_are_any():
 
 
 def test_equal_layers_start_from_different_kernels():
-    net = Serial((("a", Dense(4)), ("b", Dense(4))))
+    net = Sequential((("a", Dense(4)), ("b", Dense(4))))
     params, _ = net.init(jax.random.key(0), (1, 4))
     assert not jnp.allclose(params["a"]["kernel"], params["b"]["kernel"])
 
@@ -68,7 +78,7 @@ def test_trace_gives_every_output_in_order_and_the_result_of_apply(draw, fill, q
 
 
 def test_layers_at_different_places_draw_different_masks():
-    net = Serial((("a", Dropout(0.5)), ("b", Dropout(0.5))))
+    net = Sequential((("a", Dropout(0.5)), ("b", Dropout(0.5))))
     x, keys = jnp.ones((2, 50)), jax.random.split(jax.random.key(0), 2)
     _, _, outputs = net.trace({}, {}, x, train=True, key=keys)
     # one mask alone would keep half; two independent ones keep a quarter
@@ -78,7 +88,7 @@ def test_layers_at_different_places_draw_different_masks():
 def test_each_child_gets_the_keys_folded_with_its_index():
     keys = jax.random.split(jax.random.key(0), 2)
     x = jnp.ones((2, 50))
-    net = Serial((("act", Activation()), ("drop", Dropout(0.5))))
+    net = Sequential((("act", Activation()), ("drop", Dropout(0.5))))
     y, _ = net.apply({}, {}, x, train=True, key=keys)
     expected, _ = Dropout(0.5).apply({}, {}, x, train=True, key=fold_in_keys(keys, 1))
     assert (y == expected).all()
@@ -86,7 +96,7 @@ def test_each_child_gets_the_keys_folded_with_its_index():
 
 
 def test_error_of_a_layer_begins_with_its_name():
-    net = Serial((("conv", Conv2D(4)), ("block", Serial((("pool", MaxPool(3)),)))))
+    net = Sequential((("conv", Conv2D(4)), ("block", Sequential((("pool", MaxPool(3)),)))))
     with pytest.raises(ValueError, match=r"^block: pool: window spans 3x3 pixels, .* has 2x2"):
         abstract_init(net, (1, 2, 2, 1))
 

@@ -2,10 +2,10 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from research.layers import BatchNorm, Dense, Dropout, Residual, Serial, SpatialDropout
+from research.layers import BatchNorm, Dense, Dropout, Residual, Sequential, SpatialDropout
 
 BOTH = pytest.mark.parametrize("kind", [Dropout, SpatialDropout])
-NET = Serial((("drop1", SpatialDropout(0.3)), ("block", Residual(Serial((("drop", Dropout(0.5)),))))))
+NET = Sequential((("drop1", SpatialDropout(0.3)), ("block", Residual(Sequential((("drop", Dropout(0.5)),))))))
 
 
 def test_masks_do_not_depend_on_how_the_batch_is_split(quick_jit):
@@ -36,11 +36,11 @@ def test_training_without_keys(kind):
     with pytest.raises(ValueError, match=rf"{kind.__name__}\(rate=0.5\) with train=True needs key"):
         kind(0.5).apply({}, {}, jnp.ones((2, 4, 4, 8)), train=True)
     with pytest.raises(ValueError, match="needs key"):
-        Serial((("drop", kind(0.5)),)).apply({}, {}, jnp.ones((2, 4, 4, 8)), train=True)
+        Sequential((("drop", kind(0.5)),)).apply({}, {}, jnp.ones((2, 4, 4, 8)), train=True)
 
 
 def test_layers_that_draw_nothing_need_no_keys(fill):
-    net = Serial((("dense", Dense(2)), ("norm", BatchNorm())))
+    net = Sequential((("dense", Dense(2)), ("norm", BatchNorm())))
     params, state = fill(net, (2, 3))
     net.apply(params, state, jnp.ones((2, 3)), train=True)
 

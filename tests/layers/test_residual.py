@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from research.layers import Activation, BatchNorm, Conv2D, Dropout, Residual, Serial
+from research.layers import Activation, BatchNorm, Conv2D, Dropout, Residual, Sequential
 from research.layers.base import abstract_init, fold_in_keys
 
 
@@ -14,8 +14,8 @@ def test_identity_shortcut_adds_the_input():
 
 def test_params_and_state_of_both_branches(draw, fill):
     layer = Residual(
-        Serial((("conv", Conv2D(4)), ("norm", BatchNorm()))),
-        Serial((("conv", Conv2D(4, 1)), ("norm", BatchNorm()))),
+        Sequential((("conv", Conv2D(4)), ("norm", BatchNorm()))),
+        Sequential((("conv", Conv2D(4, 1)), ("norm", BatchNorm()))),
     )
     params, state = fill(layer, (2, 5, 5, 3))
     assert sorted(params) == sorted(state) == ["body", "shortcut"]

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import pytest
 
 from research.layers import AveragePool, Conv2D, Dense, MaxPool
-from research.models.assemble import LeftOut, assemble
+from research.models.assemble import SkippedPool, assemble
 
 
 def test_pools_that_do_not_fit_are_left_out_and_the_rest_stays():
@@ -12,13 +12,13 @@ def test_pools_that_do_not_fit_are_left_out_and_the_rest_stays():
         ("a", MaxPool(2)),
         ("b", AveragePool((1, 3))),
         ("c", Conv2D(4)),
-        ("d", LeftOut(MaxPool((2, 1)))),
+        ("d", SkippedPool(MaxPool((2, 1)))),
     )
 
 
 def test_left_out_is_the_identity():
     x = jnp.ones((1, 1, 1, 2))
-    y, state = LeftOut(MaxPool(2)).apply({}, {}, x, train=True)
+    y, state = SkippedPool(MaxPool(2)).apply({}, {}, x, train=True)
     assert y is x
     assert state == {}
 

@@ -1,7 +1,7 @@
 import jax
 import pytest
 
-from research.layers import Conv2D, Layer, Residual, Serial
+from research.layers import Conv2D, Layer, Residual, Sequential
 from research.layers.base import abstract_init
 from research.models.resnet import simple_resnet
 
@@ -12,7 +12,7 @@ def blocks(**arguments):
 
 
 def first_convolution(block: Residual) -> Layer:
-    assert isinstance(block.body, Serial)
+    assert isinstance(block.body, Sequential)
     return dict(block.body.layers)["conv1"]
 
 

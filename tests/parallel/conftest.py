@@ -10,7 +10,7 @@ import pytest
 from research.data import load_dataset
 from research.layers.base import abstract_init
 from research.layers.rewrite import with_axis_name, without_chunks
-from research.parallel import DATA_AXIS, STRATEGIES, WRITTEN_OUT, Layout, make_feed
+from research.parallel import DATA_AXIS, EXPLICIT_COLLECTIVES, STRATEGIES, Layout, make_feed
 from research.parallel.hlo import Collective, collectives
 from research.training.epoch import epoch_order, make_run_steps
 from research.training.objective import make_cross_entropy
@@ -70,7 +70,7 @@ def train(digits):
         params, model_state = draw(net, dtype)
         state = TrainState(jnp.int32(0), params, model_state, optimizer.init(params), jax.random.key(0))
         net = without_chunks(net) if strategy == "jit" else net
-        axis_name = DATA_AXIS if strategy in WRITTEN_OUT else None
+        axis_name = DATA_AXIS if strategy in EXPLICIT_COLLECTIVES else None
         step = make_train_step(
             with_axis_name(net, None if local_batch_norm else axis_name),
             optimizer,

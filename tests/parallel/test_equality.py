@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from research.data import Preprocess
-from research.layers import Dropout, Flatten, Serial
+from research.layers import Dropout, Flatten, Sequential
 from research.models import MODELS
 from research.parallel import Layout
 
@@ -87,7 +87,7 @@ def weigh(pixels, labels):
 
 @pytest.mark.parametrize(("strategy", "num_devices"), [("jit", 8), ("shard_map", 4), ("pmap", 2)])
 def test_masks_and_augmentations_are_the_same_bits(train, strategy, num_devices):
-    net = Serial((("dropout", Dropout(0.5)), ("scale", Scale()), ("flatten", Flatten())))
+    net = Sequential((("dropout", Dropout(0.5)), ("scale", Scale()), ("flatten", Flatten())))
     augment = Preprocess((0.0,), (1.0,), ("flip", "crop"))
 
     def whole_pixels(images, keys):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from research.data import Preprocess, load_dataset
-from research.layers import Activation, Conv2D, Dense, Dropout, Flatten, MaxPool, Serial
+from research.layers import Activation, Conv2D, Dense, Dropout, Flatten, MaxPool, Sequential
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def preprocess(digits):
 
 @pytest.fixture(scope="session")
 def net():
-    return Serial(
+    return Sequential(
         (
             ("conv", Conv2D(4, algorithm="im2col")),
             ("act", Activation("relu")),

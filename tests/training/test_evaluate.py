@@ -3,14 +3,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from research.layers import Conv2D, Dense, Flatten, Serial
+from research.layers import Conv2D, Dense, Flatten, Sequential
 from research.layers.base import abstract_init
 from research.training.evaluate import SMALL_BYTES, make_predict
 
 
 def one_conv(features, algorithm):
     conv = Conv2D(features, algorithm=algorithm)
-    return Serial((("conv", conv), ("flatten", Flatten()), ("logits", Dense(10))))
+    return Sequential((("conv", conv), ("flatten", Flatten()), ("logits", Dense(10))))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from research.layers import (
     Layer,
     MaxPool,
     Residual,
-    Serial,
+    Sequential,
 )
 from research.ops.activation import ACTIVATIONS
 
@@ -33,7 +33,7 @@ class Net(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Apply it to images ``[N, H, W, C]`` while training."""
         match self.layer:
-            case Serial(layers):
+            case Sequential(layers):
                 for _, child in layers:
                     x = Net(child)(x)
                 return x

@@ -21,7 +21,7 @@ from research.layers import (
     Layer,
     MaxPool,
     Residual,
-    Serial,
+    Sequential,
 )
 
 
@@ -32,7 +32,7 @@ def apply(layer: Layer, x: Any) -> Any:
         NotImplementedError: there is no counterpart.
     """
     match layer:
-        case Serial(children):
+        case Sequential(children):
             for _, child in children:
                 x = apply(child, x)
             return x

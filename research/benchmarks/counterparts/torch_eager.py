@@ -18,7 +18,7 @@ from research.layers import (
     Layer,
     MaxPool,
     Residual,
-    Serial,
+    Sequential,
 )
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "elu": nn.ELU, "tanh": nn.Tanh}
@@ -43,7 +43,7 @@ def build(layer: Layer) -> nn.Module:
         NotImplementedError: there is no counterpart.
     """
     match layer:
-        case Serial(layers):
+        case Sequential(layers):
             return nn.Sequential(*(build(child) for _, child in layers))
         case Residual(body, shortcut):
             return Sum(build(body), nn.Identity() if shortcut is None else build(shortcut))
