@@ -1,0 +1,106 @@
+"""What a run leaves in ``result.json``: one frozen dataclass that every reader shares."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+RESULT_FORMAT = 3
+"""Version of the schema below. A file of another version is refused with both numbers."""
+
+STATUSES = ("completed", "diverged", "failed", "preempted", "died", "locked", "missing")
+
+FINISHED = ("completed", "diverged")
+"""Statuses after which running the same configuration again would give the same result."""
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Where the time of a run went, in seconds of wall-clock time.
+
+    Args:
+        compile: tracing and compiling; 0 if an earlier run in the process had compiled the same program.
+        train: training steps, without compilation and validation.
+        total: from reading the data to the last measurement.
+        shared_by: number of runs that one program trained; the other fields are already divided by it.
+    """
+
+    compile: float
+    train: float
+    total: float
+    shared_by: int = 1
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """The outcome of one run.
+
+    Fields that a run did not reach are ``None``: a run that diverged has no accuracy, and a trial, which
+    never reads the test split, has no test accuracy.
+
+    Args:
+        status: one of ``STATUSES``.
+        error: one sentence that says what went wrong.
+        traceback: Python's traceback of a run that raised.
+        exit_code: exit code of the process; above 128 if a signal ended the run.
+        test_accuracy, validation_accuracy: share of the examples that are classified correctly, in [0, 1].
+        test_loss, validation_loss: mean cross-entropy in nats.
+        epochs: number of epochs that were completed.
+        best_epoch: epoch whose parameters were kept, counted from 1.
+        num_parameters: number of trainable parameters.
+        seconds: where the time went.
+        images_per_s: training images per second, without compilation and validation.
+        temporary_bytes: temporary memory of the compiled training steps, if the backend reports it.
+        measurements: further numbers by name, such as ``peak_mib``; None where a number is not finite.
+        provenance: code, versions, machine and checksum of the data.
+
+    Example:
+        >>> result = RunResult("completed", test_accuracy=0.98)
+        >>> RunResult.from_dict(result.to_dict()) == result
+        True
+    """
+
+    status: str
+    error: str | None = None
+    traceback: str | None = None
+    exit_code: int = 0
+    test_accuracy: float | None = None
+    test_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_loss: float | None = None
+    epochs: int | None = None
+    best_epoch: int | None = None
+    num_parameters: int | None = None
+    seconds: Seconds | None = None
+    images_per_s: float | None = None
+    temporary_bytes: int | None = None
+    measurements: Mapping[str, float | None] = field(default_factory=dict)
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status={self.status!r} is not allowed; give one of {', '.join(STATUSES)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plain dict, with the format's version, that ``from_dict`` reads."""
+        return {"format": RESULT_FORMAT} | dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RunResult":
+        """Build a result from the dict of ``to_dict``.
+
+        Raises:
+            ValueError: the format is another one, the status is unknown, or a key is not of this schema.
+        """
+        fields = dict(values)
+        version = fields.pop("format", None)
+        if version != RESULT_FORMAT:
+            raise ValueError(f"it has format {version!r}; this version reads format {RESULT_FORMAT}")
+        unknown = fields.keys() - {item.name for item in dataclasses.fields(cls)}
+        if unknown or "status" not in fields:
+            raise ValueError(
+                f"its keys are not those of a result: {', '.join(sorted(unknown)) or 'no status'}"
+            )
+        if fields.get("seconds") is not None:
+            fields["seconds"] = Seconds(**fields["seconds"])
+        return cls(**fields)
