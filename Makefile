@@ -19,7 +19,7 @@ FRAMEWORK_EPOCHS ?= 1
 FRAMEWORKS ?= [numpy,jax_im2col,flax_linen,torch,keras_jax,keras_torch]
 TUNING ?= null
 RUNS ?= multirun/$(DATA)
-RESULTS ?= notebooks/results/$(DATA)
+RESULTS ?= docs/results/$(DATA)
 CAN_FAIL = || test $$? -eq 1  # a failed run is in the report; anything else stops
 
 STUDIES := reproduce-size reproduce-optimizer reproduce-activation reproduce-depth

@@ -28,7 +28,7 @@ def test_reproduce_covers_what_was_published():
     assert all((ROOT / "conf" / "study" / f"{study}.yaml").exists() for study in studies)
     assert sum("compare_frameworks.py" in line for line in runs) == 1
     assert all("range(0,8)" in line or "seeds=8" in line for line in runs)
-    assert report.endswith("scripts/report.py multirun/mnist --out notebooks/results/mnist")
+    assert report.endswith("scripts/report.py multirun/mnist --out docs/results/mnist")
 
 
 @needs_make
@@ -50,4 +50,4 @@ def test_reproduce_cifar_takes_few_seeds_for_what_is_slow():
     assert all("data=cifar10" in line for line in (depth, architecture))
     assert "range(0,8)" in depth
     assert "range(0,2)" in architecture
-    assert report.endswith("scripts/report.py multirun/cifar10 --out notebooks/results/cifar10")
+    assert report.endswith("scripts/report.py multirun/cifar10 --out docs/results/cifar10")
