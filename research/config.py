@@ -20,7 +20,7 @@ from typing import Annotated, Any, TypeVar
 from research.data import AUGMENTATIONS, DATASETS
 from research.models import MODELS
 from research.parallel import STRATEGIES
-from research.records import NOT_IN_THE_RESULT
+from research.records import NOT_IN_THE_RESULT, RENAMED
 from research.training.optimizers import OPTIMIZERS, make_optimizer
 from research.training.schedules import SCHEDULES
 from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
@@ -98,7 +98,7 @@ class TrainingConfig:
     xla_cpu_use_fusion_emitters: bool = True
     checkpoint_every: Annotated[int, AtLeastOne] | None = 1000
     keep_checkpoints: Annotated[int, AtLeastOne] = 2
-    replicas: Annotated[int, Between(1, 1024)] = 1
+    runs_per_program: Annotated[int, Between(1, 1024)] = 1
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class TuningConfig:
 class MeshConfig:
     """Devices along each axis; data takes what the others leave where it is not given."""
 
-    replica: Annotated[int, AtLeastOne] = 1
+    run: Annotated[int, AtLeastOne] = 1
     data: Annotated[int, AtLeastOne] | None = None
     model: Annotated[int, AtLeastOne] = 1
 
@@ -317,6 +317,8 @@ def _build_items(hints: Mapping[str, Any], values: Any, key: str) -> dict[str, A
         raise _refusal(key, values, f"a mapping with the keys {', '.join(hints)}")
     prefix = f"{key}." if key else ""
     for name in values:
+        if prefix + str(name) in RENAMED:
+            raise ConfigError(f"{prefix}{name} is now {RENAMED[prefix + str(name)]}; give that key instead")
         if name not in hints:
             raise ConfigError(f"there is no key {prefix}{name}; allowed: {', '.join(hints) or 'none'}")
     return {name: _build(hints[name], value, prefix + name) for name, value in values.items()}

@@ -60,7 +60,12 @@ def test_to_dict_and_from_dict_are_inverse():
             r"training\.batch_size=0 is not allowed; give a whole number, at least 1",
         ),
         ({"training": {"batch_size": True}}, "batch_size=True is not allowed"),
-        ({"training": {"replicas": 2**31}}, "training.replicas=2147483648 is not allowed; give .* to 1024"),
+        ({"training": {"replicas": 8}}, "training.replicas is now training.runs_per_program; give that key"),
+        ({"parallel": {"mesh": {"replica": 2}}}, "parallel.mesh.replica is now parallel.mesh.run"),
+        (
+            {"training": {"runs_per_program": 2**31}},
+            "training.runs_per_program=2147483648 is not allowed; give .* to 1024",
+        ),
         ({"training": {"keep": "all"}}, r"training\.keep=all is not allowed; give one of best, last"),
         ({"training": None}, "training=null is not allowed; give a mapping"),
         ({"seed": "one"}, "seed=one is not allowed; give a whole number, from 0 to 4294967295"),

@@ -90,7 +90,7 @@ def make_ours(config: Config, num_steps: int, replicas: int = 1) -> tuple[Train,
     Returns:
         ``train(num_steps)``, ``compile_s`` and ``temp_bytes`` of the program.
     """
-    config = replace(config, training=replace(config.training, replicas=replicas))
+    config = replace(config, training=replace(config.training, runs_per_program=replicas))
     batch_size = config.training.batch_size
     dataset = random_dataset(config.data.name, num_steps * batch_size)
     spec = program_spec(config, dataset)

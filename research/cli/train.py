@@ -27,7 +27,7 @@ def job(sweep: TunedSweep, exit_codes: list[int], values: dict[str, Any]) -> Non
     sweep.retry_failed = construct(SweepConfig, values.pop("sweep", {}), "sweep").retry_failed
     hydra = HydraConfig.get()
     config = Config.from_dict(values)
-    replicas = config.training.replicas
+    replicas = config.training.runs_per_program
     is_group = replicas > 1 and not (folder / "config.yaml").exists()
     sweeps = hydra.mode == RunMode.MULTIRUN
     if resume and not is_group and not sweeps:
@@ -48,7 +48,7 @@ def job(sweep: TunedSweep, exit_codes: list[int], values: dict[str, Any]) -> Non
         if here:
             return sweep.plan(config, folder)
         if replicas > 1:
-            raise ConfigError(f"training.replicas={replicas} is not allowed with a launcher; give 1")
+            raise ConfigError(f"training.runs_per_program={replicas} is not allowed with a launcher; give 1")
         return run_apart(config, folder, retry_failed=sweep.retry_failed)
     if config.distributed.is_on:
         result, speaks = run_with_peers(config, folder, resume=resume)

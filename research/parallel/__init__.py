@@ -2,7 +2,7 @@
 
 from research.parallel.devices import count_cpu_devices, request_cpu_devices
 from research.parallel.feed import make_feed
-from research.parallel.layout import DATA_AXIS, MODEL_AXIS, REPLICA_AXIS, Layout
+from research.parallel.layout import DATA_AXIS, MODEL_AXIS, RUN_AXIS, Layout
 from research.parallel.replicas import compile_replicas
 from research.parallel.strategies import EXPLICIT_COLLECTIVES, STRATEGIES, choose
 
@@ -10,7 +10,7 @@ __all__ = [
     "DATA_AXIS",
     "EXPLICIT_COLLECTIVES",
     "MODEL_AXIS",
-    "REPLICA_AXIS",
+    "RUN_AXIS",
     "STRATEGIES",
     "Layout",
     "choose",

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-REPLICA_AXIS = "replica"
+RUN_AXIS = "run"
 DATA_AXIS = "data"
 MODEL_AXIS = "model"
 
@@ -20,7 +20,7 @@ WIDE = 64  # features from which on a convolution is worth splitting
 
 @dataclass(frozen=True)
 class Layout:
-    """A mesh with the axes replica, data and model, and how arrays are split over it.
+    """A mesh with the axes run, data and model, and how arrays are split over it.
 
     Args:
         mesh: devices by axis.
@@ -33,16 +33,16 @@ class Layout:
         cls,
         num_devices: int | None = None,
         *,
-        replica: int = 1,
+        run: int = 1,
         data: int | None = None,
         model: int = 1,
         devices: Sequence[Any] | None = None,
     ) -> "Layout":
-        """Lay the first devices out as ``replica`` by ``data`` by ``model``.
+        """Lay the first devices out as ``run`` by ``data`` by ``model``.
 
         Args:
             num_devices: devices to use; ``None`` for the product of the axes, or all.
-            replica: size of the axis over which the runs of one program are spread.
+            run: size of the axis over which the runs of one program are spread.
             data: size of the data axis; ``None`` for what the other axes leave.
             model: size of the model axis.
             devices: to choose from; all of JAX's by default.
@@ -52,20 +52,20 @@ class Layout:
 
         Example:
             >>> dict(Layout.of(1).mesh.shape)
-            {'replica': 1, 'data': 1, 'model': 1}
+            {'run': 1, 'data': 1, 'model': 1}
         """
         devices = jax.devices() if devices is None else devices
         if num_devices is None:
-            num_devices = len(devices) if data is None else replica * data * model
+            num_devices = len(devices) if data is None else run * data * model
         if num_devices > len(devices):
             raise ValueError(f"num_devices={num_devices} is not allowed; there are {len(devices)} devices")
-        sizes = (replica, num_devices // (replica * model) if data is None else data, model)
+        sizes = (run, num_devices // (run * model) if data is None else data, model)
         if math.prod(sizes) != num_devices:
             given = f"{'data' if data is None else data} by model={model}"
-            given = given if replica == 1 else f"replica={replica} by {given}"
+            given = given if run == 1 else f"run={run} by {given}"
             raise ValueError(f"mesh={given} is not allowed; give axes whose product is {num_devices} devices")
         chosen = np.array(devices[:num_devices]).reshape(sizes)
-        return cls(Mesh(chosen, (REPLICA_AXIS, DATA_AXIS, MODEL_AXIS), axis_types=(AxisType.Auto,) * 3))
+        return cls(Mesh(chosen, (RUN_AXIS, DATA_AXIS, MODEL_AXIS), axis_types=(AxisType.Auto,) * 3))
 
     @property
     def num_shards(self) -> int:
@@ -75,12 +75,12 @@ class Layout:
     @property
     def num_replicas(self) -> int:
         """Over how many groups of devices runs are spread."""
-        return self.mesh.shape[REPLICA_AXIS]
+        return self.mesh.shape[RUN_AXIS]
 
     @property
     def by_image(self) -> NamedSharding:
         """The sharding of a batch that is only evaluated, one run at a time: all devices share it."""
-        return NamedSharding(self.mesh, P((REPLICA_AXIS, DATA_AXIS)))
+        return NamedSharding(self.mesh, P((RUN_AXIS, DATA_AXIS)))
 
     def sharding(self, *axes: str | None) -> NamedSharding:
         """The sharding that splits dimension i over ``axes[i]``."""

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from research.parallel.layout import DATA_AXIS, REPLICA_AXIS, Layout
+from research.parallel.layout import DATA_AXIS, RUN_AXIS, Layout
 from research.parallel.strategies import CompiledSteps, RunSteps
 from research.training.replicas import Examples, Trained, make_run_replicas
 from research.utils.xla import CompilerOptions
@@ -45,7 +45,7 @@ def compile_replicas(
     at_once = jax.default_backend() != "cpu" or (strategy == "jit" and layout.num_replicas > 1)
     replicas = make_run_replicas(run_steps, at_once=at_once)
     if strategy == "shard_map":
-        replica, of_order = P(REPLICA_AXIS), P(REPLICA_AXIS, None, DATA_AXIS)
+        replica, of_order = P(RUN_AXIS), P(RUN_AXIS, None, DATA_AXIS)
         specs = (replica, P(), P(), of_order, P(), P(), replica)
         # what a step makes varies over data only, what it reads over both, and a loop may not mix them
         replicas = jax.shard_map(
@@ -53,9 +53,7 @@ def compile_replicas(
         )
 
     def place(leaf: jax.Array, sharding: NamedSharding) -> jax.Array:
-        return jax.lax.with_sharding_constraint(
-            leaf, NamedSharding(layout.mesh, P(REPLICA_AXIS, *sharding.spec))
-        )
+        return jax.lax.with_sharding_constraint(leaf, NamedSharding(layout.mesh, P(RUN_AXIS, *sharding.spec)))
 
     def run_all(states: Any, images: Any, labels: Any, orders: Any, *rest: Any) -> list[Trained]:
         stacked: Any = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)

@@ -3,6 +3,7 @@
 from research.records.run_folder import (
     FINISHED,
     NOT_IN_THE_RESULT,
+    RENAMED,
     STATUSES,
     RecordError,
     Run,
@@ -21,6 +22,7 @@ from research.records.run_folder import (
 __all__ = [
     "FINISHED",
     "NOT_IN_THE_RESULT",
+    "RENAMED",
     "STATUSES",
     "RecordError",
     "Run",

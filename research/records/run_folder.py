@@ -6,6 +6,7 @@ did not finish. The first line of ``config.yaml`` is the checksum of the rest; `
 and those of the other files, so that none is read that is not as it was written.
 """
 
+import copy
 import hashlib
 import io
 import json
@@ -31,14 +32,20 @@ NOT_IN_THE_RESULT = (
     "data.cache_dir",
     "training.checkpoint_every",
     "training.keep_checkpoints",
-    "training.replicas",
-    "parallel.mesh.replica",
+    "training.runs_per_program",
+    "parallel.mesh.run",
     "distributed",
     "logging",
     "debug",
 )
 """Keys of a configuration that change no number of a run: where the data lies, what is kept on the way, what
 else is trained beside it and by how many processes."""
+
+RENAMED = {
+    "training.replicas": "training.runs_per_program",
+    "parallel.mesh.replica": "parallel.mesh.run",
+}
+"""Keys of a configuration that had another name before: old name to new name."""
 
 CHECKSUM_LINE = "# sha256 "
 
@@ -165,6 +172,7 @@ def read_run(folder: Path) -> Run:
     config = _read(folder / "config.yaml", files, yaml.safe_load if unsealed else _parse_config)
     if not isinstance(config, dict):
         raise RecordError(f"{folder / 'config.yaml'} is damaged: not a mapping")
+    config = with_new_names(config)
     metrics_path = folder / "metrics.jsonl"
     has_metrics = metrics_path.exists() or metrics_path.name in files
     return Run(folder, config, _read(metrics_path, files, _parse_lines) if has_metrics else [], result)
@@ -180,7 +188,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     if not path.exists():
         raise FileNotFoundError(f"{folder} is not a run: it holds no config.yaml")
-    return _read(path, {}, _parse_config)
+    return with_new_names(_read(path, {}, _parse_config))
+
+
+def with_new_names(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration with the keys of ``RENAMED`` under their new names.
+
+    A run that an earlier version recorded is read this way.
+
+    Example:
+        >>> with_new_names({"seed": 0, "training": {"replicas": 8}})
+        {'seed': 0, 'training': {'runs_per_program': 8}}
+    """
+    renamed = copy.deepcopy(config)
+    for old, new in RENAMED.items():
+        *sections, old_name = old.split(".")
+        section: Any = renamed
+        for name in sections:
+            section = section.get(name) if isinstance(section, dict) else None
+        if isinstance(section, dict) and old_name in section:
+            section[new.rpartition(".")[2]] = section.pop(old_name)
+    return renamed
 
 
 def find_runs(folder: Path) -> list[Run]:

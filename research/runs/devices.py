@@ -14,9 +14,9 @@ def check_parallel(config: Config) -> None:
     Raises:
         ConfigError: two do.
     """
-    parallel, mesh, replicas = config.parallel, config.parallel.mesh, config.training.replicas
+    parallel, mesh, num_runs = config.parallel, config.parallel.mesh, config.training.runs_per_program
     check_distributed(config)
-    num_devices = parallel.num_devices or mesh.replica * (mesh.data or 1) * mesh.model
+    num_devices = parallel.num_devices or mesh.run * (mesh.data or 1) * mesh.model
     if parallel.name == "single" and num_devices != 1:
         raise ConfigError(
             "parallel=single is not allowed with several devices; give parallel=jit, shard_map or pmap"
@@ -31,19 +31,21 @@ def check_parallel(config: Config) -> None:
             f"parallel.batch_norm=local is not allowed with parallel={parallel.name}, which sees the whole "
             "batch; give parallel=shard_map or pmap"
         )
-    if replicas % mesh.replica:
+    if num_runs % mesh.run:
         raise ConfigError(
-            f"training.replicas={replicas} is not allowed over parallel.mesh.replica={mesh.replica}; "
-            f"give a multiple of {mesh.replica}"
+            f"training.runs_per_program={num_runs} is not allowed over parallel.mesh.run={mesh.run}; "
+            f"give a multiple of {mesh.run}"
         )
-    if replicas > 1 and parallel.name == "pmap":
+    if num_runs > 1 and parallel.name == "pmap":
         raise ConfigError(
-            f"parallel=pmap is not allowed with training.replicas={replicas}; give parallel=jit or shard_map"
+            f"parallel=pmap is not allowed with training.runs_per_program={num_runs}; "
+            "give parallel=jit or shard_map"
         )
-    if replicas > 1 and config.training.window is not None:
+    if num_runs > 1 and config.training.window is not None:
         raise ConfigError(
-            f"training.window={config.training.window} is not allowed with training.replicas={replicas}, "
-            "which share the whole training split; give training.window=null"
+            f"training.window={config.training.window} is not allowed with "
+            f"training.runs_per_program={num_runs}, which share the whole training split; "
+            "give training.window=null"
         )
 
 
@@ -79,11 +81,11 @@ def check_distributed(config: Config) -> None:
 def num_cpu_devices(config: Config) -> int:
     """How many CPU devices JAX should make for a configuration; has no effect on accelerators."""
     parallel, mesh = config.parallel, config.parallel.mesh
-    sizes = (mesh.replica, mesh.data, mesh.model)
+    sizes = (mesh.run, mesh.data, mesh.model)
     if parallel.name == "single":
         return 1
     if parallel.name == "auto" and parallel.num_devices is None and mesh.data is None:
-        sizes = (mesh.replica, 1, mesh.model)
+        sizes = (mesh.run, 1, mesh.model)
     return count_cpu_devices(parallel.num_devices, sizes)
 
 
@@ -98,16 +100,14 @@ def build_layout(config: Config) -> tuple[str, Layout]:
     num_devices = 1 if parallel.name == "single" else parallel.num_devices
     if parallel.name == "auto" and num_devices is None and mesh.data is None:
         # a device per core of a CPU is not reliably faster than one for all: only on request
-        others = mesh.replica * mesh.model
+        others = mesh.run * mesh.model
         alone_on_cpu = jax.default_backend() == "cpu" and jax.process_count() == 1
         available = others if alone_on_cpu else jax.device_count()
         shards = range(max(available // others, 1), 0, -1)
         num_devices = others * next(n for n in shards if batch_size % n == 0)
     try:
         devices = jax.local_devices() if parallel.name == "single" else None
-        layout = Layout.of(
-            num_devices, replica=mesh.replica, data=mesh.data, model=mesh.model, devices=devices
-        )
+        layout = Layout.of(num_devices, run=mesh.run, data=mesh.data, model=mesh.model, devices=devices)
     except ValueError as error:
         raise ConfigError(f"parallel.{error}") from error
     if jax.process_count() > 1 and devices is None and layout.mesh.size != jax.device_count():

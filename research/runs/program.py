@@ -177,10 +177,10 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
             f"give at most the {num_train} training examples"
         )
     strategy, layout = build_layout(config)
-    if training.replicas > 1 and jax.process_count() > 1:
+    if training.runs_per_program > 1 and jax.process_count() > 1:
         raise ConfigError(
-            f"training.replicas={training.replicas} is not allowed with {jax.process_count()} processes; "
-            "give training.replicas=1"
+            f"training.runs_per_program={training.runs_per_program} is not allowed with "
+            f"{jax.process_count()} processes; give training.runs_per_program=1"
         )
     num_evaluating = layout.num_replicas * layout.num_shards
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
@@ -212,7 +212,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         num_parts=training.accumulate
         or choose_num_parts(net, dataset.image_shape, training.batch_size // layout.num_shards, strategy),
         remat=training.remat == "blocks",
-        replicas=training.replicas,
+        replicas=training.runs_per_program,
         optimization_level=training.xla_optimization_level,
         use_fusion_emitters=training.xla_cpu_use_fusion_emitters,
     )

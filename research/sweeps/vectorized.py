@@ -20,7 +20,7 @@ from research.utils.signals import Received, noticed_signals
 
 
 def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
-    """The runs in their order, up to ``training.replicas`` that one program can train together."""
+    """The runs in their order, up to ``training.runs_per_program`` that one program can train together."""
     full: list[dict[Path, Config]] = []
     open_groups: dict[Config, dict[Path, Config]] = {}
     for folder, config in runs.items():
@@ -31,7 +31,7 @@ def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
         if not group:
             full.append(group)
         group[folder] = config
-        if len(group) == config.training.replicas:
+        if len(group) == config.training.runs_per_program:
             del open_groups[shared]
     return full
 

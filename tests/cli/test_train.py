@@ -102,7 +102,7 @@ def test_seeds_are_trained_together_and_a_second_launch_runs_nothing(tmp_path):
         str(SCRIPTS / "train.py"),
         *QUICK,
         "seed=3",
-        "training.replicas=2",
+        "training.runs_per_program=2",
         "run=seeds",
     ]
     first = launch(command, tmp_path)

@@ -160,7 +160,7 @@ def test_seeds_that_go_together_end_as_those_that_go_alone(tmp_path):
     def launch(replicas: int, folder) -> str:
         sweep = Sweep()
         for seed in range(3):
-            each = config(seed, replicas=replicas)
+            each = config(seed, runs_per_program=replicas)
             sweep.plan(each, folder / each.run_name())
         output = io.StringIO()
         assert sweep.run(Console(file=output, width=200)) == 0
@@ -183,7 +183,7 @@ def test_where_the_process_of_a_group_dies_what_had_ended_is_kept(tmp_path, monk
     monkeypatch.setattr(module, "run_recorded", die_after_the_first)
     sweep = Sweep()
     for seed in range(2):
-        sweep.plan(config(seed, replicas=2), tmp_path / str(seed))
+        sweep.plan(config(seed, runs_per_program=2), tmp_path / str(seed))
     output = io.StringIO()
     assert sweep.run(Console(file=output, width=200)) == 1
     assert [run.status for run in find_runs(tmp_path)] == ["completed", "missing"]

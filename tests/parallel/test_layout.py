@@ -40,8 +40,8 @@ def config(batch_size=64, **parallel) -> Config:
         ({"name": "pmap", "mesh": {"model": 2}}, r"mesh\.model=2 is not allowed with parallel=pmap; give 1"),
         ({"name": "jit", "batch_norm": "local"}, "batch_norm=local is not allowed with parallel=jit"),
         (
-            {"name": "jit", "mesh": {"replica": 2}},
-            r"replicas=1 is not allowed over .*a multiple of 2",
+            {"name": "jit", "mesh": {"run": 2}},
+            r"runs_per_program=1 is not allowed over .*a multiple of 2",
         ),
     ],
 )
@@ -54,22 +54,30 @@ def test_what_cannot_be_is_said_in_a_sentence(parallel, message):
     ("parallel", "training", "message"),
     [
         (
-            {"name": "jit", "mesh": {"replica": 4}},
+            {"name": "jit", "mesh": {"run": 4}},
             {},
-            r"replicas=6 is not allowed .*=4; give a multiple of 4",
+            r"runs_per_program=6 is not allowed .*=4; give a multiple of 4",
         ),
-        ({"name": "pmap"}, {}, "parallel=pmap is not allowed with training.replicas=6; give parallel=jit or"),
-        ({}, {"window": 3}, r"training\.window=3 is not allowed with training\.replicas=6.*window=null"),
         (
-            {"name": "jit", "num_devices": 4, "mesh": {"replica": 3, "data": 2}},
+            {"name": "pmap"},
             {},
-            r"parallel\.mesh=replica=3 by 2 by model=1 is not allowed; give axes whose product is 4 devices",
+            "parallel=pmap is not allowed with training.runs_per_program=6; give parallel=jit or",
+        ),
+        (
+            {},
+            {"window": 3},
+            r"training\.window=3 is not allowed with training\.runs_per_program=6.*window=null",
+        ),
+        (
+            {"name": "jit", "num_devices": 4, "mesh": {"run": 3, "data": 2}},
+            {},
+            r"parallel\.mesh=run=3 by 2 by model=1 is not allowed; give axes whose product is 4 devices",
         ),
     ],
 )
 def test_what_several_runs_cannot_share_is_said_in_a_sentence(parallel, training, message):
     values = config(**parallel).to_dict()
-    values["training"] |= {"replicas": 6, **training}
+    values["training"] |= {"runs_per_program": 6, **training}
     with pytest.raises(ConfigError, match=message):
         build_layout(Config.from_dict(values))
 
@@ -85,7 +93,7 @@ def test_cpu_devices_are_asked_for_before_jax_starts():
     assert num_cpu_devices(config()) == 1
     assert num_cpu_devices(config(name="jit", num_devices=5)) == 5
     assert num_cpu_devices(config(name="jit", mesh={"data": 4, "model": 2})) == 8
-    assert num_cpu_devices(config(name="auto", mesh={"replica": 2})) == 2
+    assert num_cpu_devices(config(name="auto", mesh={"run": 2})) == 2
     assert num_cpu_devices(config(name="auto", mesh={"model": 10**30})) == MAX_CPU_DEVICES
 
 

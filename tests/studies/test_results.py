@@ -37,7 +37,7 @@ def test_what_changes_no_number_splits_no_study(tmp_path, write, make_plan):
     for seed in range(2):
         write(tmp_path / f"{seed}", make_plan("depth 1"), seed)
         _, config, _, result = vars(read_run(tmp_path / f"{seed}")).values()
-        config["training"]["replicas"] = config["training"]["keep_checkpoints"] = 1 + seed
+        config["training"]["runs_per_program"] = config["training"]["keep_checkpoints"] = 1 + seed
         config["distributed"] = {"coordinator": f"host:{seed}"}
         write_config(tmp_path / f"{seed}", config)
         write_result(tmp_path / f"{seed}", result)

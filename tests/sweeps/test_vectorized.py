@@ -40,14 +40,14 @@ def config(
             "optimizer": {"name": optimizer, "learning_rate": learning_rate},
             "data": {"train_limit": 140, "augmentations": list(augmentations)},
             "parallel": parallel or {},
-            "training": {"epochs": 3, "batch_size": 32, "replicas": 3, "scan_steps": 3} | training,
+            "training": {"epochs": 3, "batch_size": 32, "runs_per_program": 3, "scan_steps": 3} | training,
         }
     )
 
 
 def run_alone(config: Config, folder: Path) -> Path:
     values = config.to_dict()
-    values["training"]["replicas"] = 1
+    values["training"]["runs_per_program"] = 1
     run(Config.from_dict(values | {"parallel": {}}), folder)
     return folder
 
@@ -166,14 +166,14 @@ def test_a_wrong_value_fails_each_run(tmp_path):
 @pytest.mark.parametrize(
     ("strategy", "mesh"),
     [
-        ("jit", {"replica": 2, "data": 2, "model": 2}),
-        pytest.param("jit", {"replica": 4, "data": 2}, marks=pytest.mark.slow),
-        pytest.param("shard_map", {"replica": 4, "data": 2}, marks=pytest.mark.slow),
+        ("jit", {"run": 2, "data": 2, "model": 2}),
+        pytest.param("jit", {"run": 4, "data": 2}, marks=pytest.mark.slow),
+        pytest.param("shard_map", {"run": 4, "data": 2}, marks=pytest.mark.slow),
     ],
 )
 def test_runs_are_spread_over_devices(strategy, mesh, tmp_path):
     parallel = {"name": strategy, "mesh": mesh}
-    runs = {tmp_path / f"{seed}": config(seed, parallel=parallel, replicas=4) for seed in range(3)}
+    runs = {tmp_path / f"{seed}": config(seed, parallel=parallel, runs_per_program=4) for seed in range(3)}
     outcomes = run_together(runs)
     for folder, each in runs.items():
         alone = run_alone(each, tmp_path / "alone" / folder.name)
@@ -249,11 +249,11 @@ def test_runs_that_differ_in_seed_and_rates_are_grouped():
         Path("other"): config(0, model="mlp"),
         Path("c"): config(2),
         Path("d"): config(3),
-        Path("alone"): config(4, replicas=1),
-        Path("alone too"): config(5, replicas=1),
+        Path("alone"): config(4, runs_per_program=1),
+        Path("alone too"): config(5, runs_per_program=1),
     }
     names = [[str(folder) for folder in each] for each in groups(runs)]
     assert names == [["a", "b", "c"], ["other"], ["d"], ["alone"], ["alone too"]]
-    assert config(0).run_name() == config(0, replicas=1).run_name()
-    spread, whole = ({"name": "jit", "mesh": {"replica": size}} for size in (3, 1))
+    assert config(0).run_name() == config(0, runs_per_program=1).run_name()
+    spread, whole = ({"name": "jit", "mesh": {"run": size}} for size in (3, 1))
     assert config(0, parallel=spread).run_name() == config(0, parallel=whole).run_name()
