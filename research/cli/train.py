@@ -13,6 +13,7 @@ from hydra.types import RunMode
 from research import records
 from research.cli.wrapper import pop_choice, pop_folder, run_command
 from research.config import Config, ConfigError, SweepConfig, construct
+from research.records import RunResult
 from research.runs.callbacks import Progress
 from research.runs.multiprocess import run_with_peers
 from research.runs.program import check
@@ -54,7 +55,7 @@ def job(sweep: TunedSweep, exit_codes: list[int], values: dict[str, Any]) -> Non
         result, speaks = run_with_peers(config, folder, resume=resume)
         if speaks:
             report(result, folder)
-        return exit_codes.append(result.get("exit_code", 0))
+        return exit_codes.append(result.exit_code)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -65,19 +66,17 @@ def job(sweep: TunedSweep, exit_codes: list[int], values: dict[str, Any]) -> Non
             sweep.plan(replica, folder / replica.run_name())
         return None
     if resume and records.is_finished(folder):
-        result = records.read_run(folder).result or {}
+        result = records.read_run(folder).outcome
     else:
         result = run_until_signal(config, folder, Progress(), resume=resume)
     report(result, folder)
-    return exit_codes.append(result.get("exit_code", 0))
+    return exit_codes.append(result.exit_code)
 
 
-def report(result: dict[str, Any], folder: Path) -> None:
-    """Say how a run ended."""
-    accuracy = result.get("test_accuracy")
-    print(
-        f"test accuracy {accuracy:.4f}" if accuracy is not None else f"{result['status']}: {result['error']}"
-    )
+def report(result: RunResult, folder: Path) -> None:
+    """Print how a run ended."""
+    accuracy = result.test_accuracy
+    print(f"test accuracy {accuracy:.4f}" if accuracy is not None else f"{result.status}: {result.error}")
     print(f"run {folder}")
 
 

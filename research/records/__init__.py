@@ -1,10 +1,9 @@
 """A run's folder on disk: who may write it, what is in it, and how far it is. Starts no JAX."""
 
+from research.records.result import FINISHED, STATUSES, RunResult, Seconds
 from research.records.run_folder import (
-    FINISHED,
     NOT_IN_THE_RESULT,
     RENAMED,
-    STATUSES,
     RecordError,
     Run,
     append_metrics,
@@ -26,6 +25,8 @@ __all__ = [
     "STATUSES",
     "RecordError",
     "Run",
+    "RunResult",
+    "Seconds",
     "append_metrics",
     "find_runs",
     "is_finished",

@@ -17,18 +17,18 @@ NAME = "running.json"
 ATTEMPTS = 5  # a look by ``heartbeat`` holds the lock for a moment
 
 
-class ClaimedError(BlockingIOError):
+class LockedError(BlockingIOError):
     """Another process works on the run."""
 
 
 @contextmanager
-def claim(folder: Path) -> Iterator[Callable[[int, int], None]]:
+def hold(folder: Path) -> Iterator[Callable[[int, int], None]]:
     """Hold a run's folder; gives ``beat(step, num_steps)``, which notes in ``running.json`` how far it is.
 
     No clock decides who holds a folder, so none that jumps can give it to two.
 
     Raises:
-        ClaimedError: another process holds it.
+        LockedError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
@@ -82,7 +82,7 @@ def _lock(path: Path) -> int:
         os.close(descriptor)
     holder = heartbeat(path.parent) or {}
     who = f"process {holder.get('pid', '?')} on {holder.get('host', '?')}"
-    raise ClaimedError(f"{path.parent} is being run by {who}; choose another folder or wait for it")
+    raise LockedError(f"{path.parent} is being run by {who}; choose another folder or wait for it")
 
 
 def _parse(content: bytes) -> dict[str, Any]:

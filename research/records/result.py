@@ -102,5 +102,8 @@ class RunResult:
                 f"its keys are not those of a result: {', '.join(sorted(unknown)) or 'no status'}"
             )
         if fields.get("seconds") is not None:
-            fields["seconds"] = Seconds(**fields["seconds"])
+            try:
+                fields["seconds"] = Seconds(**fields["seconds"])
+            except TypeError as error:
+                raise ValueError(f"its seconds are not those of a result: {error}") from error
         return cls(**fields)

@@ -19,13 +19,8 @@ import numpy as np
 import yaml
 
 from research.records.npz import read_npz
+from research.records.result import FINISHED, RESULT_FORMAT, RunResult
 from research.utils.files import seal, sha256, unseal, write_atomically
-
-RESULT_FORMAT = 2  # 1 had no checksums; it is read as it is
-
-STATUSES = ("completed", "diverged", "failed", "preempted", "missing")
-
-FINISHED = ("completed", "diverged")  # running it again would give the same
 
 NOT_IN_THE_RESULT = (
     "data.dir",
@@ -62,26 +57,32 @@ class Run:
         path: the folder.
         config: the resolved configuration.
         metrics: one dict per epoch, in order.
-        result: final metrics, status and provenance; ``None`` if the run did not finish.
+        result: the outcome; ``None`` if the run did not finish.
+        files: sha256 of each file of the run, by name, as they were when the result was written.
     """
 
     path: Path
     config: dict[str, Any]
     metrics: list[dict[str, Any]] = field(default_factory=list)
-    result: dict[str, Any] | None = None
+    result: RunResult | None = None
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> RunResult:
+        """The result; a result with the status "missing" if the run did not finish."""
+        return self.result or RunResult("missing", "the run did not finish")
 
     @property
     def status(self) -> str:
-        """One of ``STATUSES``; ``missing`` where there is no result."""
-        return "missing" if self.result is None else self.result["status"]
+        """The status of the outcome, one of ``STATUSES``."""
+        return self.outcome.status
 
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays of the run by name; empty if it wrote none."""
         path = self.path / "arrays.npz"
-        files = (self.result or {}).get("files", {})
-        if not path.exists() and path.name not in files:
+        if not path.exists() and path.name not in self.files:
             return {}
-        content = _read_bytes(path, files)
+        content = _read_bytes(path, self.files)
         try:
             return read_npz(content)
         except Exception as error:  # a cut zip file raises one of many types
@@ -144,15 +145,17 @@ def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_atomically(folder / "arrays.npz", content.getvalue())
 
 
-def write_result(folder: Path, result: Mapping[str, Any]) -> None:
-    """Write ``result.json``, last: it says that the run is over and how, and what its files must be.
+def write_result(folder: Path, result: RunResult) -> None:
+    """Write ``result.json``: the outcome of the run, and beside it the checksums of the run's other files.
+
+    It is written after all other files, so a folder that has it holds a run that is over.
 
     Raises:
         FileNotFoundError: ``config.yaml`` is gone: somebody removed the folder meanwhile.
     """
     config, *others = (folder / name for name in ("config.yaml", "metrics.jsonl", "arrays.npz"))
     files = {path.name: sha256(path) for path in (config, *(path for path in others if path.exists()))}
-    content = seal({"format": RESULT_FORMAT, **result, "files": files})
+    content = seal(result.to_dict() | {"files": files})
     write_atomically(folder / "result.json", content.encode())
 
 
@@ -166,16 +169,15 @@ def read_run(folder: Path) -> Run:
     if not (folder / "config.yaml").exists():
         raise FileNotFoundError(f"{folder} is not a run: it holds no config.yaml")
     result_path = folder / "result.json"
-    result = _read(result_path, {}, _parse_result) if result_path.exists() else None
-    unsealed = result is not None and result["format"] == 1
-    files = (result or {}).get("files", {})
-    config = _read(folder / "config.yaml", files, yaml.safe_load if unsealed else _parse_config)
+    result, files = _read(result_path, {}, _parse_result) if result_path.exists() else (None, {})
+    config = _read(folder / "config.yaml", files, _parse_config)
     if not isinstance(config, dict):
         raise RecordError(f"{folder / 'config.yaml'} is damaged: not a mapping")
     config = with_new_names(config)
     metrics_path = folder / "metrics.jsonl"
     has_metrics = metrics_path.exists() or metrics_path.name in files
-    return Run(folder, config, _read(metrics_path, files, _parse_lines) if has_metrics else [], result)
+    metrics = _read(metrics_path, files, _parse_lines) if has_metrics else []
+    return Run(folder, config, metrics, result, files)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -223,13 +225,15 @@ def find_runs(folder: Path) -> list[Run]:
     return [read_run(path.parent) for path in sorted(folder.rglob("config.yaml"))]
 
 
-def _parse_result(text: str) -> dict[str, Any]:
-    result = json.loads(text)
-    if not isinstance(result, dict) or result.get("status") not in STATUSES:
+def _parse_result(text: str) -> tuple[RunResult, dict[str, str]]:
+    """Return the result and the checksums of the run's files."""
+    values = json.loads(text)
+    if not isinstance(values, dict) or "status" not in values:
         raise ValueError("it holds no status")
-    if result.get("format") not in (1, RESULT_FORMAT):
-        raise ValueError(f"it has format {result.get('format')!r}, this version reads {RESULT_FORMAT}")
-    return result if result["format"] == 1 else unseal(text)
+    if values.get("format") == RESULT_FORMAT:  # another format is refused by from_dict, with both numbers
+        values = unseal(text)
+    files = values.pop("files", {})
+    return RunResult.from_dict(values), files
 
 
 def _parse_config(text: str) -> Any:

@@ -62,5 +62,5 @@ def _status_of(path: Path) -> RunStatus:
     if run.result is None:
         return RunStatus(path, "missing")
     if run.status == "completed":
-        return RunStatus(path, "completed", left=0.0, seconds=run.result["seconds"]["total"])
-    return RunStatus(path, run.status, str(run.result.get("error")))
+        return RunStatus(path, "completed", left=0.0, seconds=run.result.seconds and run.result.seconds.total)
+    return RunStatus(path, run.status, run.result.error or "")

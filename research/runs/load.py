@@ -42,7 +42,7 @@ def load_trained(folder: Path) -> Trained:
         raise records.RecordError(f"{folder} has no parameters to evaluate: the run is {record.status}")
     config = Config.from_dict(record.config)
     dataset = build_data(config)
-    if dataset.checksum != record.result["provenance"]["data_checksum"]:
+    if dataset.checksum != record.result.provenance["data_checksum"]:
         raise records.RecordError(
             f"{folder} was trained on other data: its checksum of {dataset.name} differs"
         )

@@ -11,13 +11,13 @@ import tempfile
 import warnings
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from research import records
 from research.config import Config, ConfigError, DistributedConfig
 from research.parallel.distributed import is_writer, join, leave, silence
+from research.records import RunResult
 from research.runs.callbacks import Progress
 from research.runs.run import configure_jax, run_until_signal
 from research.runs.worker import RunError, Worker
@@ -33,7 +33,7 @@ class LostError(RuntimeError):
     """Another process of the run is gone."""
 
 
-def run_with_peers(config: Config, folder: Path, *, resume: bool = False) -> tuple[dict[str, Any], bool]:
+def run_with_peers(config: Config, folder: Path, *, resume: bool = False) -> tuple[RunResult, bool]:
     """As ``run_until_signal``, as one of the processes of a run.
 
     Returns:
@@ -83,13 +83,13 @@ def _join(distributed: DistributedConfig) -> None:
         ) from error
 
 
-def _take_part(config: Config, folder: Path, resume: bool) -> tuple[dict[str, Any], bool]:
+def _take_part(config: Config, folder: Path, resume: bool) -> tuple[RunResult, bool]:
     configure_jax(config)
     if not is_writer():
         warnings.simplefilter("ignore")  # all see the same, and one talks
     try:
         if resume and records.is_finished(folder):
-            result = records.read_run(folder).result or {}
+            result = records.read_run(folder).outcome
         else:
             result = run_until_signal(config, folder, Progress() if is_writer() else None, resume=resume)
         leave()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +21,8 @@ from research.config import Config
 from research.data import Dataset
 from research.parallel import request_cpu_devices
 from research.parallel.distributed import is_writer, largest, num_processes
-from research.records.lock import claim
+from research.records import RunResult, Seconds
+from research.records.lock import hold
 from research.runs.callbacks import Quiet
 from research.runs.devices import num_cpu_devices
 from research.runs.load import load_trained
@@ -77,7 +78,7 @@ def leave_accelerators() -> None:
 
 def run_until_signal(
     config: Config, folder: Path, progress: Quiet | None = None, *, resume: bool = False
-) -> dict[str, Any]:
+) -> RunResult:
     """Run as a process of its own: SIGTERM and SIGINT end it with a checkpoint and the status "preempted".
 
     Where the device is not done within ``interruption.SECONDS``, the process ends without one, and the run
@@ -101,7 +102,7 @@ def run(
     *,
     resume: bool = False,
     received: Received = lambda: None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Train, evaluate and record. Of several processes all return the result, and one records.
 
     Args:
@@ -112,7 +113,7 @@ def run(
         received: asked between steps; a signal ends the run with a checkpoint.
 
     Returns:
-        What ``result.json`` holds. A loss that is not finite gives the status "diverged", not an error; a
+        The result. A loss that is not finite gives the status "diverged", not an error; a
         signal gives "preempted".
 
     Raises:
@@ -120,7 +121,7 @@ def run(
         DataError: the dataset is missing or damaged.
         CheckpointError: a checkpoint cannot be written, or is of another network.
         FileExistsError: the folder holds a finished run, or checkpoints and ``resume`` is false.
-        ClaimedError: another process works on the folder.
+        LockedError: another process works on the folder.
     """
     prepared = cache(partial(prepare, config))
     (result,) = together([run_in_steps(config, folder, prepared, progress, resume=resume, received=received)])
@@ -159,7 +160,7 @@ def run_in_steps(
     resume: bool = False,
     received: Received = lambda: None,
     num_together: int = 1,
-) -> Training[dict[str, Any]]:
+) -> Training[RunResult]:
     """``run``, as one of several that ``together`` drives.
 
     Args:
@@ -177,7 +178,7 @@ def run_in_steps(
                 config, folder, prepared(), Quiet(), received, lambda step, num_steps: None, num_together
             )
         )
-    with claim(folder) as beat:
+    with hold(folder) as beat:
         begun = not records.is_finished(folder) and any((folder / "checkpoints").glob("step-*"))
         if begun and not resume:
             raise FileExistsError(f"{folder} holds an unfinished run; resume=true goes on with it")
@@ -197,7 +198,7 @@ def _run(
     received: Received,
     beat: Callable[[int, int], None],
     num_together: int,
-) -> Training[dict[str, Any]]:
+) -> Training[RunResult]:
     dataset, spec, compiled = prepared.dataset, prepared.spec, prepared.compiled
     origin = provenance(dataset.checksum)
     arguments = config.optimizer.arguments
@@ -257,24 +258,26 @@ def _run(
         )
     if fitted.status == "preempted":
         return preempted(signal.Signals(stopped_by), f"after {fitted.num_steps} of {spec.num_steps} steps")
-    return {
-        "status": fitted.status,
-        "error": fitted.error,
-        "traceback": None,
-        **_measure(folder, compiled, spec, fitted, dataset, trial=bool(config.study and config.study.trial)),
-        "epochs": len(fitted.history),
-        "best_epoch": fitted.best_epoch,
-        "num_parameters": num_parameters,
-        "seconds": {
-            "compile": prepared.compile_seconds / num_together,
-            "train": fitted.seconds,
-            "total": (time.perf_counter() - prepared.began) / num_together,
-            "shared_by": num_together,  # runs of one program, each with an equal part of its seconds
-        },
-        "images_per_s": fitted.num_steps * training.batch_size / fitted.seconds,
-        "temporary_bytes": compiled.temporary_bytes,
-        "provenance": origin,
-    }
+    measured = _measure(
+        folder, compiled, spec, fitted, dataset, trial=bool(config.study and config.study.trial)
+    )
+    return RunResult(
+        fitted.status,
+        fitted.error,
+        **measured._asdict(),
+        epochs=len(fitted.history),
+        best_epoch=fitted.best_epoch,
+        num_parameters=num_parameters,
+        seconds=Seconds(
+            compile=prepared.compile_seconds / num_together,
+            train=fitted.seconds,
+            total=(time.perf_counter() - prepared.began) / num_together,
+            shared_by=num_together,
+        ),
+        images_per_s=fitted.num_steps * training.batch_size / fitted.seconds,
+        temporary_bytes=compiled.temporary_bytes,
+        provenance=origin,
+    )
 
 
 def _check_same_step(folder: Path, step: int) -> None:
@@ -285,10 +288,9 @@ def _check_same_step(folder: Path, step: int) -> None:
         )
 
 
-def preempted(number: signal.Signals, when: str) -> dict[str, Any]:
-    """The result of a run that a signal ended."""
-    error = f"{number.name} {when}"
-    return {"status": "preempted", "error": error, "traceback": None, "exit_code": 128 + number}
+def preempted(number: signal.Signals, when: str) -> RunResult:
+    """Return the result of a run that a signal ended."""
+    return RunResult("preempted", f"{number.name} {when}", exit_code=128 + number)
 
 
 def evaluate(folder: Path) -> dict[str, float]:
@@ -309,6 +311,15 @@ def evaluate(folder: Path) -> dict[str, float]:
     return {"test_loss": loss, "test_accuracy": accuracy}
 
 
+class Measured(NamedTuple):
+    """What a run measured with the parameters that it kept; a run that did not complete measured nothing."""
+
+    test_accuracy: float | None = None
+    test_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_loss: float | None = None
+
+
 def _measure(
     folder: Path,
     compiled: CompiledProgram,
@@ -317,23 +328,22 @@ def _measure(
     dataset: Dataset,
     *,
     trial: bool,
-) -> dict[str, float | None]:
+) -> Measured:
     """Read the test split, once, with the kept parameters; save them and what the figures need.
 
     A trial chooses a rate by validation, so it never sees the test split and leaves nothing else behind.
     """
-    names = ("test_accuracy", "test_loss", "validation_accuracy", "validation_loss")
     params, model_state = fitted.params, fitted.model_state
     if fitted.status != "completed" or params is None or model_state is None:
-        return dict.fromkeys(names)
+        return Measured()
     chosen = fitted.history[fitted.best_epoch - 1]
-    validation = (chosen.validation_accuracy, chosen.validation_loss)
+    measured = Measured(None, None, chosen.validation_accuracy, chosen.validation_loss)
     if trial:
-        return dict(zip(names, (None, None, *validation), strict=True))
+        return measured
     images, batch_size = dataset.test.images, spec.eval_batch_size
     logits = predict_all(compiled.program.predict, params, model_state, images, batch_size)
     loss, accuracy = measure(logits, dataset.test.labels)
-    measured: dict[str, float | None] = dict(zip(names, (accuracy, loss, *validation), strict=True))
+    measured = measured._replace(test_accuracy=accuracy, test_loss=loss)
     if num_processes() > 1:
         params, model_state = spec.layout.gather((params, model_state))
     if not is_writer():

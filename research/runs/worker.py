@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 
 from research import records
 from research.config import Config
+from research.records import RunResult
 from research.runs.devices import num_cpu_devices
 from research.utils.signals import Received
 
 T = TypeVar("T")
 
-RunRecorded = Callable[[Mapping[Path, Config]], dict[Path, dict[str, Any]]]
+RunRecorded = Callable[[Mapping[Path, Config]], dict[Path, RunResult]]
 
 
 class RunError(RuntimeError):
@@ -43,7 +44,7 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
 
-    def run(self, run_recorded: RunRecorded, runs: Mapping[Path, Config]) -> dict[Path, dict[str, Any]]:
+    def run(self, run_recorded: RunRecorded, runs: Mapping[Path, Config]) -> dict[Path, RunResult]:
         """What ``run_recorded`` returns; the status "died" of each without a result if the process did."""
         devices = num_cpu_devices(next(iter(runs.values())))
         if self._devices not in (0, devices):  # JAX makes its devices once, when it starts
@@ -54,7 +55,7 @@ class Worker:
             return self.call(run_recorded, runs)
         except BrokenProcessPool:
             self._start()
-            died = {"status": "died", "error": "the process died"}
+            died = RunResult("died", "the process died")
             return {folder: (records.read_run(folder).result or died) for folder in runs}
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:

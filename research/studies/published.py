@@ -236,4 +236,5 @@ def _name(study: Study) -> str:
 
 
 def _seconds(arm: Arm) -> dict[int, float]:
-    return {seed: float((run.result or {})["seconds"]["train"]) for seed, run in arm.completed.items()}
+    found = {seed: run.outcome.seconds for seed, run in arm.completed.items()}
+    return {seed: seconds.train for seed, seconds in found.items() if seconds is not None}

@@ -45,7 +45,8 @@ class Arm:
     @cached_property
     def accuracies(self) -> dict[int, float]:
         """Test accuracy in [0, 1] of each completed run, by seed."""
-        return {seed: float(_final(run)["test_accuracy"]) for seed, run in self.completed.items()}
+        accuracies = {seed: run.outcome.test_accuracy for seed, run in self.completed.items()}
+        return {seed: accuracy for seed, accuracy in accuracies.items() if accuracy is not None}
 
     @cached_property
     def summary(self) -> Summary:
@@ -61,12 +62,13 @@ class Arm:
     @cached_property
     def num_parameters(self) -> int | None:
         """Trainable parameters of the network; ``None`` if no run completed."""
-        counts = [_final(run)["num_parameters"] for run in self.completed.values()]
-        return int(np.median(counts)) if counts else None
+        counts = [run.outcome.num_parameters for run in self.completed.values()]
+        return int(np.median([count for count in counts if count is not None])) if any(counts) else None
 
     def seconds(self, part: str) -> list[float]:
         """Seconds each completed run spent on ``compile``, ``train`` or ``total``."""
-        return [float(_final(run)["seconds"][part]) for run in self.completed.values()]
+        found = [run.outcome.seconds for run in self.completed.values()]
+        return [float(getattr(seconds, part)) for seconds in found if seconds is not None]
 
     def setting(self, key: str | None) -> Any:
         """The arm's value of a dotted config key; ``None`` if it has no run or no such key."""
@@ -177,11 +179,11 @@ def _refuse_changed_data(runs: Iterable[Run]) -> None:
     """Runs that asked for the same data must have had the same: what differs is not what the study asks."""
     first: dict[str, Run] = {}
     for run in runs:
-        checksum = (_final(run).get("provenance") or {}).get("data_checksum")
+        checksum = run.outcome.provenance.get("data_checksum")
         if checksum is None:
             continue
         other = first.setdefault(_settings(run, DATA_KEYS), run)
-        if checksum != _final(other)["provenance"]["data_checksum"]:
+        if checksum != other.outcome.provenance.get("data_checksum"):
             raise RecordError(
                 f"{other.path} and {run.path} cannot be compared: the data changed between them, "
                 f"its checksum differs ({_settings(run, DATA_KEYS[:1])}); move one of them away"
@@ -267,8 +269,4 @@ def _as_text(value: Any) -> str:
 
 
 def _started(run: Run) -> str:
-    return str((_final(run).get("provenance") or {}).get("started", ""))
-
-
-def _final(run: Run) -> dict[str, Any]:
-    return run.result or {}
+    return str(run.outcome.provenance.get("started", ""))

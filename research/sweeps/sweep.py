@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from research import records
 from research.config import Config
+from research.records import RunResult
 from research.runs.run import configure_jax
 from research.runs.worker import RunError, Worker
 from research.sweeps.vectorized import groups, run_together
@@ -60,13 +61,13 @@ class Sweep:
                 elsewhere = {}
                 for group in groups(waiting):
                     for folder, outcome in worker.run(run_recorded, group).items():
-                        if outcome["status"] == "claimed":
+                        if outcome.status == "locked":
                             elsewhere[folder] = group[folder]
                             continue
                         number += 1
-                        died |= {folder} if outcome["status"] == "died" else set()
+                        died |= {folder} if outcome.status == "died" else set()
                         console.print(
-                            f"[{number}/{total}] {folder.name}  {outcome['status']}  {_said(outcome)}",
+                            f"[{number}/{total}] {folder.name}  {outcome.status}  {_said(outcome)}",
                             markup=False,
                         )
                     if received() is not None:
@@ -76,14 +77,14 @@ class Sweep:
                 waiting = {key: config for key, config in elsewhere.items() if not self._is_done(key)}
             stopped_by = received()
         outcomes = {folder: _outcome(folder, folder in died) for folder in self._plan}
-        unfinished = {folder: o for folder, o in outcomes.items() if o["status"] != "completed"}
+        unfinished = {folder: o for folder, o in outcomes.items() if o.status != "completed"}
         if unfinished:
             console.print(_table(unfinished))
             console.print(f"{len(outcomes) - len(unfinished)} of {len(outcomes)} runs completed")
         return 128 + stopped_by if stopped_by else int(bool(unfinished))
 
     def _is_done(self, folder: Path) -> bool:
-        status = _outcome(folder)["status"]
+        status = _outcome(folder).status
         return status in records.FINISHED or (status == "failed" and not self._retry_failed)
 
 
@@ -102,32 +103,33 @@ def run_apart(config: Config, folder: Path, *, retry_failed: bool = True) -> Non
         raise RunError(f"{folder} is {records.read_run(folder).status}; its line is in the job's output")
 
 
-def run_recorded(runs: Mapping[Path, Config]) -> dict[Path, dict[str, Any]]:
+def run_recorded(runs: Mapping[Path, Config]) -> dict[Path, RunResult]:
     """``run_together`` in the worker, where JAX has not started yet."""
     configure_jax(next(iter(runs.values())))
     return run_together(runs)
 
 
-def _outcome(folder: Path, died: bool = False) -> dict[str, Any]:
+def _outcome(folder: Path, died: bool = False) -> RunResult:
     """What became of a run, from its folder."""
     try:
         result = records.read_run(folder).result
     except (FileNotFoundError, records.RecordError) as error:
-        return {"status": "missing", "error": str(error)}
-    return result or {"status": "missing", "error": "the process died" if died else "not run"}
+        return RunResult("missing", str(error))
+    return result or RunResult("missing", "the process died" if died else "not run")
 
 
-def _table(outcomes: dict[Path, dict[str, Any]]) -> Table:
+def _table(outcomes: dict[Path, RunResult]) -> Table:
     table = Table("run", "status", "what happened")
     for folder, outcome in outcomes.items():
-        error = (str(outcome["error"]).splitlines() or [""])[0]
-        table.add_row(Text(folder.name), outcome["status"], Text(error))
+        error = ((outcome.error or "").splitlines() or [""])[0]
+        table.add_row(Text(folder.name), outcome.status, Text(error))
     return table
 
 
-def _said(outcome: dict[str, Any]) -> str:
+def _said(outcome: RunResult) -> str:
     """The accuracy of a run, that of validation for a trial, which has no other, or what went wrong."""
-    for split in ("test", "validation"):
-        if (accuracy := outcome.get(f"{split}_accuracy")) is not None:
-            return f"{split} accuracy {accuracy:.4f}"
-    return str(outcome["error"])
+    if outcome.test_accuracy is not None:
+        return f"test accuracy {outcome.test_accuracy:.4f}"
+    if outcome.validation_accuracy is not None:
+        return f"validation accuracy {outcome.validation_accuracy:.4f}"
+    return outcome.error or ""

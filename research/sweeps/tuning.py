@@ -89,14 +89,17 @@ def choose(config: Config, trials: Iterable[Run]) -> Config:
         optimizer = trial.config["optimizer"]
         by_rates.setdefault((optimizer["learning_rate"], optimizer["weight_decay"]), []).append(trial)
     scores = {
-        rates: tuple(fmean(sign * (run.result or {})[key] for run in runs) for sign, key in _CRITERIA)
+        rates: (fmean(accuracy for accuracy, _ in validation), fmean(-loss for _, loss in validation))
         for rates, runs in by_rates.items()
-        if all(run.status == "completed" for run in runs)
+        if len(validation := [pair for run in runs if (pair := _validation(run))]) == len(runs)
     }
     return _with_rates(config, *max(scores, key=lambda rates: scores[rates])) if scores else config
 
 
-_CRITERIA = ((1, "validation_accuracy"), (-1, "validation_loss"))
+def _validation(run: Run) -> tuple[float, float] | None:
+    """Return validation accuracy and loss of a completed trial; ``None`` for any other."""
+    accuracy, loss = run.outcome.validation_accuracy, run.outcome.validation_loss
+    return None if accuracy is None or loss is None or run.status != "completed" else (accuracy, loss)
 
 
 def _with_rates(config: Config, learning_rate: float, weight_decay: float) -> Config:

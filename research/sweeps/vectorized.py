@@ -8,11 +8,11 @@ import traceback
 from collections.abc import Mapping
 from functools import cache, partial
 from pathlib import Path
-from typing import Any
 
 from research import records
 from research.config import Config, Named
-from research.records.lock import ClaimedError, heartbeat
+from research.records import RunResult
+from research.records.lock import LockedError, heartbeat
 from research.runs.run import preempted, prepare, run_in_steps
 from research.training.optimizers import RATES
 from research.training.replicas import Training, together
@@ -36,14 +36,14 @@ def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
     return full
 
 
-def run_together(runs: Mapping[Path, Config]) -> dict[Path, dict[str, Any]]:
+def run_together(runs: Mapping[Path, Config]) -> dict[Path, RunResult]:
     """Run some of ``groups``, or one, as a process of its own; what each ``result.json`` holds.
 
     An exception is recorded as a result with the status "failed" instead of being raised, and ends that run
-    only. A run that another process works on, or has finished, is left to it and has the status "claimed". A
+    only. A run that another process works on, or has finished, is left to it and has the status "locked". A
     signal ends them all, as in ``run_until_signal``.
     """
-    outcomes: dict[Path, dict[str, Any]] = {}
+    outcomes: dict[Path, RunResult] = {}
     prepared = cache(partial(prepare, next(iter(runs.values()))))
 
     def give_up(number: signal.Signals) -> None:
@@ -59,14 +59,12 @@ def run_together(runs: Mapping[Path, Config]) -> dict[Path, dict[str, Any]]:
             outcomes[folder] = yield from run_in_steps(
                 config, folder, prepared, resume=True, received=received, num_together=len(runs)
             )
-        except (ClaimedError, FileExistsError) as error:  # another sweep is at it, or was faster
-            outcomes[folder] = {"status": "claimed", "error": str(error)}
+        except (LockedError, FileExistsError) as error:  # another sweep is at it, or was faster
+            outcomes[folder] = RunResult("locked", str(error))
         except Exception as error:
-            outcomes[folder] = {
-                "status": "failed",
-                "error": f"{type(error).__name__}: {error}",
-                "traceback": traceback.format_exc(),
-            }
+            outcomes[folder] = RunResult(
+                "failed", f"{type(error).__name__}: {error}", traceback=traceback.format_exc(), exit_code=1
+            )
             with contextlib.suppress(OSError):  # the folder may be gone or the disk full: the sweep says so
                 records.write_result(folder, outcomes[folder])
 

@@ -22,13 +22,12 @@ def test_a_run_says_its_accuracy_and_folder_and_can_be_evaluated(call):
     *epochs, accuracy, folder = outcome.out.splitlines()
     assert len(epochs) == 2
     assert folder == "run a run, ä"
-    result = read_run(Path("a run, ä")).result
-    assert result is not None
-    assert accuracy == f"test accuracy {result['test_accuracy']:.4f}"
+    result = read_run(Path("a run, ä")).outcome
+    assert accuracy == f"test accuracy {result.test_accuracy:.4f}"
     again = call("evaluate.py", "run='a run, ä'")
     assert again.out.splitlines() == [
-        f"test loss {result['test_loss']!r}",
-        f"test accuracy {result['test_accuracy']!r}",
+        f"test loss {result.test_loss!r}",
+        f"test accuracy {result.test_accuracy!r}",
     ]
 
 
@@ -152,8 +151,7 @@ def test_a_diverged_run_is_recorded_and_not_raised(call, status):
     assert "diverged: the loss is not finite" in outcome.out
     run = read_run(Path("wild"))
     assert run.status == status
-    assert run.result is not None
-    assert run.result["test_accuracy"] is None
+    assert run.outcome.test_accuracy is None
 
 
 @pytest.mark.slow

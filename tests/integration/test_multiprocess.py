@@ -140,9 +140,9 @@ def test_two_processes_give_what_one_gives_and_one_of_them_talks(alone, two):
     (*epochs, _, named), silent = outcomes[0][1].splitlines(), outcomes[1][1]
     assert (len(epochs), named, silent) == (2, "run run", "")
     held_against(folder, alone)
-    result, expected = read_run(folder).result or {}, read_run(alone).result or {}
-    assert result["test_loss"] == pytest.approx(expected["test_loss"], rel=1e-4)
-    assert result["provenance"]["num_devices"] == 2
+    result, expected = read_run(folder).outcome, read_run(alone).outcome
+    assert result.test_loss == pytest.approx(expected.test_loss, rel=1e-4)
+    assert result.provenance["num_devices"] == 2
     assert set(read_run(folder).arrays()) == set(read_run(alone).arrays())
 
 
@@ -249,7 +249,7 @@ def test_a_signal_to_one_process_ends_all_with_a_checkpoint(tmp_path):
     processes[1].terminate()
     outcomes = finish(processes, 60)
     assert [(code, err) for code, _, err in outcomes] == [(143, ""), (143, "")]
-    assert (read_run(tmp_path / "run").result or {})["status"] == "preempted"
+    assert read_run(tmp_path / "run").outcome.status == "preempted"
     assert len(list((tmp_path / "run" / "checkpoints").glob("step-*"))) == 1
     assert "preempted: SIGTERM after" in outcomes[0][1]
     assert outcomes[1][1] == ""

@@ -40,8 +40,8 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(tmp_path, number):
     assert time.monotonic() - began < 10
     assert run.returncode == 128 + number
     assert err == ""
-    result = read_run(tmp_path / "cut").result or {}
-    assert (result["status"], result["exit_code"]) == ("preempted", 128 + number)
+    result = read_run(tmp_path / "cut").outcome
+    assert (result.status, result.exit_code) == ("preempted", 128 + number)
     assert f"preempted: {number.name} after" in out
     assert len(list((tmp_path / "cut" / "checkpoints").iterdir())) == 1
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from research import records
 from research.config import Config
 from research.records import find_runs, read_run
-from research.records.lock import claim
+from research.records.lock import hold
 from research.records.status import read_status, seconds_left
 from research.sweeps import sweep as module
 from research.sweeps import vectorized as group
@@ -43,12 +43,11 @@ def run_one(config, folder):
 
 def test_a_failed_run_is_recorded_with_its_error(tmp_path):
     outcome = run_one(config(0, batch_size=10_000), tmp_path / "run")
-    assert outcome["status"] == "failed"
+    assert outcome.status == "failed"
     run = read_run(tmp_path / "run")
     assert run.status == "failed"
-    assert run.result is not None
-    assert "batch_size=10000 is not allowed" in run.result["error"]
-    assert "Traceback" in run.result["traceback"]
+    assert "batch_size=10000 is not allowed" in str(run.outcome.error)
+    assert "Traceback" in str(run.outcome.traceback)
 
 
 def test_a_sweep_survives_a_failing_run_and_a_dying_process(tmp_path, monkeypatch):
@@ -85,9 +84,8 @@ def test_a_sweep_survives_a_run_that_is_out_of_memory(tmp_path, monkeypatch):
     assert sweep.run(Console(file=output, width=200)) == 1
     first, second = find_runs(tmp_path)
     assert (first.status, second.status) == ("completed", "failed")
-    assert second.result is not None
-    assert "RESOURCE_EXHAUSTED" in second.result["error"]
-    assert "Traceback" in second.result["traceback"]
+    assert "RESOURCE_EXHAUSTED" in str(second.outcome.error)
+    assert "Traceback" in str(second.outcome.traceback)
 
 
 def test_every_run_is_planned_on_disk_before_the_first_starts(tmp_path, monkeypatch):
@@ -119,16 +117,16 @@ def test_failed_runs_are_left_where_asked_and_finished_ones_are_not_touched(tmp_
 
 
 def test_a_run_that_another_process_holds_is_not_run_and_shows_as_running(tmp_path):
-    with claim(tmp_path / "0") as beat:
+    with hold(tmp_path / "0") as beat:
         records.write_config(tmp_path / "0", config(0).to_dict())
         beat(3, 12)
-        assert run_one(config(0), tmp_path / "0")["status"] == "claimed"
+        assert run_one(config(0), tmp_path / "0").status == "locked"
         (running,) = read_status(tmp_path)
         assert (running.status, running.left) == ("running", 0.75)
         assert "step 3 of 12" in running.detail
     (missing,) = read_status(tmp_path)
     assert missing.status == "missing"
-    assert run_one(config(0), tmp_path / "0")["status"] == "completed"
+    assert run_one(config(0), tmp_path / "0").status == "completed"
     (done,) = read_status(tmp_path)
     assert done.status == "completed"
     assert seconds_left([done, running, missing]) == pytest.approx(1.75 * (done.seconds or 0))
@@ -172,7 +170,7 @@ def test_seeds_that_go_together_end_as_those_that_go_alone(tmp_path):
     for name in ("together", "alone"):
         assert launch(2, tmp_path / name) == "3 of 3 runs are done already\n"
     together, alone = (find_runs(tmp_path / name) for name in ("together", "alone"))
-    assert [(run.result or {})["seconds"]["shared_by"] for run in together] == [2, 2, 1]
+    assert [run.outcome.seconds and run.outcome.seconds.shared_by for run in together] == [2, 2, 1]
     for run, other in zip(together, alone, strict=True):
         assert run.path.name == other.path.name
         for name, array in run.arrays().items():
@@ -199,7 +197,7 @@ def die_after_the_first(runs):
 
 def test_a_run_under_a_launcher_that_failed_is_left_if_asked(tmp_path):
     records.write_config(tmp_path, config(0).to_dict())
-    records.write_result(tmp_path, {"status": "failed", "error": "boom"})
+    records.write_result(tmp_path, records.RunResult("failed", "boom"))
     with pytest.raises(RunError, match="is failed"):
         run_apart(config(0), tmp_path, retry_failed=False)
-    assert (read_run(tmp_path).result or {})["error"] == "boom"
+    assert read_run(tmp_path).outcome.error == "boom"

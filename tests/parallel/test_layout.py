@@ -101,8 +101,8 @@ def test_cpu_devices_are_asked_for_before_jax_starts():
 def test_a_run_on_several_devices_gives_what_one_gives(tmp_path):
     alone = run(config(), tmp_path / "alone")
     # 256 images of evaluation do not divide over 3 devices, the batch of 63 does
-    assert run(config(batch_size=63, name="jit", num_devices=3), tmp_path / "three")["status"] == "completed"
+    assert run(config(batch_size=63, name="jit", num_devices=3), tmp_path / "three").status == "completed"
     for strategy in ("jit", "shard_map", "pmap"):
         result = run(config(name=strategy, num_devices=4), tmp_path / strategy)
-        assert result["test_accuracy"] == alone["test_accuracy"]
-        assert result["test_loss"] == pytest.approx(alone["test_loss"], rel=1e-4)
+        assert result.test_accuracy == alone.test_accuracy
+        assert result.test_loss == pytest.approx(alone.test_loss, rel=1e-4)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from research import records
-from research.records import run_folder
+from research.records import RunResult, run_folder
 
 
 @pytest.fixture
@@ -19,13 +19,12 @@ def folder(tmp_path):
 
 def test_a_run_is_read_as_it_was_written(folder):
     records.write_arrays(folder, {"test_labels": np.arange(3, dtype=np.int32)})
-    records.write_result(folder, {"status": "completed", "test_accuracy": 0.5})
+    records.write_result(folder, RunResult("completed", test_accuracy=0.5))
     run = records.read_run(folder)
     assert run.config == {"seed": 1, "model": {"name": "plain"}}
     assert [line["train_loss"] for line in run.metrics] == [0.5, 0.25]
     assert run.status == "completed"
-    assert run.result is not None
-    assert run.result["test_accuracy"] == 0.5
+    assert run.outcome.test_accuracy == 0.5
     np.testing.assert_array_equal(run.arrays()["test_labels"], [0, 1, 2])
 
 
@@ -48,7 +47,7 @@ def test_starting_again_clears_what_an_unfinished_run_left(folder):
 
 
 def test_a_finished_run_is_never_touched(folder):
-    records.write_result(folder, {"status": "completed"})
+    records.write_result(folder, RunResult("completed"))
     with pytest.raises(FileExistsError, match="holds a finished run"):
         records.start_run(folder, {"seed": 2})
     assert records.read_run(folder).config["seed"] == 1
@@ -64,14 +63,14 @@ def test_find_runs_looks_below(folder):
 def test_no_result_is_written_to_a_folder_whose_run_was_removed(folder):
     (folder / "config.yaml").unlink()
     with pytest.raises(FileNotFoundError) as raised:
-        records.write_result(folder, {"status": "completed"})
+        records.write_result(folder, RunResult("completed"))
     assert raised.value.filename == str(folder / "config.yaml")
     assert not (folder / "result.json").exists()
 
 
 def test_a_number_that_is_not_finite_is_not_written(folder):
     with pytest.raises(ValueError, match="not JSON compliant"):
-        records.write_result(folder, {"status": "completed", "test_accuracy": float("nan")})
+        records.write_result(folder, RunResult("completed", test_accuracy=float("nan")))
     assert not (folder / "result.json").exists()
 
 
@@ -103,7 +102,11 @@ def test_a_full_disk_names_the_metrics(folder):
     [
         ("result.json", "{", "result.json is damaged"),
         ("result.json", "[]", "result.json is damaged: it holds no status"),
-        ("result.json", '{"format": 99, "status": "failed"}', "it has format 99, this version reads 2"),
+        (
+            "result.json",
+            '{"format": 99, "status": "failed"}',
+            "format 99; this version reads format 3",
+        ),
         ("config.yaml", "a: [", "config.yaml is damaged"),
         ("config.yaml", "text", "config.yaml is damaged: its first line is not the checksum"),
         ("metrics.jsonl", '{"epoch": 1}\n{"epo\n', "metrics.jsonl is damaged"),

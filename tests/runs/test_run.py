@@ -2,13 +2,18 @@ import numpy as np
 import pytest
 
 from research.config import Config, ConfigError
-from research.records import RecordError, read_run, write_config, write_result
+from research.records import RecordError, RunResult, read_run, write_config, write_result
 from research.runs.run import evaluate, run
 
 
 def config(**values) -> Config:
     base = {"model": {"name": "tiny"}, "data": {"train_limit": 300}, "training": {"epochs": 2}}
     return Config.from_dict(base | values)
+
+
+def compile_seconds(result: RunResult) -> float:
+    assert result.seconds is not None
+    return result.seconds.compile
 
 
 @pytest.fixture(scope="module")
@@ -21,14 +26,14 @@ def test_a_run_records_what_it_found(finished):
     folder, result = finished
     record = read_run(folder)
     assert record.result is not None
-    assert result.items() <= record.result.items()
-    assert set(record.result["files"]) == {"config.yaml", "metrics.jsonl", "arrays.npz"}
+    assert record.result == result
+    assert set(record.files) == {"config.yaml", "metrics.jsonl", "arrays.npz"}
     assert record.status == "completed"
     assert record.config == config().to_dict()
     assert [line["epoch"] for line in record.metrics] == [1, 2]
-    assert result["num_parameters"] == 80 + 1168 + 170  # on 8x8 images the second pool is left out
-    assert 0 < result["seconds"]["train"] < result["seconds"]["total"]
-    provenance = result["provenance"]
+    assert result.num_parameters == 80 + 1168 + 170  # on 8x8 images the second pool is left out
+    assert 0 < result.seconds.train < result.seconds.total
+    provenance = result.provenance
     assert len(provenance["data_checksum"]) == 64
     assert provenance["versions"]["jax"]
 
@@ -37,7 +42,7 @@ def test_the_arrays_give_the_accuracy_of_the_result(finished):
     folder, result = finished
     arrays = read_run(folder).arrays()
     accuracy = (arrays["test_logits"].argmax(-1) == arrays["test_labels"]).mean()
-    assert accuracy == result["test_accuracy"]
+    assert accuracy == result.test_accuracy
     assert arrays["first_kernels"].shape == (3, 3, 1, 8)
     assert arrays["feature_map/conv1"].shape == (6, 6, 8)
     maps = [name for name in arrays if name.startswith("feature_map/")]
@@ -51,8 +56,8 @@ def test_the_arrays_give_the_accuracy_of_the_result(finished):
 
 def test_the_validation_metrics_are_those_of_the_chosen_epoch(finished):
     folder, result = finished
-    chosen = read_run(folder).metrics[result["best_epoch"] - 1]
-    assert result["validation_accuracy"] == chosen["validation_accuracy"]
+    chosen = read_run(folder).metrics[result.best_epoch - 1]
+    assert result.validation_accuracy == chosen["validation_accuracy"]
     assert chosen["validation_accuracy"] == max(
         line["validation_accuracy"] for line in read_run(folder).metrics
     )
@@ -60,14 +65,14 @@ def test_the_validation_metrics_are_those_of_the_chosen_epoch(finished):
 
 def test_evaluating_again_gives_the_same_numbers(finished):
     folder, result = finished
-    assert evaluate(folder) == {"test_loss": result["test_loss"], "test_accuracy": result["test_accuracy"]}
+    assert evaluate(folder) == {"test_loss": result.test_loss, "test_accuracy": result.test_accuracy}
 
 
 def test_seeds_share_a_program_and_the_same_seed_gives_the_same_bits(finished, tmp_path):
     folder, _ = finished
     again = run(config(), tmp_path / "again")
     other = run(config(seed=1), tmp_path / "other")
-    assert again["seconds"]["compile"] == other["seconds"]["compile"] == 0
+    assert compile_seconds(again) == compile_seconds(other) == 0
     logits = [
         read_run(path).arrays()["test_logits"] for path in (folder, tmp_path / "again", tmp_path / "other")
     ]
@@ -77,7 +82,7 @@ def test_seeds_share_a_program_and_the_same_seed_gives_the_same_bits(finished, t
 
 def test_runs_that_differ_in_rates_only_share_a_program(finished, tmp_path):
     optimizer = {"name": "adam", "learning_rate": 0.01, "weight_decay": 0.1}
-    assert run(config(optimizer=optimizer), tmp_path / "run")["seconds"]["compile"] == 0
+    assert compile_seconds(run(config(optimizer=optimizer), tmp_path / "run")) == 0
 
 
 def test_evaluate_refuses_other_data_and_unfinished_runs(finished, tmp_path):
@@ -95,8 +100,8 @@ def test_evaluate_refuses_other_data_and_unfinished_runs(finished, tmp_path):
 def test_augmentation_is_part_of_the_program(tmp_path):
     data = {"train_limit": 100, "augmentations": ["flip", "crop"]}
     result = run(config(data=data), tmp_path / "augmented")
-    assert result["status"] == "completed"
-    assert result["seconds"]["compile"] > 0
+    assert result.status == "completed"
+    assert compile_seconds(result) > 0
 
 
 def test_a_batch_larger_than_the_training_split_is_refused(tmp_path):
@@ -108,9 +113,9 @@ def test_real_mnist_is_learned(tfds_dir, tmp_path):
     """One pass over 6,000 real images."""
     data = {"name": "mnist", "dir": str(tfds_dir), "train_limit": 6000}
     result = run(config(data=data, training={"epochs": 1, "batch_size": 64}), tmp_path / "mnist")
-    assert result["test_accuracy"] > 0.85
+    assert (result.test_accuracy or 0) > 0.85
 
 
 def test_batches_and_windows_larger_than_the_data_take_no_more_memory(tmp_path):
     large = {"epochs": 1, "batch_size": 32, "eval_batch_size": 10**12, "window": 10**12}
-    assert run(config(training=large), tmp_path / "large")["status"] == "completed"
+    assert run(config(training=large), tmp_path / "large").status == "completed"

@@ -62,20 +62,19 @@ def write_run(
     completed = status == "completed"
     records.write_result(
         folder,
-        {
-            "status": status,
-            "error": error,
-            "traceback": None,
-            "test_accuracy": accuracy if completed else None,
-            "test_loss": 0.3 if completed else None,
-            "validation_accuracy": accuracy if completed else None,
-            "validation_loss": 0.3 if completed else None,
-            "epochs": epochs,
-            "best_epoch": epochs,
-            "num_parameters": 16_010 + 35_000 * (depth - 1),
-            "seconds": {"compile": 2.5 - min(seed, 2), "train": 3.0 * depth + 0.1 * seed, "total": 9.0},
-            "images_per_s": 1500.0,
-            "provenance": {
+        records.RunResult(
+            status,
+            error,
+            test_accuracy=accuracy if completed else None,
+            test_loss=0.3 if completed else None,
+            validation_accuracy=accuracy if completed else None,
+            validation_loss=0.3 if completed else None,
+            epochs=epochs,
+            best_epoch=epochs,
+            num_parameters=16_010 + 35_000 * (depth - 1),
+            seconds=records.Seconds(2.5 - min(seed, 2), 3.0 * depth + 0.1 * seed, 9.0),
+            images_per_s=1500.0,
+            provenance={
                 "commit": "abc1234",
                 "dirty": False,
                 "versions": {"jax": "0.10.1", "jaxlib": "0.10.1"},
@@ -86,7 +85,7 @@ def write_run(
                 "data_checksum": checksum,
                 "started": started,
             },
-        },
+        ),
     )
     return folder
 

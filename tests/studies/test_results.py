@@ -36,7 +36,9 @@ def test_contrasts_are_paired_by_seed(depth_study):
 def test_what_changes_no_number_splits_no_study(tmp_path, write, make_plan):
     for seed in range(2):
         write(tmp_path / f"{seed}", make_plan("depth 1"), seed)
-        _, config, _, result = vars(read_run(tmp_path / f"{seed}")).values()
+        written = read_run(tmp_path / f"{seed}")
+        config, result = written.config, written.result
+        assert result is not None
         config["training"]["runs_per_program"] = config["training"]["keep_checkpoints"] = 1 + seed
         config["distributed"] = {"coordinator": f"host:{seed}"}
         write_config(tmp_path / f"{seed}", config)

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from research.config import Config, ConfigError
-from research.records import Run, find_runs, write_config, write_result
+from research.records import Run, RunResult, find_runs, write_config, write_result
 from research.sweeps import tuning
 from research.sweeps.tuning import TunedSweep, choose, make_trials
 
@@ -37,7 +37,7 @@ def config(seed: int, learning_rate: float = 0.003, **changes) -> Config:
 
 
 def outcome(trial: Config, accuracy: float, loss: float = 0.5, status: str = "completed") -> Run:
-    result = {"status": status, "validation_accuracy": accuracy, "validation_loss": loss}
+    result = RunResult(status, validation_accuracy=accuracy, validation_loss=loss)
     return Run(Path("trial"), trial.to_dict(), [], result)
 
 
@@ -94,8 +94,7 @@ def test_trials_run_first_see_no_test_split_and_are_not_run_twice(tmp_path):
     trials = [run for run in runs if run.config["study"]["trial"]]
     assert len(runs) == 8
     for trial in trials:
-        assert trial.result is not None
-        assert trial.result["test_accuracy"] is trial.result["test_loss"] is None
+        assert trial.outcome.test_accuracy is trial.outcome.test_loss is None
         assert trial.arrays() == {}
     (chosen,) = {run.config["optimizer"]["learning_rate"] for run in runs if run not in trials}
     assert chosen == rate(choose(config(0), trials))
@@ -115,5 +114,5 @@ def leave_one_out(self, console=None):
     for index, (folder, config) in enumerate(self._plan.items()):
         write_config(folder, config.to_dict())
         if index:
-            write_result(folder, {"status": "completed", "validation_accuracy": 0.5, "validation_loss": 1.0})
+            write_result(folder, RunResult("completed", validation_accuracy=0.5, validation_loss=1.0))
     return 1 if self._plan else 0

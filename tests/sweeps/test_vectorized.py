@@ -13,7 +13,7 @@ import pytest
 
 from research import records
 from research.config import Config
-from research.records import read_run
+from research.records import RunResult, read_run
 from research.runs.load import load_trained
 from research.runs.run import run
 from research.sweeps import vectorized as group
@@ -52,15 +52,15 @@ def run_alone(config: Config, folder: Path) -> Path:
     return folder
 
 
-def result_of(folder: Path) -> dict:
-    return read_run(folder).result or {}
+def result_of(folder: Path) -> RunResult:
+    return read_run(folder).outcome
 
 
 def assert_same_run(folder: Path, other: Path) -> None:
     """All is equal but the seconds: metrics, result, arrays and parameters."""
-    ran, alone = ([result_of(path), *read_run(path).metrics] for path in (folder, other))
+    ran, alone = ([result_of(path).to_dict(), *read_run(path).metrics] for path in (folder, other))
     for each in (*ran, *alone):
-        for key in ("seconds", "images_per_s", "temporary_bytes", "provenance", "files"):
+        for key in ("seconds", "images_per_s", "temporary_bytes", "provenance"):
             each.pop(key, None)
     assert json.dumps(ran) == json.dumps(alone)
     arrays, expected = (read_run(path).arrays() for path in (folder, other))
@@ -90,8 +90,10 @@ def test_each_run_ends_with_the_bits_of_one_that_is_alone(settings, tmp_path):
     runs = {tmp_path / f"{seed}": config(seed, **settings) for seed in range(3)}
     outcomes = run_together(runs)
     for folder, each in runs.items():
-        assert outcomes[folder]["status"] == "completed"
-        assert outcomes[folder]["seconds"]["shared_by"] == 3
+        assert outcomes[folder].status == "completed"
+        seconds = outcomes[folder].seconds
+        assert seconds is not None
+        assert seconds.shared_by == 3
         assert read_run(folder).config == each.to_dict()
         assert_same_run(folder, run_alone(each, tmp_path / "alone" / folder.name))
 
@@ -100,10 +102,10 @@ def test_rates_differ_and_neither_one_that_diverges_nor_one_that_stops_early_har
     rates = {"good": 0.003, "wild": 1e30, "still": 1e-12}
     runs = {tmp_path / name: config(learning_rate=rate, patience=1) for name, rate in rates.items()}
     outcomes = run_together(runs)
-    assert [outcome["status"] for outcome in outcomes.values()].count("completed") == 2
-    assert outcomes[tmp_path / "wild"]["status"] == "diverged"
-    assert outcomes[tmp_path / "still"]["epochs"] == 2
-    assert outcomes[tmp_path / "good"]["epochs"] == 3
+    assert [outcome.status for outcome in outcomes.values()].count("completed") == 2
+    assert outcomes[tmp_path / "wild"].status == "diverged"
+    assert outcomes[tmp_path / "still"].epochs == 2
+    assert outcomes[tmp_path / "good"].epochs == 3
     for folder, each in runs.items():
         assert_same_run(folder, run_alone(each, tmp_path / "alone" / folder.name))
 
@@ -128,7 +130,7 @@ def test_each_run_of_an_interrupted_group_goes_on_alone_or_with_others(tmp_path,
     runs = {tmp_path / f"{seed}": config(seed) for seed in range(3)}
     interrupt(4)  # three runs ask after step 3; of those at step 4 the first goes on, so it is ahead
     outcomes = run_together(runs)
-    assert [outcome["error"] for outcome in outcomes.values()] == [
+    assert [outcome.error for outcome in outcomes.values()] == [
         f"SIGTERM after {step} of {NUM_STEPS} steps" for step in (7, 4, 4)
     ]
     assert all(read_run(folder).status == "preempted" for folder in runs)
@@ -136,7 +138,7 @@ def test_each_run_of_an_interrupted_group_goes_on_alone_or_with_others(tmp_path,
     first, *others = runs
     run(runs[others[-1]], others[-1], resume=True)
     outcomes = run_together({folder: runs[folder] for folder in (first, others[0])})
-    assert all(outcome["status"] == "completed" for outcome in outcomes.values())
+    assert all(outcome.status == "completed" for outcome in outcomes.values())
     for folder, each in runs.items():
         assert_same_run(folder, run_alone(each, tmp_path / "alone" / folder.name))
 
@@ -152,15 +154,17 @@ def test_a_run_that_fails_is_recorded_and_the_others_go_on(tmp_path, monkeypatch
 
     monkeypatch.setattr(records, "append_metrics", no_space_for_1)
     outcomes = run_together(runs)
-    assert [outcome["status"] for outcome in outcomes.values()].count("completed") == 2
-    assert result_of(tmp_path / "1")["error"] == "OSError: no space left"
+    assert [outcome.status for outcome in outcomes.values()].count("completed") == 2
+    assert result_of(tmp_path / "1").error == "OSError: no space left"
     assert_same_run(tmp_path / "2", run_alone(config(2), tmp_path / "alone"))
 
 
 def test_a_wrong_value_fails_each_run(tmp_path):
     runs = {tmp_path / f"{seed}": config(seed, batch_size=10_000) for seed in range(2)}
     run_together(runs)
-    assert ["batch_size=10000 is not allowed" in result_of(folder)["error"] for folder in runs] == [True] * 2
+    assert ["batch_size=10000 is not allowed" in str(result_of(folder).error) for folder in runs] == [
+        True
+    ] * 2
 
 
 @pytest.mark.parametrize(
@@ -177,7 +181,7 @@ def test_runs_are_spread_over_devices(strategy, mesh, tmp_path):
     outcomes = run_together(runs)
     for folder, each in runs.items():
         alone = run_alone(each, tmp_path / "alone" / folder.name)
-        assert outcomes[folder]["test_accuracy"] == result_of(alone)["test_accuracy"]
+        assert outcomes[folder].test_accuracy == result_of(alone).test_accuracy
         ran, expected = (load_trained(path).params for path in (folder, alone))
         assert_close(ran, expected)
 

@@ -42,25 +42,23 @@ def fresh():
 def test_the_step_does_not_depend_on_where_calls_end(nans, options, tmp_path):
     result = run(config(nans, learning_rate=1e30, **options), tmp_path)
     said = "the loss is not finite at step 2"
-    assert result["status"] == "diverged"
-    assert result["error"] == (f"{said}; first in the output of conv2 at step 2" if nans else said)
-    assert (read_run(tmp_path).result or {})["error"] == result["error"]
+    assert result.status == "diverged"
+    assert result.error == (f"{said}; first in the output of conv2 at step 2" if nans else said)
+    assert read_run(tmp_path).outcome.error == result.error
 
 
 def test_a_gradient_is_named_though_the_loss_was_finite(fresh, monkeypatch, tmp_path):
     # sqrt has no finite slope at 0, where a ReLU is half of the time
     monkeypatch.setitem(ACTIVATIONS, "relu", lambda x: jnp.sqrt(jnp.maximum(x, 0)))
     result = run(config(), tmp_path)
-    assert result["status"] == "diverged"
-    assert (
-        result["error"] == "the loss is not finite at step 2; first in the gradient of conv2/bias at step 1"
-    )
+    assert result.status == "diverged"
+    assert result.error == "the loss is not finite at step 2; first in the gradient of conv2/bias at step 1"
 
 
 def test_parameters_that_are_not_finite_are_seen_at_the_end_of_an_epoch(fresh, monkeypatch, tmp_path):
     monkeypatch.setitem(ACTIVATIONS, "relu", lambda x: jnp.sqrt(jnp.maximum(x, 0)))
     result = run(config(batch_size=128), tmp_path)
-    assert result["error"] == (
+    assert result.error == (
         "the parameters are not finite after step 1; first in the gradient of conv2/bias at step 1"
     )
 
@@ -68,7 +66,7 @@ def test_parameters_that_are_not_finite_are_seen_at_the_end_of_an_epoch(fresh, m
 def test_a_bad_image_is_named(fresh, monkeypatch, tmp_path):
     monkeypatch.setitem(AUGMENTATIONS, "flip", lambda keys, images: images / jnp.float32(0))
     result = run(config(augmentations=["flip"]), tmp_path)
-    assert result["error"] == "the loss is not finite at step 1; first in the images at step 1"
+    assert result.error == "the loss is not finite at step 1; first in the images at step 1"
 
 
 @pytest.mark.parametrize(
@@ -83,14 +81,14 @@ def test_a_bad_image_is_named(fresh, monkeypatch, tmp_path):
 )
 def test_what_overflows_at_the_end_of_an_epoch_is_named(learning_rate, error, tmp_path):
     result = run(config(learning_rate=learning_rate, batch_size=128), tmp_path)
-    assert (result["status"], result["error"]) == ("diverged", error)
+    assert (result.status, result.error) == ("diverged", error)
 
 
 def test_looking_for_it_changes_no_bit(tmp_path, assert_same):
     for name in ("with", "without"):
         result = run(config(name == "with"), tmp_path / name)
-        assert result["status"] == "completed"
-        assert result["error"] is None
+        assert result.status == "completed"
+        assert result.error is None
     arrays = [read_run(tmp_path / name).arrays() for name in ("with", "without")]
     assert_same(*arrays)
     assert config(True).fingerprint() == config(False).fingerprint()

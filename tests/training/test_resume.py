@@ -61,7 +61,7 @@ def arrays(folder: Path) -> bytes:
 def assert_same_run(folder: Path, other: Path) -> None:
     assert log(folder) == log(other)
     assert arrays(folder) == arrays(other)
-    results = [read_run(path).result or {} for path in (folder, other)]
+    results = [read_run(path).outcome.to_dict() for path in (folder, other)]
     for key in ("status", "test_accuracy", "test_loss", "validation_loss", "best_epoch", "epochs"):
         assert results[0][key] == results[1][key]
 
@@ -87,9 +87,9 @@ def test_an_interrupted_run_ends_with_the_same_bits(settings, steps, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run(config(**settings), whole)
     result = run(config(**settings), cut, received=interrupted_after(steps))
-    assert result["status"] == "preempted"
-    assert result["error"] == f"SIGTERM after {steps} of {NUM_STEPS} steps"
-    assert run(config(**settings), cut, resume=True)["status"] == "completed"
+    assert result.status == "preempted"
+    assert result.error == f"SIGTERM after {steps} of {NUM_STEPS} steps"
+    assert run(config(**settings), cut, resume=True).status == "completed"
     assert_same_run(whole, cut)
 
 
@@ -122,7 +122,7 @@ def test_a_run_interrupted_at_every_step_ends_with_the_same_bits(tmp_path):
     run(config(), tmp_path / "whole")
     for _ in range(NUM_STEPS):
         result = run(config(), tmp_path / "cut", resume=True, received=interrupted_after(1))
-        assert result["status"] == "preempted"
+        assert result.status == "preempted"
     run(config(), tmp_path / "cut", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
@@ -187,7 +187,7 @@ def test_a_checkpoint_of_a_newer_format_is_passed_over(interrupted, monkeypatch)
     checkpoint.save(newest, {"x": jnp.zeros(1)})
     monkeypatch.undo()
     with pytest.warns(RuntimeWarning, match="step-000000010 has format 2; this version reads 1; going on"):
-        assert run(config(), interrupted, resume=True)["status"] == "completed"
+        assert run(config(), interrupted, resume=True).status == "completed"
 
 
 def test_an_unfinished_run_is_not_begun_again_by_accident(interrupted):

@@ -183,7 +183,7 @@ def _recipe(study: Study) -> str:
     trials = Counter(str(trial.config["study"].get("arm")) for trial in study.trials)
     if trials:
         words.append(f"{max(trials.values())} trials per arm before its seeds")
-    facts = next((run.result["provenance"] for run in study.runs if run.result), {})
+    facts = next((run.result.provenance for run in study.runs if run.result), {})
     machine = [facts.get("device"), f"jax {facts.get('versions', {}).get('jax')}"] if facts else []
     return ", ".join(str(word) for word in (*words, *machine) if word) + "."
 

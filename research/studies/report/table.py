@@ -189,7 +189,8 @@ def trial_table(study: Study) -> Table:
             groups[tuple(flatten(run.config)[key] for key in TUNED_KEYS)].append(run)
         chosen = tuple(arm.setting(key) for key in TUNED_KEYS)
         for rates, runs in sorted(groups.items()):
-            accuracies = [float((run.result or {}).get("validation_accuracy") or np.nan) for run in runs]
+            found = [run.outcome.validation_accuracy for run in runs]
+            accuracies = [np.nan if accuracy is None else accuracy for accuracy in found]
             rows.append(
                 (
                     arm.name,
@@ -226,7 +227,7 @@ def unfinished_table(study: Study, folder: Path) -> Table:
 def _reason(run: Run) -> str:
     if run.result is None:
         return "no result.json: it was interrupted or is still running"
-    return str(run.result.get("error") or "")
+    return run.result.error or ""
 
 
 def _relative(run: Run, folder: Path) -> str:
@@ -262,7 +263,7 @@ def shared_table(study: Study) -> Table:
 
 def provenance_table(study: Study) -> Table:
     """A row per fact about where the numbers come from; facts that differ are listed with their counts."""
-    found = [flatten((run.result or {}).get("provenance") or {}) for run in study.runs if run.result]
+    found = [flatten(run.result.provenance) for run in study.runs if run.result]
     keys = [
         key
         for key in dict.fromkeys(key for facts in found for key in facts)
@@ -283,7 +284,7 @@ def provenance_table(study: Study) -> Table:
 
 
 def _total_seconds(runs: Iterable[Run]) -> float:
-    return sum(float((run.result or {}).get("seconds", {}).get("total") or 0) for run in runs)
+    return sum(run.result.seconds.total for run in runs if run.result and run.result.seconds)
 
 
 def _values(values: Iterable[Any]) -> str:
@@ -314,7 +315,7 @@ def class_table(study: Study) -> Table:
 
 def commands(study: Study) -> list[str]:
     """The distinct commands that made the runs, where the runs recorded them."""
-    found = ((run.result or {}).get("provenance") or {} for run in study.runs)
+    found = (run.outcome.provenance for run in study.runs)
     return list(dict.fromkeys(str(facts["command"]) for facts in found if facts.get("command")))
 
 
@@ -324,11 +325,12 @@ def results_table(studies: Iterable[Study], folder: Path) -> Table:
     for study in studies:
         for arm in study.arms:
             for run in (*arm.runs, *arm.repeated):
-                result = run.result or {}
+                result = run.outcome
+                seconds = result.seconds
                 row = [study.title, arm.name, seed_of(run), run.status]
-                row += [result.get(key) for key in RESULT_NUMBERS]
-                row += [(result.get("seconds") or {}).get(part) for part in ("compile", "train", "total")]
-                row += [arm.completed.get(seed_of(run)) is run, result.get("error"), _relative(run, folder)]
+                row += [getattr(result, key) for key in RESULT_NUMBERS]
+                row += [seconds.compile, seconds.train, seconds.total] if seconds else [None] * 3
+                row += [arm.completed.get(seed_of(run)) is run, result.error, _relative(run, folder)]
                 rows.append(tuple("" if cell is None else str(cell) for cell in row))
             for seed in arm.absent:
                 blank = [""] * (len(RESULT_HEADERS) - 7)

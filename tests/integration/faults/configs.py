@@ -135,11 +135,11 @@ def call_train(words: list[str], folder: Path, runs: bool) -> tuple[int, str, st
     inner.mkdir(parents=True)
     run = run_module.run_until_signal
 
-    def run_small(config: Config, folder: Path, *rest: Any, resume: bool = False) -> dict[str, Any]:
+    def run_small(config: Config, folder: Path, *rest: Any, resume: bool = False) -> records.RunResult:
         small = check_shapes(config)
         if runs and small:
             return run(config, folder, *rest, resume=resume)
-        return {"status": "checked", "error": "shapes only"}
+        return records.RunResult("missing", "shapes were checked only")
 
     out, err = io.StringIO(), io.TextIOWrapper(io.BytesIO(), "utf-8", errors="backslashreplace")
     with (

@@ -84,8 +84,8 @@ def changed_data(rng: random.Random, folder: Path) -> None:
     config = Config.from_dict(RUN | {"data": {"name": "mnist", "dir": str(data), "cache_dir": str(folder)}})
     calls = itertools.count()
     interrupted = run(config, folder / "cut", received=lambda: signal.SIGTERM if next(calls) else None)
-    assert interrupted["status"] == "preempted"
-    assert run(config, folder / "whole")["status"] == "completed"
+    assert interrupted.status == "preempted"
+    assert run(config, folder / "whole").status == "completed"
     shutil.rmtree(data)
     write(changed(rng), data)
     code, out, err = call_train([f"run={folder / 'cut'}", "resume=true"], folder, runs=True)
@@ -93,7 +93,7 @@ def changed_data(rng: random.Random, folder: Path) -> None:
     assert "training on other data: its checksum differs" in err.splitlines()[-1], err
     with pytest.raises(RecordError, match=r"whole was trained on other data: its checksum of mnist differs"):
         evaluate(folder / "whole")
-    assert run(config, folder / "other")["status"] == "completed"
+    assert run(config, folder / "other").status == "completed"
     with pytest.raises(RecordError, match=r"other and .*whole cannot be compared: the data changed between"):
         read_studies(folder)
 

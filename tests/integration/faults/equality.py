@@ -17,7 +17,7 @@ def assert_same_run(whole: Path, other: Path) -> None:
     assert lines[0] == lines[1]
     assert_same_bits(*(run.arrays() for run in runs))
     assert_same_bits(*(load_trained(run.path).params for run in runs))
-    results = [run.result or {} for run in runs]
+    results = [run.outcome.to_dict() for run in runs]
     for key in ("status", "test_accuracy", "test_loss", "validation_loss", "best_epoch", "epochs"):
         assert results[0][key] == results[1][key], key
 

@@ -51,8 +51,8 @@ def bad_value(rng: random.Random, folder: Path) -> None:
         build.compile_program.cache_clear()
         result = run(config, folder / "run")
     build.compile_program.cache_clear()
-    assert result["status"] == read_run(folder / "run").status == "diverged", f"{kind}: {result}"
-    error = result["error"]
+    assert result.status == read_run(folder / "run").status == "diverged", f"{kind}: {result}"
+    error = str(result.error)
     said, _, first = error.partition("; first in ")
     assert re.fullmatch(
         r"the (loss|validation loss|parameters) (is|are) not finite (at|after) step \d+", said

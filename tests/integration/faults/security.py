@@ -82,7 +82,7 @@ def arrays_bomb(rng: random.Random, folder: Path) -> None:
             with archive.open("bomb.npy", "w", force_zip64=True) as file:
                 for _ in range(MAX_BYTES // 2**24 + 1):
                     file.write(bytes(2**24))
-    records.write_result(folder, {"status": "completed", "error": None})
+    records.write_result(folder, records.RunResult("completed"))
     with pytest.raises(records.RecordError, match=r"arrays\.npz is damaged: (.* claims|it unpacks to) "):
         records.read_run(folder).arrays()
 
@@ -107,7 +107,7 @@ def hostile_names(rng: random.Random, folder: Path) -> None:
     for number, arm in enumerate(arms):
         run = folder / f"{number}<script>alert(1)<"
         records.write_config(run, {"seed": 0, "model": {"name": draw()}, "study": plan | {"arm": arm}})
-        records.write_result(run, {"status": "failed", "error": draw(), "provenance": {"command": draw()}})
+        records.write_result(run, records.RunResult("failed", draw(), provenance={"command": draw()}))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of glyphs that the font of the figures does not have
         report.write_report(folder)

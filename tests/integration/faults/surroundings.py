@@ -37,7 +37,7 @@ def clock(rng: random.Random, folder: Path) -> None:
         (status,) = read_status(folder)
         assert status.status == "completed"
         assert seconds_left([status]) == 0
-    assert all(0 <= seconds < 600 for seconds in result["seconds"].values()), result["seconds"]
+    assert all(0 <= seconds < 600 for seconds in vars(result.seconds).values()), result.seconds
     assert_same_run(examples() / "finished", folder / "run")
 
 
@@ -70,8 +70,8 @@ def odd_paths(rng: random.Random, folder: Path) -> None:
     assert code == 0, err
     assert out.splitlines()[-1] == f"run {name}"
     assert_same_run(whole / "cut", place / name)
-    result = read_run(place / name).result or {}
-    assert evaluate(place / name)["test_loss"] == result["test_loss"]
+    result = read_run(place / name).outcome
+    assert evaluate(place / name)["test_loss"] == result.test_loss
     write_report(place)
     assert name in (place / "results.csv").read_text(encoding="utf-8").replace('""', '"')
 

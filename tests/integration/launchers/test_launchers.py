@@ -108,7 +108,7 @@ def test_one_run_of_two_processes_that_srun_starts(tmp_path, slurm):
     )
     assert (done.returncode, done.stderr) == (0, "")
     (found,) = find_runs(tmp_path)
-    assert (found.result or {})["provenance"]["num_devices"] == 2
+    assert found.outcome.provenance["num_devices"] == 2
     assert done.stdout.count("test accuracy") == 1
 
 

@@ -1,11 +1,11 @@
 import csv
+import dataclasses
 import io
-import json
 import math
 
 import pytest
 
-from research.records import read_run, write_result
+from research.records import RunResult, read_run, write_result
 from research.studies.report.table import (
     Table,
     arm_table,
@@ -97,7 +97,7 @@ def test_unfinished_runs_with_reason_and_folder(tmp_path, write, make_plan):
 
 def test_a_failed_run_may_hold_nothing_but_its_error(tmp_path, write, make_plan):
     folder = write(tmp_path, make_plan("depth 1"), 0, finished=False)
-    (folder / "result.json").write_text('{"format": 1, "status": "failed", "error": "boom", "traceback": ""}')
+    write_result(folder, RunResult("failed", "boom"))
     (study,) = read_studies(tmp_path)
     assert unfinished_table(study, tmp_path).rows[0][3] == "boom"
     assert as_dicts(provenance_table(study))[-1]["value"] == "0.0 s"
@@ -123,7 +123,8 @@ def test_facts_that_differ_are_counted(tmp_path, write, make_plan):
         if seed == 2:
             result = read_run(folder).result
             assert result is not None
-            write_result(folder, json.loads(json.dumps(result).replace("abc1234", "fff9999")))
+            provenance = {**result.provenance, "commit": "fff9999"}
+            write_result(folder, dataclasses.replace(result, provenance=provenance))
     found = facts(provenance_table(read_studies(tmp_path)[0]))
     assert found["git commit"] == "abc1234 (2 runs); fff9999 (1 run)"
 
