@@ -15,12 +15,13 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from research.data import AUGMENTATIONS, DATASETS
 from research.models import MODELS
 from research.parallel import STRATEGIES
-from research.records import NOT_IN_THE_RESULT, RENAMED
+from research.records import NOT_IN_THE_RESULT, RENAMED, RecordError, parameters_checksum
 from research.training.optimizers import OPTIMIZERS, make_optimizer
 from research.training.schedules import SCHEDULES
 from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
@@ -186,6 +187,7 @@ class Config:
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
     study: StudyConfig | None = None
+    init_from: str | None = None
     logging: Annotated[str, OneOf(("none", "tensorboard"))] = "none"
     debug: DebugConfig = field(default_factory=DebugConfig)
 
@@ -212,12 +214,31 @@ class Config:
         return _plain(self)
 
     def fingerprint(self) -> str:
-        """16 hexadecimal digits that two configurations share only if they ask for the same run."""
+        """Return 16 hexadecimal digits that two configurations share only if they ask for the same run.
+
+        ``init_from`` counts by the parameters in that folder, not by its path.
+
+        Raises:
+            ConfigError: ``init_from`` is not the folder of a finished run.
+        """
         values = self.to_dict()
+        if self.init_from is None:
+            del values["init_from"]
+        else:
+            values["init_from"] = self._init_checksum(self.init_from)
         for dotted in NOT_IN_THE_RESULT:
             *sections, key = dotted.split(".")
             del functools.reduce(operator.getitem, sections, values)[key]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    @staticmethod
+    def _init_checksum(folder: str) -> str:
+        try:
+            return parameters_checksum(Path(folder))
+        except RecordError as error:
+            raise ConfigError(
+                f"init_from={folder} is not allowed ({error}); give the folder of a completed run"
+            ) from error
 
     def run_name(self) -> str:
         """Name of the run's folder in a sweep: arm, seed and fingerprint."""

@@ -213,6 +213,23 @@ def with_new_names(config: dict[str, Any]) -> dict[str, Any]:
     return renamed
 
 
+def parameters_checksum(folder: Path) -> str:
+    """Return the sha256 of the parameters that a completed run kept, in hexadecimal digits.
+
+    It is read from the manifest of ``checkpoints/final``, where ``training.checkpoint`` wrote it.
+
+    Raises:
+        RecordError: the folder holds no such parameters.
+    """
+    path = folder / "checkpoints" / "final" / "manifest.json"
+    try:
+        return str(unseal(path.read_text(encoding="utf-8"))["meta"]["sha256"])
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"{path} is damaged, or an earlier version wrote it") from error
+
+
 def find_runs(folder: Path) -> list[Run]:
     """Every run in ``folder`` and below it, sorted by path.
 

@@ -5,15 +5,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from research import records
-from research.config import Config
+from research.config import Config, ConfigError
 from research.data import Dataset, Preprocess
 from research.layers import Params, Sequential, State
 from research.layers.base import abstract_init
 from research.runs.program import build_data, build_network, build_preprocess, eval_batch_size
 from research.training import checkpoint
+from research.training.optimizers import set_rates
 from research.training.resume import FINAL
+from research.training.state import TrainState
 
 
 class Trained(NamedTuple):
@@ -25,6 +28,31 @@ class Trained(NamedTuple):
     preprocess: Preprocess
     dataset: Dataset
     eval_batch_size: int
+
+
+def start_from(folder: Path, state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
+    """Return the first state of a run that starts from the parameters of another, completed run.
+
+    Args:
+        folder: the folder of the other run.
+        state: the first state of the new run; its key and rates are kept.
+        optimizer: the optimizer of the new run, which starts anew.
+
+    Raises:
+        ConfigError: the other run has no such parameters, or its network has others; the message names the
+            first that differs, and both shapes.
+    """
+    here = {"params": state.params, "model_state": state.model_state}
+    try:
+        there = checkpoint.restore(folder / "checkpoints" / FINAL, here)
+    except checkpoint.CheckpointError as error:
+        raise ConfigError(
+            f"init_from={folder} is not allowed: {error}; give a completed run of the same network"
+        ) from error
+    rates = state.opt_state.hyperparams
+    opt_state = set_rates(optimizer.init(there["params"]), **rates)
+    placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), opt_state, state.opt_state)
+    return state._replace(opt_state=placed, **there)
 
 
 def load_trained(folder: Path) -> Trained:

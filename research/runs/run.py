@@ -25,7 +25,7 @@ from research.records import RunResult, Seconds
 from research.records.lock import hold
 from research.runs.callbacks import Quiet
 from research.runs.devices import num_cpu_devices
-from research.runs.load import load_trained
+from research.runs.load import load_trained, start_from
 from research.runs.program import (
     CompiledProgram,
     ProgramSpec,
@@ -205,6 +205,9 @@ def _run(
     key = jax.random.key(config.seed)
     program, training = compiled.program, config.training
     state = program.init(key, jnp.float32(arguments["learning_rate"]), jnp.float32(arguments["weight_decay"]))
+    if config.init_from is not None:
+        state = start_from(Path(config.init_from), state, spec.make_optimizer())
+        origin["init_checksum"] = records.parameters_checksum(Path(config.init_from))
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     checkpoints = Checkpoints(
         folder / "checkpoints", keep=training.keep_checkpoints, data_checksum=dataset.checksum
@@ -348,7 +351,8 @@ def _measure(
         params, model_state = spec.layout.gather((params, model_state))
     if not is_writer():
         return measured
-    checkpoint.save(folder / "checkpoints" / FINAL, {"params": params, "model_state": model_state})
+    kept = {"params": params, "model_state": model_state}
+    checkpoint.save(folder / "checkpoints" / FINAL, kept, {"sha256": checkpoint.checksum(kept)})
     image = dataset.test.images[:1]
     arrays = {"test_logits": logits, "test_labels": dataset.test.labels, "image": image[0]}
     mistakes = most_confident_mistakes(logits, dataset.test.labels, NUM_MISTAKES)

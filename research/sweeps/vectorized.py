@@ -26,7 +26,7 @@ def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
     for folder, config in runs.items():
         others = tuple(item for item in config.optimizer.items if item[0] not in RATES)
         optimizer = Named(config.optimizer.name, others)
-        shared = dataclasses.replace(config, seed=0, optimizer=optimizer, study=None)
+        shared = dataclasses.replace(config, seed=0, optimizer=optimizer, study=None, init_from=None)
         group = open_groups.setdefault(shared, {})
         if not group:
             full.append(group)

@@ -1,5 +1,6 @@
 """Arrays on disk, through Orbax, whole or absent, with a checksum of every file."""
 
+import hashlib
 import logging
 import math
 import os
@@ -98,6 +99,15 @@ def restore(folder: Path, like: Any) -> Any:
             raise DamagedError(f"{folder} cannot be read: {first_line(error)}") from error
     leaves, structure = jax.tree.flatten(like)
     return jax.tree.unflatten(structure, map(_placed, (arrays[name] for name in expected), leaves))
+
+
+def checksum(tree: Any) -> str:
+    """Return the sha256 of the names, types, shapes and values of a tree's arrays, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, array in _by_name(tree).items():
+        digest.update(f"{name} {_describe(array)} ".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
