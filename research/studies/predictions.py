@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import softmax
 
-from research.studies.results import Arm, Study
+from research.studies.results import Arm, StudyResults
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Calibration(NamedTuple):
         return float(np.sum(self.counts[filled] * gaps) / self.counts.sum())
 
 
-def shown_arm(study: Study) -> Arm | None:
+def shown_arm(study: StudyResults) -> Arm | None:
     """The arm that stands for the study: the reference arm, else the first with a completed run."""
     arms = [arm for arm in study.arms if arm.completed]
     return next((arm for arm in arms if arm.name == study.reference), arms[0] if arms else None)

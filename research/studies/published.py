@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from research.studies.report.table import NOTHING, Table, percent_interval, percent_spread, points
-from research.studies.results import Arm, Study
+from research.studies.results import Arm, StudyResults
 from research.studies.statistics import ALPHA, Summary, holm, is_testable, sign_flip_p, summarize
 
 DATASET = "mnist"
@@ -162,7 +162,7 @@ def _conjunction(verdicts: list[ClaimVerdict]) -> ClaimVerdict:
     return "supported"
 
 
-def study_verdicts(study: Study) -> Table:
+def study_verdicts(study: StudyResults) -> Table:
     """The published claims about a study of the same name on the same dataset; else an empty table."""
     values: dict[Metric, dict[str, SeedValues]] = {
         "accuracy": {arm.name: arm.accuracies for arm in study.arms},
@@ -197,12 +197,12 @@ def _in_words(comparison: Comparison, metric: Metric) -> str:
     return f"{worse} took {mean} times [{low}, {high}] as long as {better}, p {p:.3f}"
 
 
-def is_published(study: Study) -> bool:
+def is_published(study: StudyResults) -> bool:
     """Whether something was published of a study of this name on this dataset."""
     return _name(study) in PUBLISHED
 
 
-def brief_table(study: Study) -> Table:
+def brief_table(study: StudyResults) -> Table:
     """All that matters of a study in one table: a row per arm, beside what was published of it."""
     published = PUBLISHED.get(_name(study), {})
     headers = ("arm", "n", "test accuracy (%)", "95 % interval", f"against {study.reference} (points)")
@@ -211,7 +211,7 @@ def brief_table(study: Study) -> Table:
     return Table((*headers, "published accuracy (%)", "published parameters"), rows).without_empty_columns()
 
 
-def _brief_row(study: Study, arm: Arm, published: Published | None) -> tuple[str, ...]:
+def _brief_row(study: StudyResults, arm: Arm, published: Published | None) -> tuple[str, ...]:
     contrast, train = study.contrasts.get(arm.name), arm.seconds("train")
     size = None if published is None else published.parameters
     return (
@@ -229,7 +229,7 @@ def _brief_row(study: Study, arm: Arm, published: Published | None) -> tuple[str
     )
 
 
-def _name(study: Study) -> str:
+def _name(study: StudyResults) -> str:
     """The name under which something may have been published of this study: it has to be on MNIST."""
     on_mnist = all(run.config.get("data", {}).get("name") == DATASET for run in study.runs)
     return str(study.name) if study.runs and on_mnist else ""

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from research.records import NOT_IN_THE_RESULT, RecordError, Run, find_runs
 from research.studies.statistics import Contrast, Summary, compare, summarize
+from research.utils.nested import dotted_keys
 
 # Differences in these do not make two runs different experiments.
 IGNORED_SECTIONS = ("study", "seed", *NOT_IN_THE_RESULT)
@@ -72,11 +73,11 @@ class Arm:
 
     def setting(self, key: str | None) -> Any:
         """The arm's value of a dotted config key; ``None`` if it has no run or no such key."""
-        return flatten(self.runs[0].config).get(key) if key and self.runs else None
+        return dotted_keys(self.runs[0].config).get(key) if key and self.runs else None
 
 
 @dataclass(frozen=True)
-class Study:
+class StudyResults:
     """Arms that answer one question, and their comparison.
 
     Args:
@@ -111,13 +112,13 @@ class Study:
         return compare({arm.name: paired(self, arm) for arm in judged})
 
 
-def paired(study: Study, arm: Arm) -> list[float]:
+def paired(study: StudyResults, arm: Arm) -> list[float]:
     """Test accuracy of the arm minus that of the reference arm, for each seed that both completed."""
     reference = next((other.accuracies for other in study.arms if other.name == study.reference), {})
     return [arm.accuracies[seed] - reference[seed] for seed in sorted(arm.accuracies.keys() & reference)]
 
 
-def read_studies(folder: Path) -> list[Study]:
+def read_studies(folder: Path) -> list[StudyResults]:
     """Read all runs below a folder and group them into studies and arms.
 
     Runs of one study name whose arms differ in something else than the seed, such as the dataset, are
@@ -146,25 +147,9 @@ def seed_of(run: Run) -> int:
     return int(run.config.get("seed") or 0)
 
 
-def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested config as a flat one with dotted keys.
-
-    Example:
-        >>> flatten({"seed": 0, "model": {"depth": 2}})
-        {'seed': 0, 'model.depth': 2}
-    """
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def differing_keys(runs: Iterable[Run]) -> list[str]:
     """Dotted config keys whose values differ between runs, names before numbers; seeds and paths aside."""
-    configs = [flatten(run.config) for run in runs]
+    configs = [dotted_keys(run.config) for run in runs]
     keys = dict.fromkeys(key for config in configs for key in config)
     differing = [
         key
@@ -190,7 +175,7 @@ def _refuse_changed_data(runs: Iterable[Run]) -> None:
             )
 
 
-def _planned_studies(name: str, runs: list[Run]) -> list[Study]:
+def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:
     trials = [run for run in runs if run.config["study"].get("trial")]
     runs = [run for run in runs if not run.config["study"].get("trial")]
     by_arm = defaultdict(list)
@@ -213,7 +198,7 @@ def _planned_studies(name: str, runs: list[Run]) -> list[Study]:
     ]
 
 
-def _planned_study(title: str, runs: list[Run], trials: list[Run]) -> Study:
+def _planned_study(title: str, runs: list[Run], trials: list[Run]) -> StudyResults:
     plan = (runs or trials)[0].config["study"]
     by_arm: dict[str, list[Run]] = {
         str(name): [] for run in (*runs, *trials) for name in run.config["study"].get("arms") or ()
@@ -222,7 +207,7 @@ def _planned_study(title: str, runs: list[Run], trials: list[Run]) -> Study:
     for run in runs:
         by_arm.setdefault(str(run.config["study"].get("arm")), []).append(run)
     seeds = {seed_of(run) for run in runs}
-    return Study(
+    return StudyResults(
         title,
         tuple(_arm(arm, group, seeds, not planned or arm in planned) for arm, group in by_arm.items()),
         plan["name"],
@@ -233,7 +218,7 @@ def _planned_study(title: str, runs: list[Run], trials: list[Run]) -> Study:
     )
 
 
-def _unplanned_study(runs: list[Run]) -> Study:
+def _unplanned_study(runs: list[Run]) -> StudyResults:
     naming: list[str] = []
     for key in differing_keys(runs):  # a key that tells no more runs apart only lengthens the names
         if len({_settings(run, [*naming, key]) for run in runs}) > len(
@@ -244,7 +229,7 @@ def _unplanned_study(runs: list[Run]) -> Study:
     for run in runs:
         by_arm[_settings(run, naming) or "all runs"].append(run)
     arms = tuple(_arm(name, group, (), False) for name, group in by_arm.items())
-    return Study("runs without a study", arms, axis=naming[0] if len(naming) == 1 else None)
+    return StudyResults("runs without a study", arms, axis=naming[0] if len(naming) == 1 else None)
 
 
 def _arm(name: str, runs: Sequence[Run], seeds: Iterable[int], planned: bool) -> Arm:
@@ -260,7 +245,7 @@ def _arm(name: str, runs: Sequence[Run], seeds: Iterable[int], planned: bool) ->
 
 
 def _settings(run: Run, keys: Iterable[str]) -> str:
-    config = flatten(run.config)
+    config = dotted_keys(run.config)
     return ", ".join(f"{key}={_as_text(config[key])}" for key in keys if key in config)
 
 

@@ -15,10 +15,10 @@ from research.studies.figures.kernels import kernel_responses
 from research.studies.figures.network import feature_maps, first_kernels
 from research.studies.figures.predictions import confident_mistakes, confusion_matrix, reliability
 from research.studies.figures.summary import summary
-from research.studies.results import Study
+from research.studies.results import StudyResults
 
 # The name of the file, and the function whose docstring is the caption.
-FIGURES: dict[str, Callable[[Study], Figure | None]] = {
+FIGURES: dict[str, Callable[[StudyResults], Figure | None]] = {
     "summary": summary,
     "accuracy": accuracy_by_arm,
     "differences": paired_differences,

@@ -12,10 +12,10 @@ from research.studies.figures.panels import (
     numeric_axis,
 )
 from research.studies.figures.style import canvas, shared_legend
-from research.studies.results import Study, paired
+from research.studies.results import StudyResults, paired
 
 
-def accuracy_by_arm(study: Study) -> Figure | None:
+def accuracy_by_arm(study: StudyResults) -> Figure | None:
     """Test accuracy by arm: each dot is a seed, the diamond the mean with its 95 % interval."""
     num_arms = len(drawable(study))
     if not num_arms:
@@ -25,7 +25,7 @@ def accuracy_by_arm(study: Study) -> Figure | None:
         return figure
 
 
-def paired_differences(study: Study) -> Figure | None:
+def paired_differences(study: StudyResults) -> Figure | None:
     """Test accuracy minus the reference arm's, seed by seed: dots are pairs, the bar is the 95 % interval."""
     judged = [arm for arm in study.arms if arm.name in study.contrasts and paired(study, arm)]
     if not judged:
@@ -35,7 +35,7 @@ def paired_differences(study: Study) -> Figure | None:
         return figure
 
 
-def learning_curves(study: Study) -> Figure | None:
+def learning_curves(study: StudyResults) -> Figure | None:
     """Loss and accuracy by epoch: mean over the seeds, with a band of one standard deviation."""
     if not any(run.metrics for _, arm in drawable(study) for run in arm.completed.values()):
         return None
@@ -48,7 +48,7 @@ def learning_curves(study: Study) -> Figure | None:
         return figure
 
 
-def accuracy_against_cost(study: Study) -> Figure | None:
+def accuracy_against_cost(study: StudyResults) -> Figure | None:
     """Mean test accuracy and its 95 % interval against what the arm costs."""
     arms = [arm for _, arm in drawable(study)]
     if not arms:
@@ -63,7 +63,7 @@ def accuracy_against_cost(study: Study) -> Figure | None:
         return figure
 
 
-def overview(study: Study) -> Figure | None:
+def overview(study: StudyResults) -> Figure | None:
     """Accuracy, cost and convergence side by side."""
     if not drawable(study):
         return None

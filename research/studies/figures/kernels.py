@@ -6,7 +6,7 @@ from scipy.ndimage import correlate
 
 from research.studies.figures.style import canvas
 from research.studies.predictions import shown_arm
-from research.studies.results import Study
+from research.studies.results import StudyResults
 
 SIZE = 32
 
@@ -37,7 +37,7 @@ def make_patterns(size: int = SIZE) -> dict[str, np.ndarray]:
     }
 
 
-def kernel_responses(study: Study) -> Figure | None:
+def kernel_responses(study: StudyResults) -> Figure | None:
     """What hand-made 3x3 kernels make of four patterns, to read the learned ones by; red is positive."""
     arm = shown_arm(study)
     if arm is None or not any("first_kernels" in run.arrays() for run in arm.completed.values()):

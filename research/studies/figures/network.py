@@ -8,14 +8,14 @@ from matplotlib.figure import Figure
 from research.records import Run
 from research.studies.figures.style import as_picture, canvas, label
 from research.studies.predictions import shown_arm
-from research.studies.results import Study
+from research.studies.results import StudyResults
 
 MOST_TILES = 64
 MOST_MAPS = 16
 MOST_LAYERS = 11
 
 
-def first_kernels(study: Study) -> Figure | None:
+def first_kernels(study: StudyResults) -> Figure | None:
     """Learned kernels of the first convolution of one run; red is positive, blue negative."""
     name, run = _shown_run(study)
     kernels = run.arrays().get("first_kernels") if run else None
@@ -39,7 +39,7 @@ def first_kernels(study: Study) -> Figure | None:
         return figure
 
 
-def feature_maps(study: Study) -> Figure | None:
+def feature_maps(study: StudyResults) -> Figure | None:
     """One test image and what the layers of one run make of it; each layer has its own scale."""
     name, run = _shown_run(study)
     arrays = run.arrays() if run else {}
@@ -91,7 +91,7 @@ def mosaic(tiles: np.ndarray, aspect: float = 1.0) -> np.ndarray:
     return picture
 
 
-def _shown_run(study: Study) -> tuple[str, Run | None]:
+def _shown_run(study: StudyResults) -> tuple[str, Run | None]:
     arm = shown_arm(study)
     if arm is None:
         return "", None

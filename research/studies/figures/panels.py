@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from research.studies.figures.style import COLOURS, label, look, panel_width, widen
-from research.studies.results import Arm, Study, paired
+from research.studies.results import Arm, StudyResults, paired
 
 LABELS = {
     "train_loss": "training loss",
@@ -19,19 +19,19 @@ LABELS = {
 }
 
 
-def drawable(study: Study) -> list[tuple[int, Arm]]:
+def drawable(study: StudyResults) -> list[tuple[int, Arm]]:
     """The arms with a completed run, each with its place in the study, which decides its colour."""
     return [(index, arm) for index, arm in enumerate(study.arms) if arm.completed]
 
 
-def numeric_axis(study: Study) -> bool:
+def numeric_axis(study: StudyResults) -> bool:
     """Whether the study's axis is a number with another value for each arm."""
     values = [arm.setting(study.axis) for _, arm in drawable(study)]
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return numbers and len(values) > 1 and len(set(values)) == len(values)
 
 
-def positions(study: Study) -> dict[str, float]:
+def positions(study: StudyResults) -> dict[str, float]:
     """Where each drawable arm stands on the x axis: its value of a numeric axis, else its rank."""
     arms = [arm for _, arm in drawable(study)]
     if numeric_axis(study):
@@ -39,7 +39,7 @@ def positions(study: Study) -> dict[str, float]:
     return {arm.name: float(rank) for rank, arm in enumerate(arms)}
 
 
-def draw_arm_axis(axes: Axes, study: Study) -> None:
+def draw_arm_axis(axes: Axes, study: StudyResults) -> None:
     """Name the arms, or the values of a numeric axis, along x."""
     places = positions(study)
     x = list(places.values())
@@ -56,7 +56,7 @@ def draw_arm_axis(axes: Axes, study: Study) -> None:
     )
 
 
-def draw_accuracy(axes: Axes, study: Study) -> None:
+def draw_accuracy(axes: Axes, study: StudyResults) -> None:
     """Test accuracy by arm: every seed a dot, the mean and its 95 % interval beside them."""
     places = positions(study)
     spacing = min(np.diff(sorted(places.values())), default=1.0)
@@ -91,7 +91,7 @@ def keep_to_percent(axes: Axes) -> None:
     axes.set_ylim(max(low, -1.0), min(high, 101.0))
 
 
-def draw_differences(axes: Axes, study: Study, arms: Sequence[Arm]) -> None:
+def draw_differences(axes: Axes, study: StudyResults, arms: Sequence[Arm]) -> None:
     """A row per arm: its paired differences to the reference in percentage points, and what is claimed."""
     places = {arm.name: index for index, arm in enumerate(study.arms)}
     axes.axvline(0, color="#888888", linewidth=1)
@@ -109,7 +109,7 @@ def draw_differences(axes: Axes, study: Study, arms: Sequence[Arm]) -> None:
     axes.set_xlabel(f"difference of test accuracy to {label(str(study.reference))} (percentage points)")
 
 
-def draw_seconds(axes: Axes, study: Study) -> None:
+def draw_seconds(axes: Axes, study: StudyResults) -> None:
     """Training seconds by arm: every seed a dot, the median a line."""
     places = positions(study)
     spacing = min(np.diff(sorted(places.values())), default=1.0)
@@ -123,7 +123,7 @@ def draw_seconds(axes: Axes, study: Study) -> None:
     draw_arm_axis(axes, study)
 
 
-def draw_cost(axes: Axes, study: Study, cost: str) -> None:
+def draw_cost(axes: Axes, study: StudyResults, cost: str) -> None:
     """Mean test accuracy with its interval against ``"seconds"`` of training or ``"parameters"``."""
     arms = drawable(study)
     values = {
@@ -149,7 +149,7 @@ def draw_cost(axes: Axes, study: Study, cost: str) -> None:
     keep_to_percent(axes)
 
 
-def draw_curves(axes: Axes, study: Study, key: str) -> None:
+def draw_curves(axes: Axes, study: StudyResults, key: str) -> None:
     """A metric against the epoch: mean over the completed seeds that reached it, band of one deviation.
 
     The curve ends where fewer than half of the seeds are left, so that early stopping bends no mean.

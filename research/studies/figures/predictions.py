@@ -18,10 +18,10 @@ from research.studies.predictions import (
     pool_predictions,
     shown_arm,
 )
-from research.studies.results import Study
+from research.studies.results import StudyResults
 
 
-def confusion_matrix(study: Study) -> Figure | None:
+def confusion_matrix(study: StudyResults) -> Figure | None:
     """Share of each class that was predicted as each class, over all seeds of the arm."""
     predictions = predictions_shown(study)
     if predictions is None:
@@ -33,7 +33,7 @@ def confusion_matrix(study: Study) -> Figure | None:
         return figure
 
 
-def reliability(study: Study) -> Figure | None:
+def reliability(study: StudyResults) -> Figure | None:
     """Accuracy and counts by confidence: a calibrated network lies on the diagonal."""
     predictions = predictions_shown(study)
     if predictions is None:
@@ -46,7 +46,7 @@ def reliability(study: Study) -> Figure | None:
         return figure
 
 
-def confident_mistakes(study: Study) -> Figure | None:
+def confident_mistakes(study: StudyResults) -> Figure | None:
     """The wrong predictions that one run was surest of: what was predicted, how surely, and the label."""
     arm = shown_arm(study)
     seed, run = next(iter(arm.completed.items())) if arm else (0, None)
@@ -125,7 +125,7 @@ def draw_confidences(axes: Axes, predictions: Predictions) -> None:
     axes.legend(loc="upper left", ncols=2)
 
 
-def predictions_shown(study: Study) -> Predictions | None:
+def predictions_shown(study: StudyResults) -> Predictions | None:
     """The predictions of the arm that stands for the study; ``None`` if it recorded none."""
     arm = shown_arm(study)
     return None if arm is None else pool_predictions(arm)

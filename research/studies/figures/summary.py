@@ -17,10 +17,10 @@ from research.studies.figures.predictions import (
     predictions_shown,
 )
 from research.studies.figures.style import canvas, shared_legend
-from research.studies.results import Study, paired
+from research.studies.results import StudyResults, paired
 
 
-def summary(study: Study) -> Figure | None:
+def summary(study: StudyResults) -> Figure | None:
     """The study on one page; g, h and i are of the reference arm, all seeds together."""
     predictions = predictions_shown(study)
     judged = [arm for arm in study.arms if arm.name in study.contrasts and paired(study, arm)]

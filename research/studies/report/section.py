@@ -24,7 +24,8 @@ from research.studies.report.table import (
     trial_table,
     unfinished_table,
 )
-from research.studies.results import Arm, Study, differing_keys, flatten
+from research.studies.results import Arm, StudyResults, differing_keys
+from research.utils.nested import dotted_keys
 from research.utils.progress_bar import track
 
 ARMS_NOTE = (
@@ -116,7 +117,7 @@ def published_parts(sections: Sequence[Section]) -> list[Part]:
     return [Part(CLAIMS_HEADING, f"{CLAIMS_NOTE} {PUBLISHED_NOTE}", verdicts), *briefs]
 
 
-def make_sections(studies: Sequence[Study], folder: Path, out: Path) -> list[Section]:
+def make_sections(studies: Sequence[StudyResults], folder: Path, out: Path) -> list[Section]:
     """Tables and figures of each study in ``folder``; the figures go to ``<out>/figures/<slug>/``."""
     slugs: list[str] = []
     for study in studies:
@@ -126,7 +127,7 @@ def make_sections(studies: Sequence[Study], folder: Path, out: Path) -> list[Sec
     return [_section(study, slug, folder, out) for study, slug in track(pairs, "drawing", "studies")]
 
 
-def _section(study: Study, slug: str, folder: Path, out: Path) -> Section:
+def _section(study: StudyResults, slug: str, folder: Path, out: Path) -> Section:
     brief = brief_table(study)
     results = [
         Part("Arms", ARMS_NOTE, arm_table(study.arms)),
@@ -158,7 +159,7 @@ def _section(study: Study, slug: str, folder: Path, out: Path) -> Section:
     )
 
 
-def _plan(study: Study) -> str:
+def _plan(study: StudyResults) -> str:
     counts = Counter(completed=sum(arm.summary.n for arm in study.arms))
     for arm in study.arms:
         counts += arm.not_completed
@@ -174,11 +175,11 @@ def _plan(study: Study) -> str:
     ).rstrip()
 
 
-def _recipe(study: Study) -> str:
+def _recipe(study: StudyResults) -> str:
     """What all runs of the study have in common, how many trials an arm had, and the machine."""
     if not study.runs:
         return ""
-    config, differing = flatten(study.runs[0].config), differing_keys(study.runs)
+    config, differing = dotted_keys(study.runs[0].config), differing_keys(study.runs)
     words = [text.format(config[key]) for key, text in RECIPE.items() if key in config.keys() - differing]
     trials = Counter(str(trial.config["study"].get("arm")) for trial in study.trials)
     if trials:
@@ -188,7 +189,7 @@ def _recipe(study: Study) -> str:
     return ", ".join(str(word) for word in (*words, *machine) if word) + "."
 
 
-def _draw(study: Study, place: Path, folder: Path) -> list[Drawing]:
+def _draw(study: StudyResults, place: Path, folder: Path) -> list[Drawing]:
     (folder / place).mkdir(parents=True, exist_ok=True)
     drawings = []
     for name, draw in FIGURES.items():

@@ -15,12 +15,12 @@ from research.studies.results import (
     IGNORED_SECTIONS,
     TUNED_KEYS,
     Arm,
-    Study,
+    StudyResults,
     differing_keys,
-    flatten,
     seed_of,
 )
 from research.studies.statistics import Contrast, Summary, is_testable
+from research.utils.nested import dotted_keys
 
 NOTHING = "—"
 PROVENANCE_NAMES = {
@@ -140,7 +140,7 @@ def _arm_row(arm: Arm) -> tuple[str, ...]:
     )
 
 
-def contrast_table(study: Study) -> Table:
+def contrast_table(study: StudyResults) -> Table:
     """A row per contrast: paired difference to the reference arm in percentage points, and the verdict."""
     headers = ("arm", "pairs", "difference (points)", "95 % interval", "p", "p (Holm)", "verdict")
     return Table(headers, [_contrast_row(name, contrast) for name, contrast in study.contrasts.items()])
@@ -159,7 +159,7 @@ def _contrast_row(name: str, contrast: Contrast) -> tuple[str, ...]:
     )
 
 
-def explain_contrasts(study: Study) -> str:
+def explain_contrasts(study: StudyResults) -> str:
     """How to read the table of contrasts, and how many seeds a claim would need."""
     if study.reference is None:
         return "No reference arm was named before the runs, so the arms are described and not compared."
@@ -179,14 +179,14 @@ def explain_contrasts(study: Study) -> str:
     return text
 
 
-def trial_table(study: Study) -> Table:
+def trial_table(study: StudyResults) -> Table:
     """A row per pair of rates that was tried for an arm: mean validation accuracy, and what was chosen."""
     rows = []
     for arm in study.arms:
         mine = [run for run in study.trials if str(run.config["study"].get("arm")) == arm.name]
         groups: dict[tuple[Any, ...], list[Run]] = defaultdict(list)
         for run in mine:
-            groups[tuple(flatten(run.config)[key] for key in TUNED_KEYS)].append(run)
+            groups[tuple(dotted_keys(run.config)[key] for key in TUNED_KEYS)].append(run)
         chosen = tuple(arm.setting(key) for key in TUNED_KEYS)
         for rates, runs in sorted(groups.items()):
             found = [run.outcome.validation_accuracy for run in runs]
@@ -207,7 +207,7 @@ def trial_table(study: Study) -> Table:
     return Table(headers, rows)
 
 
-def unfinished_table(study: Study, folder: Path) -> Table:
+def unfinished_table(study: StudyResults, folder: Path) -> Table:
     """A row per run that is in no statistic: how it ended, why, and where it is."""
     rows = []
     for arm in study.arms:
@@ -234,7 +234,7 @@ def _relative(run: Run, folder: Path) -> str:
     return str(run.path.relative_to(folder))
 
 
-def difference_table(study: Study) -> Table:
+def difference_table(study: StudyResults) -> Table:
     """A row per arm: the config values in which the arms differ."""
     keys = differing_keys(study.runs)
     rows = [
@@ -245,12 +245,12 @@ def difference_table(study: Study) -> Table:
     return Table(("arm", *keys), rows if keys else [])
 
 
-def shared_table(study: Study) -> Table:
+def shared_table(study: StudyResults) -> Table:
     """A row per config value that all runs of the study share."""
     if not study.runs:
         return Table(("setting", "value"), [])
     hidden = {*IGNORED_SECTIONS, *differing_keys(study.runs)}
-    config = flatten({key: value for key, value in study.runs[0].config.items() if key != "study"})
+    config = dotted_keys({key: value for key, value in study.runs[0].config.items() if key != "study"})
     return Table(
         ("setting", "value"),
         [
@@ -261,9 +261,9 @@ def shared_table(study: Study) -> Table:
     )
 
 
-def provenance_table(study: Study) -> Table:
+def provenance_table(study: StudyResults) -> Table:
     """A row per fact about where the numbers come from; facts that differ are listed with their counts."""
-    found = [flatten(run.result.provenance) for run in study.runs if run.result]
+    found = [dotted_keys(run.result.provenance) for run in study.runs if run.result]
     keys = [
         key
         for key in dict.fromkeys(key for facts in found for key in facts)
@@ -294,7 +294,7 @@ def _values(values: Iterable[Any]) -> str:
     return "; ".join(f"{value} ({count} run{'s' * (count > 1)})" for value, count in counts.most_common())
 
 
-def class_table(study: Study) -> Table:
+def class_table(study: StudyResults) -> Table:
     """A row per class: precision, recall and F1 over all seeds of the arm that stands for the study."""
     arm = shown_arm(study)
     predictions = pool_predictions(arm) if arm else None
@@ -313,13 +313,13 @@ def class_table(study: Study) -> Table:
     )
 
 
-def commands(study: Study) -> list[str]:
+def commands(study: StudyResults) -> list[str]:
     """The distinct commands that made the runs, where the runs recorded them."""
     found = (run.outcome.provenance for run in study.runs)
     return list(dict.fromkeys(str(facts["command"]) for facts in found if facts.get("command")))
 
 
-def results_table(studies: Iterable[Study], folder: Path) -> Table:
+def results_table(studies: Iterable[StudyResults], folder: Path) -> Table:
     """A row per run, for a spreadsheet: full precision, empty where there is no number."""
     rows = []
     for study in studies:

@@ -31,11 +31,11 @@ from research.models import MODELS
 from research.models.keywords import ACTIVATIONS, CONV_ALGORITHMS, INITIALIZERS
 from research.runs import run as run_module
 from research.runs.program import ProgramSpec, build_data, program_spec
-from research.studies.results import flatten
 from research.training.evaluate import make_predict
 from research.training.optimizers import OPTIMIZERS
 from research.training.schedules import SCHEDULES
 from research.training.state import Batch, init_state
+from research.utils.nested import dotted_keys
 
 SCRIPTS = Path(__file__).parents[3] / "scripts"
 CONF = SCRIPTS.parent / "conf"
@@ -58,12 +58,12 @@ KEYS = sorted(
         key
         for group, table in (("model", MODELS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES))
         for name in table
-        for key in flatten(Config.from_dict({group: {"name": name}}).to_dict())
+        for key in dotted_keys(Config.from_dict({group: {"name": name}}).to_dict())
     }
     | {"run", "resume", "sweep", "sweep.retry_failed", "study.arm", "study.tuning.seeds"}
     | {"model", "optimizer", "data", "training", "debug", "hydra.run.dir", "hydra.job.name"}
 )
-COMMON_KEYS = sorted(flatten(Config.from_dict({"model": {"name": "tiny"}}).to_dict()))
+COMMON_KEYS = sorted(dotted_keys(Config.from_dict({"model": {"name": "tiny"}}).to_dict()))
 
 WORDS = (*ACTIVATIONS, *INITIALIZERS, *CONV_ALGORITHMS, *itertools.chain.from_iterable(GROUPS.values()))
 

@@ -22,7 +22,7 @@ from research.studies.report.table import (
     unfinished_table,
 )
 from research.studies.report.write import to_csv
-from research.studies.results import Study, read_studies
+from research.studies.results import StudyResults, read_studies
 
 
 def as_dicts(table: Table) -> list[dict[str, str]]:
@@ -73,7 +73,7 @@ def test_too_few_seeds_are_said_to_be_too_few(tmp_path, write, make_plan):
 
 @pytest.mark.parametrize(("reference", "text"), [(None, "No reference arm"), ("a", "no other planned arm")])
 def test_without_contrasts_the_reason_is_given(reference, text):
-    assert text in explain_contrasts(Study("s", (), reference=reference))
+    assert text in explain_contrasts(StudyResults("s", (), reference=reference))
 
 
 def test_unfinished_runs_with_reason_and_folder(tmp_path, write, make_plan):

@@ -1,0 +1,48 @@
+"""Nested dicts with text keys, and the same as flat dicts with dotted keys."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def dotted_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return a nested dict as a flat one with dotted keys.
+
+    Args:
+        values: the nested dict.
+        prefix: text that every key of the result starts with.
+
+    Example:
+        >>> dotted_keys({"seed": 0, "model": {"depth": 2}})
+        {'seed': 0, 'model.depth': 2}
+    """
+    flat = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= dotted_keys(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a flat dict with dotted keys as a nested one; the inverse of `dotted_keys`.
+
+    Raises:
+        ValueError: one key is both a value and the section of another key.
+
+    Example:
+        >>> nested({"seed": 0, "model.depth": 2})
+        {'seed': 0, 'model': {'depth': 2}}
+    """
+    tree: dict[str, Any] = {}
+    for dotted, value in values.items():
+        *sections, last = dotted.split(".")
+        inner = tree
+        for section in sections:
+            inner = inner.setdefault(section, {})
+            if not isinstance(inner, dict):
+                raise ValueError(f"{dotted} is not allowed beside {section}, which is a value and no section")
+        if isinstance(inner.get(last), dict):
+            raise ValueError(f"{dotted} is not allowed as a value beside keys that start with {dotted}.")
+        inner[last] = value
+    return tree
