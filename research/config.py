@@ -22,7 +22,7 @@ from research.data import AUGMENTATIONS, DATASETS
 from research.models import MODELS
 from research.parallel import STRATEGIES
 from research.records import NOT_IN_THE_RESULT, RENAMED, RecordError, parameters_checksum
-from research.training.optimizers import OPTIMIZERS, make_optimizer
+from research.training.optimizers import OPTIMIZERS
 from research.training.schedules import SCHEDULES
 from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
 
@@ -55,15 +55,13 @@ class Named:
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Says of a ``Named`` which functions its name may mean; ``common`` takes keys that all of them have."""
+    """The functions that the name of a `Named` may mean."""
 
     functions: Mapping[str, Callable[..., Any]]
-    common: Callable[..., Any] | None = None
 
     def parameters(self, name: str) -> dict[str, tuple[Any, Any]]:
-        """Annotation and default of each key that ``name`` has."""
-        functions = [self.functions[name]] if self.common is None else [self.common, self.functions[name]]
-        return {key: keyword for function in functions for key, keyword in _keywords(function).items()}
+        """Return the annotation and the default of each keyword of the function of that name."""
+        return _keywords(self.functions[name])
 
 
 @dataclass(frozen=True)
@@ -179,7 +177,7 @@ class Config:
     """Everything that decides the result of a run."""
 
     model: Annotated[Named, Table(MODELS)]
-    optimizer: Annotated[Named, Table(OPTIMIZERS, make_optimizer)]
+    optimizer: Annotated[Named, Table(OPTIMIZERS)]
     schedule: Annotated[Named, Table(SCHEDULES)]
     seed: Annotated[int, Between(0, 2**32 - 1)] = 0
     data: DataConfig = field(default_factory=DataConfig)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from research.layers import Sequential
 from research.models.conv_pool import classic, conv_pair, reference, simple_cnn, tiny
-from research.models.mlp import mlp
+from research.models.mlp import mlp, mlp_wide
 from research.models.modern import modern_cnn
 from research.models.plain import plain
 from research.models.resnet import simple_resnet
@@ -14,6 +14,7 @@ MODELS: dict[str, Callable[..., Sequential]] = {
     "tiny": tiny,
     "reference": reference,
     "mlp": mlp,
+    "mlp_wide": mlp_wide,
     "classic": classic,
     "simple_cnn": simple_cnn,
     "modern_cnn": modern_cnn,

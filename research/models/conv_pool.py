@@ -1,10 +1,4 @@
-"""Networks in which every 3×3 convolution is followed by 2×2 pooling, and dense layers come last.
-
-All take ``image_shape`` ``(H, W, C)`` of one image and ``num_classes``, the number of logits. ``widths`` are
-the features of the convolutions and ``hidden`` those of the dense layers before the logits; ``dropout_rate``
-is in [0, 1); ``activation``, ``initializer`` and ``algorithm`` are names from their tables. A ValueError
-names a number out of range or an unknown name.
-"""
+"""Networks in which every 3×3 convolution is followed by 2×2 pooling, and dense layers come last."""
 
 from research.layers import Activation, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool, Sequential, Shape
 from research.models.assemble import assemble
@@ -20,7 +14,21 @@ def tiny(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """VALID convolutions of 8 and 16, no hidden dense layer. 5,258 parameters on 28×28×1 with 10 classes."""
+    """Return VALID convolutions of 8 and 16 features and the logits, without a hidden dense layer.
+
+    It has 5,258 parameters on 28×28×1 with 10 classes.
+
+    Args:
+        image_shape: `(H, W, C)` of one image.
+        num_classes: number of logits.
+        widths: features of the convolutions, from the first on.
+        activation: name of the activation function.
+        initializer: name of the initializer of the kernels.
+        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+
+    Raises:
+        ValueError: a name is unknown, or a number is out of range.
+    """
     layers = _convolutions(widths, activation, initializer, algorithm, padding="VALID")
     return assemble(layers + _head((), num_classes, activation, initializer, len(widths)), image_shape)
 
@@ -35,9 +43,21 @@ def reference(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Convolutions of 16 and 32, dense 64: the network of the framework comparison.
+    """Return convolutions of 16 and 32 features and a dense layer of 64.
 
-    105,866 parameters on 28×28×1 with 10 classes.
+    The frameworks are compared on this network. It has 105,866 parameters on 28×28×1 with 10 classes.
+
+    Args:
+        image_shape: `(H, W, C)` of one image.
+        num_classes: number of logits.
+        widths: features of the convolutions, from the first on.
+        hidden: features of the dense layers before the logits.
+        activation: name of the activation function.
+        initializer: name of the initializer of the kernels.
+        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+
+    Raises:
+        ValueError: a name is unknown, or a number is out of range.
     """
     layers = _convolutions(widths, activation, initializer, algorithm)
     return assemble(layers + _head(hidden, num_classes, activation, initializer, len(widths)), image_shape)
@@ -53,9 +73,21 @@ def conv_pair(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Convolutions of 32 and 64, dense 128: the network of the timings.
+    """Return convolutions of 32 and 64 features and a dense layer of 128: the network of the timings.
 
-    421,642 parameters on 28×28×1 with 10 classes.
+    It has 421,642 parameters on 28×28×1 with 10 classes.
+
+    Args:
+        image_shape: `(H, W, C)` of one image.
+        num_classes: number of logits.
+        widths: features of the convolutions, from the first on.
+        hidden: features of the dense layers before the logits.
+        activation: name of the activation function.
+        initializer: name of the initializer of the kernels.
+        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+
+    Raises:
+        ValueError: a name is unknown, or a number is out of range.
     """
     layers = _convolutions(widths, activation, initializer, algorithm)
     return assemble(layers + _head(hidden, num_classes, activation, initializer, len(widths)), image_shape)
@@ -70,7 +102,21 @@ def classic(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Convolutions of 32 and 64, dense 128, dropout. 545,098 parameters on 32×32×3 with 10 classes."""
+    """Return convolutions of 32 and 64 features, a dense layer of 128 and dropout before the logits.
+
+    It has 545,098 parameters on 32×32×3 with 10 classes.
+
+    Args:
+        image_shape: `(H, W, C)` of one image.
+        num_classes: number of logits.
+        dropout_rate: probability of dropping an activation, in [0, 1).
+        activation: name of the activation function.
+        initializer: name of the initializer of the kernels.
+        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+
+    Raises:
+        ValueError: a name is unknown, or a number is out of range.
+    """
     layers = _convolutions((32, 64), activation, initializer, algorithm)
     *head, logits = _head((128,), num_classes, activation, initializer, 2)
     return assemble([*layers, *head, ("dropout1", Dropout(dropout_rate)), logits], image_shape)
@@ -85,9 +131,20 @@ def simple_cnn(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Convolutions of 32, 64 and 128, dropout, dense 256, dropout.
+    """Return convolutions of 32, 64 and 128 features and a dense layer of 256, with dropout around it.
 
-    620,362 parameters on 32×32×3 with 10 classes.
+    It has 620,362 parameters on 32×32×3 with 10 classes.
+
+    Args:
+        image_shape: `(H, W, C)` of one image.
+        num_classes: number of logits.
+        dropout_rate: probability of dropping an activation, in [0, 1).
+        activation: name of the activation function.
+        initializer: name of the initializer of the kernels.
+        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+
+    Raises:
+        ValueError: a name is unknown, or a number is out of range.
     """
     layers = _convolutions((32, 64, 128), activation, initializer, algorithm)
     flatten, *head, logits = _head((256,), num_classes, activation, initializer, 3)

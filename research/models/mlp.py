@@ -1,4 +1,4 @@
-"""The network without convolutions."""
+"""Networks without convolutions."""
 
 from research.layers import Activation, Dense, Flatten, Layer, Sequential, Shape
 from research.models.assemble import assemble
@@ -14,14 +14,17 @@ def mlp(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Dense layers only. 101,770 parameters on 28×28×1 with 10 classes.
+    """Return dense layers only.
+
+    The network has 101,770 parameters on 28×28×1 with 10 classes.
 
     Args:
-        image_shape: ``(H, W, C)`` of one image.
+        image_shape: `(H, W, C)` of one image.
         num_classes: number of logits.
-        hidden: features of the layers before the logits.
-        activation, initializer: names from their tables.
-        algorithm: taken as all models take it; there is no convolution here to use it.
+        hidden: features of the dense layers before the logits.
+        activation: name of the activation function.
+        initializer: name of the initializer of the kernels.
+        algorithm: name of an algorithm of convolutions, as for all models; this network has no convolution.
 
     Raises:
         ValueError: a name is unknown.
@@ -34,3 +37,31 @@ def mlp(
         ]
     layers.append(("logits", Dense(num_classes, initializer=initializer)))
     return assemble(layers, image_shape)
+
+
+def mlp_wide(
+    image_shape: Shape,
+    num_classes: int,
+    *,
+    hidden: Counts = (600, 500),
+    activation: ActivationName = "relu",
+    initializer: InitializerName = "he_normal",
+    algorithm: AlgorithmName = "auto",
+) -> Sequential:
+    """Return `mlp` with more features, as a fully connected rival of small convolutional networks.
+
+    The network has 776,510 parameters on 28×28×1 with 10 classes.
+
+    Args:
+        image_shape: `(H, W, C)` of one image.
+        num_classes: number of logits.
+        hidden: features of the dense layers before the logits.
+        activation: name of the activation function.
+        initializer: name of the initializer of the kernels.
+        algorithm: name of an algorithm of convolutions, as for all models; this network has no convolution.
+
+    Raises:
+        ValueError: a name is unknown.
+    """
+    names = {"activation": activation, "initializer": initializer, "algorithm": algorithm}
+    return mlp(image_shape, num_classes, hidden=hidden, **names)

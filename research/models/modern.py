@@ -32,12 +32,14 @@ def modern_cnn(
     1,283,914 parameters on 32×32×3 with 10 classes.
 
     Args:
-        image_shape: ``(H, W, C)`` of one image.
+        image_shape: `(H, W, C)` of one image.
         num_classes: number of logits.
         widths: features of each pair of convolutions.
         hidden: features of the dense layer before the logits.
         dropout_rate: probability of dropping before the logits, in [0, 1).
-        activation, initializer, algorithm: names from their tables.
+        activation: name of the activation function.
+        initializer: name of the initializer of the kernels.
+        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
 
     Raises:
         ValueError: a name is unknown or the rate is out of range.

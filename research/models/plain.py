@@ -8,12 +8,14 @@ from research.models.assemble import assemble
 from research.models.keywords import ActivationName, AlgorithmName, Counts, InitializerName, PaddingName
 from research.utils.constraints import Between
 
+MAX_DEPTH = 4
+
 
 def plain(
     image_shape: Shape,
     num_classes: int,
     *,
-    depth: Annotated[int, Between(1, 4)] = 2,
+    depth: Annotated[int, Between(1, MAX_DEPTH)] = 2,
     widths: Counts = (32, 64, 64, 64),
     padding: PaddingName = "SAME",
     batch_norm: bool = False,
@@ -27,13 +29,15 @@ def plain(
     at every depth. Parameters at depth 1 to 4 on 28×28×1 with 10 classes: 16,010, 50,186, 87,114, 124,042.
 
     Args:
-        image_shape: ``(H, W, C)`` of one image.
+        image_shape: `(H, W, C)` of one image.
         num_classes: number of logits.
-        depth: number of convolutions, from 1 to the number of widths.
+        depth: number of convolutions, at most the number of widths.
         widths: features of the convolutions, from the first on.
-        padding: of the convolutions, SAME or VALID.
-        batch_norm: normalise between each convolution, which then has no bias, and its activation.
-        activation, initializer, algorithm: names from their tables.
+        padding: padding of the convolutions.
+        batch_norm: normalise between each convolution and its activation; the convolution then has no bias.
+        activation: name of the activation function.
+        initializer: name of the initializer of the kernels.
+        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
 
     Raises:
         ValueError: the depth is out of range, or a name is unknown.
@@ -42,8 +46,9 @@ def plain(
         >>> [name for name, _ in plain((28, 28, 1), 10, depth=1).layers]
         ['conv1', 'act1', 'pool1', 'pool2', 'flatten', 'logits']
     """
-    if not 1 <= depth <= len(widths):
-        raise ValueError(f"depth must be between 1 and {len(widths)}, got {depth}")
+    largest = min(MAX_DEPTH, len(widths))
+    if not 1 <= depth <= largest:
+        raise ValueError(f"depth must be between 1 and {largest}, got {depth}")
     layers: list[tuple[str, Layer]] = []
     conv = partial(
         Conv2D, padding=padding, use_bias=not batch_norm, initializer=initializer, algorithm=algorithm

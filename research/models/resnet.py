@@ -36,11 +36,13 @@ def simple_resnet(
     2,777,674 parameters on 32×32×3 with 10 classes.
 
     Args:
-        image_shape: ``(H, W, C)`` of one image.
+        image_shape: `(H, W, C)` of one image.
         num_classes: number of logits.
         widths: features of the stages; the stem has those of the first.
         blocks: residual blocks in each stage.
-        activation, initializer, algorithm: names from their tables.
+        activation: name of the activation function.
+        initializer: name of the initializer of the kernels.
+        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
 
     Raises:
         ValueError: a name is unknown, or there are no stages or no blocks.

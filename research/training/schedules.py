@@ -12,25 +12,87 @@ from research.utils.constraints import Between, Fraction, Positive, Rate
 
 
 def constant(num_steps: int) -> optax.Schedule:
-    """The peak learning rate throughout."""
+    r"""Return the schedule that is always 1.
+
+    $$
+    s_t = 1
+    $$
+
+    Args:
+        num_steps: number of training steps, which changes nothing here.
+
+    Example:
+        >>> float(constant(10)(5))
+        1.0
+    """
     return optax.constant_schedule(1.0)
 
 
 def step(
     num_steps: int, *, drops: Annotated[int, Between(1, 1000)] = 2, factor: Annotated[float, Fraction] = 0.1
 ) -> optax.Schedule:
-    """Multiply by ``factor`` ``drops`` times, at equal distances (He et al. 2016, section 4.2)."""
+    r"""Return the schedule that is multiplied by a factor at some steps, which are equally far apart.
+
+    With $T$ steps, $n$ drops and the factor $f$:
+
+    $$
+    s_t = f^{k}, \qquad k = \left|\{ i \in 1 \ldots n : t > \lfloor i T / (n + 1) \rfloor \}\right|
+    $$
+
+    Args:
+        num_steps: number of training steps.
+        drops: how often the learning rate drops.
+        factor: what each drop multiplies the learning rate by.
+
+    Example:
+        >>> [round(float(step(9)(t)), 2) for t in (0, 4, 8)]
+        [1.0, 0.1, 0.01]
+
+    Source: He, Zhang, Ren & Sun (2016), Deep residual learning for image recognition, section 4.2.
+    """
     boundaries = {num_steps * (i + 1) // (drops + 1): factor for i in range(drops)}
     return optax.piecewise_constant_schedule(1.0, boundaries)
 
 
 def exponential(num_steps: int, *, final: Annotated[float, Fraction] = 0.01) -> optax.Schedule:
-    """Decay by a constant factor per step down to ``final`` at the last step."""
+    r"""Return the schedule that each step multiplies by the same number.
+
+    With $T$ steps and the final factor $f$:
+
+    $$
+    s_t = f^{t / T}
+    $$
+
+    Args:
+        num_steps: number of training steps.
+        final: factor of the learning rate after the last step.
+
+    Example:
+        >>> round(float(exponential(10, final=0.25)(5)), 3)
+        0.5
+    """
     return optax.exponential_decay(1.0, num_steps, final)
 
 
 def cosine(num_steps: int, *, final: Annotated[float, Rate] = 0.0) -> optax.Schedule:
-    """Half a cosine from 1 to ``final`` (Loshchilov & Hutter 2017, equation 5)."""
+    r"""Return the schedule that falls along half a cosine.
+
+    With $T$ steps and the final factor $f$:
+
+    $$
+    s_t = f + (1 - f) \frac{1 + \cos(\pi t / T)}{2}
+    $$
+
+    Args:
+        num_steps: number of training steps.
+        final: factor of the learning rate after the last step.
+
+    Example:
+        >>> round(float(cosine(10)(5)), 3)
+        0.5
+
+    Source: Loshchilov & Hutter (2017), SGDR: stochastic gradient descent with warm restarts, equation 5.
+    """
     return optax.cosine_decay_schedule(1.0, num_steps, final)
 
 
@@ -41,14 +103,56 @@ def onecycle(
     start_divisor: Annotated[float, Positive] = 25.0,
     final_divisor: Annotated[float, Positive] = 1e4,
 ) -> optax.Schedule:
-    """Up for the share ``warmup`` of the steps, then down, both by a cosine (Smith & Topin 2019)."""
+    r"""Return the schedule that rises along half a cosine and then falls along another.
+
+    With $T$ steps, the share $w$ of warm-up and the divisors $a$ and $b$, the schedule interpolates between
+    three points by $c(u) = (1 - \cos(\pi u)) / 2$:
+
+    $$
+    s_0 = \frac{1}{a}, \qquad s_{wT} = 1, \qquad s_T = \frac{1}{a b}
+    $$
+
+    Args:
+        num_steps: number of training steps.
+        warmup: share of the steps in which the learning rate rises.
+        start_divisor: peak learning rate divided by that of the first step.
+        final_divisor: learning rate of the first step divided by that after the last step.
+
+    Example:
+        >>> [round(float(onecycle(100)(t)), 3) for t in (0, 30, 100)]
+        [0.04, 1.0, 0.0]
+
+    Source: Smith & Topin (2019), Super-convergence: very fast training of neural networks using large
+    learning rates.
+    """
     return optax.cosine_onecycle_schedule(num_steps, 1.0, warmup, start_divisor, final_divisor)
 
 
 def warmup_cosine(
     num_steps: int, *, warmup: Annotated[float, Fraction] = 0.1, final: Annotated[float, Rate] = 0.0
 ) -> optax.Schedule:
-    """Linear warm-up for the share ``warmup`` of the steps, then half a cosine (Goyal et al. 2017)."""
+    r"""Return the schedule that rises linearly from 0 and then falls along half a cosine.
+
+    With $T$ steps, $W$ of them warm-up, and the final factor $f$:
+
+    $$
+    s_t = \begin{cases}
+    t / W & t < W \\
+    f + (1 - f) \frac{1 + \cos(\pi (t - W) / (T - W))}{2} & t \ge W
+    \end{cases}
+    $$
+
+    Args:
+        num_steps: number of training steps.
+        warmup: share of the steps in which the learning rate rises; at least one step.
+        final: factor of the learning rate after the last step.
+
+    Example:
+        >>> [round(float(warmup_cosine(100)(t)), 3) for t in (0, 5, 10, 100)]
+        [0.0, 0.5, 1.0, 0.0]
+
+    Source: Goyal et al. (2017), Accurate, large minibatch SGD: training ImageNet in 1 hour, section 2.2.
+    """
     warmup_steps = max(1, round(num_steps * warmup))
     return optax.warmup_cosine_decay_schedule(0.0, 1.0, warmup_steps, max(num_steps, warmup_steps + 1), final)
 
@@ -61,3 +165,4 @@ SCHEDULES = {
     "onecycle": onecycle,
     "warmup_cosine": warmup_cosine,
 }
+"""Each takes the number of training steps and, by keyword, its own numbers."""

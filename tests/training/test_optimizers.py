@@ -1,3 +1,4 @@
+import inspect
 from typing import Any
 
 import jax
@@ -23,24 +24,109 @@ OPTAX = {
 }
 
 
-def run(optimizer, steps=5) -> Any:
-    params: Any
-    params, state = PARAMS, optimizer.init(PARAMS)
+def run(optimizer, steps=5, params: Any = PARAMS, grads: Any = GRADS) -> Any:
+    state = optimizer.init(params)
     for _ in range(steps):
-        updates, state = optimizer.update(GRADS, state, params)
+        updates, state = optimizer.update(grads, state, params)
         params = optax.apply_updates(params, updates)
     return params
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_each_equals_optax_of_that_name(name):
-    ours = run(make_optimizer(name, constant(5), learning_rate=0.1))
+    ours = run(make_optimizer(name, constant(5), learning_rate=0.1, weight_decay=0.0))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, run(OPTAX[name]))
+
+
+def recursion(name, theta, gradient, decay, steps):
+    """Return float64 parameters after some steps of the recursion in the docstring of an optimizer."""
+    theta, gradient = np.asarray(theta, np.float64), np.asarray(gradient, np.float64)
+    rate, m, v = 0.1, np.zeros_like(theta), np.full_like(theta, 0.1 if name == "adagrad" else 0.0)
+    for t in range(1, steps + 1):
+        factor = 0.5 * (1 + np.cos(np.pi * (t - 1) / steps))
+        h = gradient if name == "adamw" else gradient + decay * theta
+        if name == "sgd":
+            update = h
+        elif name in ("momentum", "nesterov"):
+            m = 0.9 * m + h
+            update = m if name == "momentum" else 0.9 * m + h
+        elif name == "adagrad":
+            v = v + h**2
+            update = h / np.sqrt(v + 1e-7)
+        elif name == "rmsprop":
+            v = 0.9 * v + (1 - 0.9) * h**2
+            update = h / np.sqrt(v + 1e-8)
+        else:
+            m, v = 0.9 * m + (1 - 0.9) * h, 0.999 * v + (1 - 0.999) * h**2
+            update = m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8)
+            update = update + decay * theta if name == "adamw" else update
+        theta = theta - rate * factor * update
+    return theta
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_each_follows_the_recursion_of_its_docstring(name):
+    with jax.enable_x64(True):
+        params, grads = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), (PARAMS, GRADS))
+        ours = run(make_optimizer(name, cosine(7), learning_rate=0.1, weight_decay=0.3), 7, params, grads)
+    for leaf, decay in (("kernel", 0.3), ("bias", 0.0)):
+        expected = recursion(name, PARAMS["conv"][leaf], GRADS["conv"][leaf], decay, 7)
+        np.testing.assert_allclose(ours["conv"][leaf], expected, rtol=1e-6)
+
+
+CORES = {
+    "sgd": optax.identity(),
+    "momentum": optax.trace(0.9),
+    "nesterov": optax.trace(0.9, nesterov=True),
+    "adagrad": optax.scale_by_rss(0.1, 1e-7),
+    "rmsprop": optax.scale_by_rms(0.9, 1e-8),
+    "adam": optax.scale_by_adam(0.9, 0.999, 1e-8),
+    "adamw": optax.scale_by_adam(0.9, 0.999, 1e-8),
+}
+DEFAULTS = {
+    "sgd": (0.1, 0.0),
+    "momentum": (0.03, 0.0),
+    "nesterov": (0.03, 0.0),
+    "adagrad": (0.03, 0.0),
+    "rmsprop": (0.001, 0.0),
+    "adam": (0.003, 0.0),
+    "adamw": (0.003, 0.01),
+}
+"""Learning rate and weight decay of each optimizer where neither is given."""
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_each_has_the_bits_of_its_chain_with_its_default_rates(name, clip_norm):
+    def chain(learning_rate, weight_decay):
+        mask = {"conv": {"kernel": True, "bias": False}}
+        parts = [optax.add_decayed_weights(weight_decay, mask=mask), CORES[name]]
+        return optax.chain(
+            optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm),
+            *(reversed(parts) if name == "adamw" else parts),
+            optax.scale_by_schedule(cosine(5)),
+            optax.scale_by_learning_rate(learning_rate),
+        )
+
+    learning_rate, weight_decay = DEFAULTS[name]
+    expected = run(optax.inject_hyperparams(chain)(learning_rate=learning_rate, weight_decay=weight_decay))
+    ours = run(make_optimizer(name, cosine(5), clip_norm=clip_norm))
+    jax.tree.map(np.testing.assert_array_equal, ours, expected)
+    alone = run(OPTIMIZERS[name](cosine(5), clip_norm=clip_norm))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), alone, expected)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_every_optimizer_takes_the_common_arguments_by_keyword(name):
+    schedule, *keywords = inspect.signature(OPTIMIZERS[name]).parameters.values()
+    assert schedule.name == "schedule"
+    assert [keyword.name for keyword in keywords[:3]] == ["learning_rate", "weight_decay", "clip_norm"]
+    assert all(keyword.kind is inspect.Parameter.KEYWORD_ONLY for keyword in keywords)
 
 
 def test_weight_decay_touches_kernels_only_and_is_decoupled_in_adamw():
     decayed = run(make_optimizer("adamw", constant(1), learning_rate=0.1, weight_decay=0.5), 1)
-    plain = run(make_optimizer("adamw", constant(1), learning_rate=0.1), 1)
+    plain = run(make_optimizer("adamw", constant(1), learning_rate=0.1, weight_decay=0.0), 1)
     kernel = PARAMS["conv"]["kernel"]
     np.testing.assert_allclose(decayed["conv"]["kernel"], plain["conv"]["kernel"] - 0.05 * kernel, rtol=1e-5)
     np.testing.assert_array_equal(decayed["conv"]["bias"], plain["conv"]["bias"])
