@@ -3,7 +3,7 @@ PYTHON ?= python3
 EXTRAS ?= dev
 STUDY_DIR ?= multirun/digits
 SEEDS ?= 5
-JOBS ?= -n auto --maxprocesses=4
+JOBS ?= -n auto --maxprocesses=4 --dist=worksteal
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -26,7 +26,7 @@ STUDIES := reproduce-size reproduce-optimizer reproduce-activation reproduce-dep
 CIFAR := reproduce-cifar reproduce-cifar-depth reproduce-cifar-architecture
 ALL := reproduce $(STUDIES) reproduce-frameworks $(CIFAR)
 
-.PHONY: help install study $(ALL) test test-all faults lint clean
+.PHONY: help install study $(ALL) unit test test-all faults lint clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -85,11 +85,14 @@ reproduce-cifar-architecture: $(VENV)/.installed-base
 	$(TRAIN) +study=architecture 'model=plain,modern_cnn,simple_resnet' 'study.arms=[plain,modern_cnn,simple_resnet]' \
 	    study.reference=plain $(SETUP) data.train_limit=22500 hydra.sweep.dir=$(RUNS)/architecture $(CAN_FAIL)
 
-test: $(STAMP)  ## run the tests
+unit: $(STAMP)  ## run the tests that start no process, and the examples in the docstrings
+	$(BIN)/python -m pytest $(JOBS) tests research --ignore=tests/integration
+
+test: $(STAMP)  ## run the unit and integration tests and the fast notebooks
 	$(BIN)/python -m pytest $(JOBS)
 
-test-all: $(STAMP)  ## run the tests and the slow ones
-	$(BIN)/python -m pytest $(JOBS) -m ''
+test-all: $(STAMP)  ## run every test, also the slow ones, with programs that XLA optimizes as it does for users
+	CNN_TESTS_OPTIMIZE=1 $(BIN)/python -m pytest $(JOBS) -m ''
 
 faults: $(STAMP)  ## kills, full disks, damaged files and the like, as often as was asked; about an hour
 	$(BIN)/python tests/integration/faults/run.py

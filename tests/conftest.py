@@ -1,7 +1,20 @@
-"""Settings for all tests: eight CPU devices, annotations checked at run time, no home folder touched."""
+"""Settings for all tests: eight CPU devices, annotations checked at run time, no home folder touched.
+
+Compiling is most of the time that the tests take, and two settings shorten it. XLA optimizes little, unless
+the environment variable `CNN_TESTS_OPTIMIZE` is set, as `make test-all` does. And all processes of a run of
+the tests, xdist's workers and the commands that the tests start, share one cache of compiled programs, which
+is empty at the start of the run and removed at its end.
+"""
 
 import os
+import re
+import shutil
+import tempfile
+from functools import partial
 from pathlib import Path
+
+# the loader of compiled programs logs an error for each, about preferences of the compiler only
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
 import pytest
@@ -21,22 +34,59 @@ beartype_package("research", conf=conf)
 
 REPOSITORY = Path(__file__).parents[1]
 
+QUICK = "--xla_backend_optimization_level=0"
+if jax.__version_info__ < (0, 11):  # later versions have no other way to make kernels
+    QUICK += " --xla_cpu_use_fusion_emitters=false"
+
+# extras that continuous integration does not install; a package of any other extra has to be there
+LEFT_OUT = ("tensorflow", "hydra_plugins")
+MISSING = re.compile("could not import|is not installed")
+
+# what takes longest starts first, so that no worker is left alone with it at the end
+LONGEST = (".ipynb", "test_multiprocess.py", "test_sweep.py", "test_train.py", "test_compare.py")
+
+
+def pytest_configure(config):
+    """Set what the processes of this run share; xdist's workers inherit it through the environment."""
+    if not hasattr(config, "workerinput"):  # not a worker of xdist
+        folder = tempfile.mkdtemp(prefix="cnn-research-tests-")
+        config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
+        os.environ["XDG_CACHE_HOME"] = folder
+        if not os.environ.get("CNN_TESTS_OPTIMIZE"):
+            os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
+    # the folder that `configure_jax` takes
+    programs = Path(os.environ["XDG_CACHE_HOME"]) / "cnn-research" / "jax"
+    programs.mkdir(mode=0o700, parents=True, exist_ok=True)
+    jax.config.update("jax_compilation_cache_dir", str(programs))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
 
 @pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks
 def pytest_collection_modifyitems(items):
-    """The notebooks first, as they take longest; those that train longest are slow."""
+    """Put the longest tests first. The notebooks that train longest are slow."""
     for item in items:
         if item.path.name.endswith(("_ablation.ipynb", "_sees.ipynb")):
             item.add_marker(pytest.mark.slow)
-    items.sort(key=lambda item: item.path.suffix != ".ipynb")
+    items.sort(key=lambda item: not item.path.name.endswith(LONGEST))
 
 
-@pytest.fixture(scope="session", autouse=True)
-def cache_home(tmp_path_factory):
-    """One cache for what the tests run as a person would: each program is compiled once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        yield
+def refuse_missing_packages(report):
+    """Turn a skip for a missing package into a failure, where the environment variable ``CI`` is set."""
+    if report.skipped and os.environ.get("CI") and isinstance(report.longrepr, tuple):
+        reason = report.longrepr[2]
+        if MISSING.search(reason) and not any(name in reason for name in LEFT_OUT):
+            report.outcome, report.longrepr = "failed", f"CI is set, and no test may be skipped: {reason}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport():
+    return refuse_missing_packages((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report():
+    return refuse_missing_packages((yield))
 
 
 @pytest.fixture(scope="session")

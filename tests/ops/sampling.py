@@ -25,11 +25,19 @@ def every_pair(valid: Callable[[Case], bool] = lambda case: True, **options: Seq
     """Greedy choice from the product: in turn the case with the most pairs that no earlier case has."""
     cases = product(valid, **options)
     random.Random(0).shuffle(cases)
-    pairs = [set(itertools.combinations([(k, repr(v)) for k, v in case.items()], 2)) for case in cases]
-    missing, chosen = set().union(*pairs), []
+    # a case's pairs are the bits of a number, which makes counting those that are missing fast
+    numbers: dict[Any, int] = {}
+    pairs = [
+        sum(
+            1 << numbers.setdefault(pair, len(numbers))
+            for pair in itertools.combinations([(k, repr(v)) for k, v in case.items()], 2)
+        )
+        for case in cases
+    ]
+    missing, chosen = (1 << len(numbers)) - 1, []
     while missing:
-        best = max(range(len(cases)), key=lambda i: len(pairs[i] & missing))
-        missing -= pairs[best]
+        best = max(range(len(cases)), key=lambda i: (pairs[i] & missing).bit_count())
+        missing &= ~pairs[best]
         chosen.append(cases[best])
     return chosen
 
