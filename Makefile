@@ -26,7 +26,7 @@ STUDIES := reproduce-size reproduce-optimizer reproduce-activation reproduce-dep
 CIFAR := reproduce-cifar reproduce-cifar-depth reproduce-cifar-architecture
 ALL := reproduce $(STUDIES) reproduce-frameworks $(CIFAR)
 
-.PHONY: help install study $(ALL) unit test test-all faults lint clean
+.PHONY: help install study $(ALL) unit test test-all faults lint docs docs-serve clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -112,5 +112,13 @@ AUDIT = found=$$($(BIN)/pip-audit --progress-spinner off --timeout 10 --skip-edi
         *) echo "pip-audit could not run, and lint goes on: $$(echo "$$found" | tail -n 1)";; \
     esac
 
+docs docs-serve: EXTRAS = docs
+
+docs: $(VENV)/.installed-docs  ## build the site of docs/ into site/; a broken link or a public name without a docstring fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+docs-serve: $(VENV)/.installed-docs  ## show the site on http://127.0.0.1:8000 while it is edited
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve
+
 clean:  ## remove .venv and caches, but no result
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) site .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -13,7 +13,7 @@ MAX_CPU_DEVICES = 256  # each takes threads; a layout of more says that there ar
 
 THREADS_PER_DEVICE = 4
 """A device that waits for the others in a collective holds a thread of XLA's pool, which has as many as there
-are processors; where all of them wait, the process dies. See ``research/benchmarks/README.md``."""
+are processors; where all of them wait, the process dies. See `docs/benchmarks/log.md`."""
 
 
 def count_cpu_devices(num_devices: int | None, axes: Sequence[int | None]) -> int:

@@ -12,7 +12,7 @@ from research.training.objective import make_cross_entropy
 from research.utils.xla import jit_for_one_call
 
 SMALL_BYTES = 2**20
-"""Of activations for an image, in float32; see ``benchmarks/README.md``."""
+"""Of activations for an image, in float32; see `docs/benchmarks/step.md`."""
 
 
 def make_predict(net: Sequential, preprocess: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
