@@ -27,8 +27,8 @@ conf = BeartypeConf(
     is_pep484_tower=True,
     # closest to the function, below jax.custom_vjp and its like
     claw_decor_place_func=BeartypeDecorPlace.FIRST,
-    # jax rebuilds these NamedTuples with leaves of any kind
-    claw_skip_package_names=("research.training.state",),
+    # jax rebuilds the NamedTuples of state with leaves of any kind; optax traces the rates of optimizers
+    claw_skip_package_names=("research.training.state", "research.training.optimizers"),
 )
 beartype_package("research", conf=conf)
 
