@@ -20,6 +20,8 @@ import jax
 import pytest
 from beartype import BeartypeConf, BeartypeDecorPlace
 from beartype.claw import beartype_package
+from jaxtyping import config as shape_checks
+from jaxtyping import install_import_hook
 
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
@@ -31,6 +33,10 @@ conf = BeartypeConf(
     claw_skip_package_names=("research.training.state", "research.training.optimizers"),
 )
 beartype_package("research", conf=conf)
+install_import_hook(
+    ["research.ops", "research.layers"],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -103,3 +109,11 @@ def strict_types():
     """Strict dtype and rank promotion, as asked of all ops and layers."""
     with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
         yield
+
+
+@pytest.fixture
+def unchecked_shapes():
+    """Ops and layers take what their annotations forbid, so that a test sees the errors that they raise."""
+    shape_checks.update("jaxtyping_disable", True)
+    yield
+    shape_checks.update("jaxtyping_disable", False)

@@ -14,8 +14,8 @@ from jax import lax
 from research.benchmarks.timing import alternate, make_gemm, quartiles
 from research.benchmarks.train import peak_bytes_of_torch
 from research.frameworks.base import FRAMEWORKS
-from research.ops.conv import CONV_ALGORITHMS, choose, conv2d, conv_output_size
-from research.ops.padding import resolve_padding
+from research.ops.conv import CONV_ALGORITHMS, choose_algorithm, conv2d
+from research.ops.padding import conv_output_size, resolve_padding
 from research.utils.constraints import AtLeastOne, Between, OneOf
 
 Array = jax.Array
@@ -209,7 +209,7 @@ def time_layer(layer: Layer, config: ConvBenchmarkConfig) -> dict[str, Any]:
     x, kernel, _ = draw_arrays(layer)
     strides = layer.strides, layer.strides
     pads = resolve_padding("SAME", x.shape[1:3], kernel.shape[:2], strides)
-    chosen = choose(jnp.asarray(x), jnp.asarray(kernel), strides, pads, (1, 1), 1)
+    chosen = choose_algorithm(jnp.asarray(x), jnp.asarray(kernel), strides, pads, (1, 1), 1)
     totals = {a: times["all"]["median"] for a, times in ms.items() if a in CONV_ALGORITHMS}
     fastest = min(totals, key=lambda algorithm: totals[algorithm]) if totals else None
     return {

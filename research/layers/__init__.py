@@ -1,4 +1,4 @@
-"""Layers: frozen descriptions with two pure methods, ``init`` and ``apply``."""
+"""Layers: frozen dataclasses of hyper-parameters with two pure methods, `init` and `apply`."""
 
 from research.layers.activation import Activation
 from research.layers.base import Array, Key, Layer, Params, Sequential, Shape, State

@@ -2,14 +2,19 @@
 
 from dataclasses import dataclass
 
-from research.layers.base import Array, Key, Params, Shape, State
+from jaxtyping import Float
+
+from research.layers.base import Array, Key, ParameterFree, Params, State
 from research.ops.activation import ACTIVATIONS
 from research.utils.lookup import lookup
 
 
 @dataclass(frozen=True)
-class Activation:
-    """The activation function called ``name`` in ``ACTIVATIONS``, on each number alone.
+class Activation(ParameterFree):
+    """Apply an activation function to each element.
+
+    Args:
+        name: the name of the function in `ACTIVATIONS`.
 
     Raises:
         ValueError: the name is unknown.
@@ -20,10 +25,14 @@ class Activation:
     def __post_init__(self) -> None:
         lookup(ACTIVATIONS, self.name, "activation")
 
-    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
-        return {}, {}
-
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State]:
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, "*shape"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Float[Array, "*shape"], State]:
+        """Return the activations of `x`, with its shape and dtype, and an empty state."""
         return lookup(ACTIVATIONS, self.name, "activation")(x), {}

@@ -1,51 +1,92 @@
-"""What a layer is, and the layer that chains others."""
+"""The protocol of layers, a base class for layers without parameters, and the layer that chains others."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import jaxtyping
+from jaxtyping import Shaped
 
 Array = jax.Array
-Key = jax.Array  # typed PRNG keys, from jax.random.key
+Key = jaxtyping.Key[Array, "..."]
+"""Typed keys, as `jax.random.key` makes them: one key for `init`, and one per example `[N]` for `apply`."""
+
 Shape = tuple[int, ...]
 Params = dict[str, Any]
+"""The parameters of a layer: a dict of arrays by name, nested for a layer that holds other layers."""
+
 State = dict[str, Any]
+"""The state of a layer, such as running averages: a dict like `Params`, which training does not optimise."""
 
 
 @runtime_checkable
 class Layer(Protocol):
-    """A value that describes a layer and holds no array.
+    """A description of a layer, which holds hyper-parameters but no array."""
 
-    ``init`` makes the parameters and the state for inputs of ``in_shape`` ``[N, H, W, C]`` (or ``[N, D]``).
-    ``apply`` computes the output and the new state; ``key`` is an array of typed keys ``[N]``, one per
-    example, needed only by layers that draw random numbers while training.
-    """
+    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
+        """Return the initial parameters and the initial state.
 
-    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]: ...
+        Args:
+            key: a single typed key, from which the parameters are drawn.
+            in_shape: the shape of the input, `[N, H, W, C]` or `[N, D]`. `N` may be any number.
+
+        Raises:
+            ValueError: the layer does not fit the input.
+        """
+        ...
 
     def apply(
         self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State]: ...
+    ) -> tuple[Array, State]:
+        """Return the output and the new state.
+
+        Args:
+            params: the parameters, as `init` returns them.
+            state: the state, as `init` returns it.
+            x: the input `[N, H, W, C]` or `[N, D]`, of floating point numbers.
+            train: whether the network is being trained.
+            key: the typed keys `[N]`, one per example. Only layers that draw random numbers in training need
+                them.
+        """
+        ...
+
+
+class ParameterFree(ABC):
+    """A base class for layers that have neither parameters nor state."""
+
+    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
+        """Return no parameters and no state, after checking that the layer fits the input."""
+        out_shape(self, {}, {}, in_shape)
+        return {}, {}
+
+    @abstractmethod
+    def apply(
+        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+    ) -> tuple[Array, State]:
+        """Return the output and an empty state."""
 
 
 @runtime_checkable
 class Container(Layer, Protocol):
-    """A layer of named layers, whose ``trace`` also returns their outputs."""
+    """A layer that holds named layers, and whose `trace` also returns their outputs."""
 
     def trace(
         self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State, dict[str, Array]]: ...
+    ) -> tuple[Array, State, dict[str, Array]]:
+        """Return the output, the new state, and the output of every inner layer by its path."""
+        ...
 
 
 def fold_in_keys(keys: Key | None, index: int) -> Key | None:
-    """Fold ``index`` into each of the keys ``[N]``; ``None`` stays ``None``."""
+    """Return the keys `[N]` with `index` folded into each of them, or `None` if `keys` is `None`."""
     return None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
 
 
 def by_path(tree: Any) -> dict[str, Any]:
-    """The leaves of a tree by their path, in its order.
+    """Return the leaves of a tree by their path, in the order of the tree.
 
     Example:
         >>> list(by_path({"conv": {"kernel": jnp.ones(1)}}))
@@ -56,10 +97,17 @@ def by_path(tree: Any) -> dict[str, Any]:
 
 
 def out_shape(layer: Layer, params: Params, state: State, in_shape: Shape, dtype: Any = None) -> Shape:
-    """Shape that ``layer`` returns for an input of ``in_shape``, traced and not computed.
+    """Return the shape of the output of `layer`, which is traced but not computed.
+
+    Args:
+        layer: the layer.
+        params: its parameters, which may be abstract.
+        state: its state, which may be abstract.
+        in_shape: the shape of the input.
+        dtype: the dtype of the input, float32 if not given.
 
     Raises:
-        ValueError: nothing is left of the input.
+        ValueError: the output has no elements although the input has some, or the layer does not fit.
     """
     x = jax.ShapeDtypeStruct(in_shape, dtype or jnp.float32)
     shape = _evaluate.eval_shape(layer, params, state, x).shape
@@ -69,11 +117,12 @@ def out_shape(layer: Layer, params: Params, state: State, in_shape: Shape, dtype
 
 
 def abstract_init(layer: Layer, in_shape: Shape) -> tuple[Params, State]:
-    """``layer.init`` traced and not computed: the leaves are ``jax.ShapeDtypeStruct``."""
+    """Return what `layer.init` returns, as `jax.ShapeDtypeStruct` instead of arrays. Nothing is computed."""
     return _init.eval_shape(layer, in_shape)
 
 
-# never compiled: under jit JAX keeps what it has traced, and each layer is asked many times
+# The next two functions are never compiled. They are wrapped in jit because JAX then caches what it has
+# traced, and each layer is traced many times.
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -86,11 +135,12 @@ def _evaluate(layer: Layer, params: Params, state: State, x: Array) -> Array:
     return layer.apply(params, state, x, train=False)[0]
 
 
-def cast(param: Array, x: Array) -> Array:
-    """``param`` in the dtype of ``x``, in which layers compute.
+def cast(param: Shaped[Array, "*shape"], x: Shaped[Array, "..."]) -> Shaped[Array, "*shape"]:
+    """Return `param` in the dtype of `x`, which is the dtype in which layers compute.
 
     Raises:
-        TypeError: ``x`` is not floating point; a kernel cast to integers would be all zeros.
+        TypeError: `x` does not hold floating point numbers. A kernel that is cast to integers would be all
+            zeros.
     """
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"layers compute in floating point, x has dtype {x.dtype}")
@@ -100,10 +150,20 @@ def cast(param: Array, x: Array) -> Array:
 def trace_layer(
     name: str, layer: Layer, params: Params, state: State, x: Array, *, train: bool, key: Key | None
 ) -> tuple[State, dict[str, Array]]:
-    """Apply the child ``name`` of a container that has ``params`` and ``state``.
+    """Apply one of the layers that a container holds.
+
+    Args:
+        name: the name of the layer in the container.
+        layer: the layer.
+        params: the parameters of the container.
+        state: the state of the container.
+        x: the input of the layer.
+        train: whether the network is being trained.
+        key: the typed keys of the layer, one per example.
 
     Returns:
-        The new state of the child, and its output under ``name`` after those of its own children.
+        The new state of the layer, and a dict of outputs by path. It ends with the output of the layer under
+        `name`; before it come the outputs of the layers that this layer holds.
     """
     args = (params.get(name, {}), state.get(name, {}), x)
     if not isinstance(layer, Container):
@@ -115,14 +175,17 @@ def trace_layer(
 
 @dataclass(frozen=True)
 class Sequential:
-    """Layers applied one after the other.
+    r"""Apply layers one after the other.
 
-    .. math:: y = f_n(\\dots f_2(f_1(x)))
+    $$
+    y = f_n(\dots f_2(f_1(x)))
+    $$
 
     Args:
-        layers: pairs of a unique name and a layer. Parameters and state are dicts under these names;
-            layers without parameters or state leave no entry.
-        first_index: what the key of the first layer is folded with, above 0 for a part of another Sequential.
+        layers: the pairs of a unique name and a layer. Parameters and state are dicts with these names; a
+            layer without parameters or state has no entry.
+        first_index: the number that is folded into the key of the first layer. It is above 0 if these layers
+            are a part of another Sequential.
 
     Raises:
         ValueError: two layers share a name.
@@ -146,10 +209,12 @@ class Sequential:
             raise ValueError(f"layer names must be unique, repeated: {', '.join(repeated)}")
 
     def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
-        """Parameters and state of every layer, by name; each key is ``fold_in(key, position)``.
+        """Return the parameters and the state of every layer by name.
+
+        The key of each layer is `fold_in(key, position)`.
 
         Raises:
-            ValueError: a layer does not fit; the message begins with its name.
+            ValueError: a layer does not fit its input. The message begins with the name of the layer.
         """
         all_params: Params = {}
         all_state: State = {}
@@ -167,9 +232,10 @@ class Sequential:
     def trace(
         self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State, dict[str, Array]]:
-        """As ``apply``, and the output of every layer by name; jit prunes those that are not used.
+        """Return what `apply` returns, and the output of every layer by its path.
 
-        The layers inside a layer follow as ``block1/conv``, in the order in which they run.
+        The path of a layer inside a layer is `block1/conv`. The outputs are in the order in which the layers
+        run. Under jit, outputs that are not used cost nothing.
         """
         new_state: State = {}
         activations: dict[str, Array] = {}
@@ -185,6 +251,6 @@ class Sequential:
     def apply(
         self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State]:
-        """Output of the last layer and the new state of all."""
+        """Return the output of the last layer and the new state of all layers."""
         y, new_state, _ = self.trace(params, state, x, train=train, key=key)
         return y, new_state

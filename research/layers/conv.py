@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from research.layers.base import Array, Key, Params, Shape, State, cast, out_shape
 from research.layers.initializers import INITIALIZERS
@@ -11,30 +12,40 @@ from research.ops.conv import CONV_ALGORITHMS, conv2d
 from research.ops.padding import pair
 from research.utils.lookup import lookup
 
-Pair = int | tuple[int, int]
+Size = int | tuple[int, int]
+"""One number for height and width, or a pair `(height, width)`. It is hashable, as a layer must be."""
+
 Padding = str | int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
+"""Padding in a form that `ops.padding.resolve_padding` reads. It is hashable, as a layer must be."""
 
 
 @dataclass(frozen=True)
 class Conv2D:
-    """Convolution (cross-correlation) of images with a learned kernel.
+    r"""Convolve images with a learned kernel, and add a bias.
 
-    .. math:: y_{nijo} = b_o + \\sum_{hwc} K_{hwco} \\, x_{n,\\, si + dh,\\, sj + dw,\\, c}
+    $$
+    y_{nijo} = b_o + \sum_{hwc} K_{hwco} \, x_{n,\, si + dh,\, sj + dw,\, c}
+    $$
 
-    ``[N, H, W, C_in]`` to ``[N, H_out, W_out, features]``; parameters ``kernel``
-    ``[kh, kw, C_in // groups, features]`` and ``bias`` ``[features]`` (zeros at first).
+    The layer turns `[N, H, W, C_in]` into `[N, H_out, W_out, features]`. Its parameters are `kernel`
+    `[kh, kw, C_in // groups, features]` and `bias` `[features]`, which starts at zero. As everywhere in deep
+    learning, the convolution is a cross-correlation.
 
     Args:
-        features: number of output channels.
-        kernel_size, strides, dilation: one number, or a pair (height, width).
-        padding: "SAME", "VALID", a number, or pairs ``((top, bottom), (left, right))``.
-        padding_mode: what lies beyond the border: zeros, reflect, replicate or circular.
-        groups: number of groups of channels that are convolved apart.
-        initializer: a name from ``INITIALIZERS``.
-        algorithm: a name from ``CONV_ALGORITHMS``, or "auto".
+        features: the number of output channels.
+        kernel_size: the size of the kernel, one number or a pair `(height, width)`.
+        strides: the step of the window in pixels, one number or a pair `(height, width)`.
+        padding: the padding, `"SAME"`, `"VALID"`, a number of pixels, `(height, width)`, or
+            `((top, bottom), (left, right))`.
+        padding_mode: what the border holds: `zeros`, `reflect`, `replicate` or `circular`.
+        dilation: the distance in pixels between neighbouring kernel elements, one number or a pair.
+        groups: the number of groups of channels that are convolved separately.
+        use_bias: whether a bias is added.
+        initializer: the name of the kernel's initializer in `INITIALIZERS`.
+        algorithm: the name of an algorithm in `CONV_ALGORITHMS`, or `"auto"`.
 
     Raises:
-        ValueError: a name is unknown, or numbers, channels and image do not fit together.
+        ValueError: a name is unknown, or the numbers, the channels and the image do not fit together.
 
     Example:
         >>> params, _ = Conv2D(8).init(jax.random.key(0), (1, 28, 28, 3))
@@ -43,11 +54,11 @@ class Conv2D:
     """
 
     features: int
-    kernel_size: Pair = 3
-    strides: Pair = 1
+    kernel_size: Size = 3
+    strides: Size = 1
     padding: Padding = "SAME"
     padding_mode: str = "zeros"
-    dilation: Pair = 1
+    dilation: Size = 1
     groups: int = 1
     use_bias: bool = True
     initializer: str = "he_normal"
@@ -61,6 +72,7 @@ class Conv2D:
             raise ValueError(f"features={self.features} is not a positive multiple of groups={self.groups}")
 
     def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
+        """Return the kernel and the bias, and no state."""
         if len(in_shape) != 4:
             raise ValueError(f"Conv2D takes images [N, H, W, C], x has shape {list(in_shape)}")
         channels = in_shape[-1]
@@ -74,8 +86,15 @@ class Conv2D:
         return params, {}
 
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State]:
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, "n h w c_in"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Float[Array, "n h_out w_out {self.features}"], State]:
+        """Return the output `[N, H_out, W_out, features]`, with the dtype of `x`, and an empty state."""
         y = conv2d(
             x,
             cast(params["kernel"], x),
@@ -93,15 +112,24 @@ class Conv2D:
 
 @dataclass(frozen=True)
 class DepthwiseSeparableConv:
-    """A convolution of each channel alone, then a 1×1 convolution across channels.
+    """Convolve each channel separately, and then all channels together by a 1×1 convolution.
 
-    ``[N, H, W, C_in]`` to ``[N, H_out, W_out, features]``; parameters ``depthwise`` and ``pointwise``,
-    each as those of ``Conv2D``. The bias belongs to the pointwise part.
+    The layer turns `[N, H, W, C_in]` into `[N, H_out, W_out, features]`. Its parameters are two dicts,
+    `depthwise` and `pointwise`, each with the parameters of a `Conv2D`.
 
     Args:
-        features: number of output channels.
-        kernel_size, strides, padding, padding_mode, dilation: of the depthwise part, as in ``Conv2D``.
-        use_bias, initializer, algorithm: as in ``Conv2D``.
+        features: the number of output channels.
+        kernel_size: the kernel size of the depthwise convolution.
+        strides: the strides of the depthwise convolution.
+        padding: the padding of the depthwise convolution.
+        padding_mode: the padding mode of the depthwise convolution.
+        dilation: the dilation of the depthwise convolution.
+        use_bias: whether the pointwise convolution adds a bias. The depthwise convolution has none.
+        initializer: the name of the initializer of both kernels in `INITIALIZERS`.
+        algorithm: the name of the algorithm of both convolutions in `CONV_ALGORITHMS`, or `"auto"`.
+
+    Raises:
+        ValueError: a name is unknown, or the numbers, the channels and the image do not fit together.
 
     Example:
         >>> params, _ = DepthwiseSeparableConv(8).init(jax.random.key(0), (1, 28, 28, 3))
@@ -112,17 +140,17 @@ class DepthwiseSeparableConv:
     """
 
     features: int
-    kernel_size: Pair = 3
-    strides: Pair = 1
+    kernel_size: Size = 3
+    strides: Size = 1
     padding: Padding = "SAME"
     padding_mode: str = "zeros"
-    dilation: Pair = 1
+    dilation: Size = 1
     use_bias: bool = True
     initializer: str = "he_normal"
     algorithm: str = "auto"
 
     def parts(self, channels: int) -> tuple[Conv2D, Conv2D]:
-        """The depthwise and the pointwise convolution for inputs of ``channels`` channels."""
+        """Return the depthwise and the pointwise convolution for inputs with `channels` channels."""
         depthwise = Conv2D(
             channels,
             self.kernel_size,
@@ -141,6 +169,7 @@ class DepthwiseSeparableConv:
         return depthwise, pointwise
 
     def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
+        """Return the parameters of both convolutions, and no state."""
         depthwise, pointwise = self.parts(in_shape[-1])
         depthwise_params, _ = depthwise.init(jax.random.fold_in(key, 0), in_shape)
         middle = out_shape(depthwise, depthwise_params, {}, in_shape)
@@ -148,8 +177,15 @@ class DepthwiseSeparableConv:
         return {"depthwise": depthwise_params, "pointwise": pointwise_params}, {}
 
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State]:
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, "n h w c_in"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Float[Array, "n h_out w_out {self.features}"], State]:
+        """Return the output `[N, H_out, W_out, features]`, with the dtype of `x`, and an empty state."""
         depthwise, pointwise = self.parts(x.shape[-1])
         x, _ = depthwise.apply(params["depthwise"], {}, x, train=train)
         return pointwise.apply(params["pointwise"], {}, x, train=train)

@@ -1,30 +1,34 @@
-"""The fully connected layer, and the layer that makes vectors of images."""
+"""The fully connected layer, and the layer that turns images into vectors."""
 
 from dataclasses import dataclass
 from math import prod
 
 import jax.numpy as jnp
+from jaxtyping import Float
 
-from research.layers.base import Array, Key, Params, Shape, State, cast
+from research.layers.base import Array, Key, ParameterFree, Params, Shape, State, cast
 from research.layers.initializers import INITIALIZERS
 from research.utils.lookup import lookup
 
 
 @dataclass(frozen=True)
 class Dense:
-    """Every output depends on every input.
+    """Multiply vectors by a learned matrix, and add a bias.
 
-    .. math:: y = x K + b
+    $$
+    y = x K + b
+    $$
 
-    ``[N, D]`` to ``[N, features]``; parameters ``kernel`` ``[D, features]`` and ``bias`` ``[features]``.
+    The layer turns `[N, D]` into `[N, features]`. Its parameters are `kernel` `[D, features]` and `bias`
+    `[features]`, which starts at zero.
 
     Args:
-        features: number of outputs.
-        use_bias: whether a bias (zeros at first) is added.
-        initializer: a name from ``INITIALIZERS``.
+        features: the number of outputs.
+        use_bias: whether a bias is added.
+        initializer: the name of the kernel's initializer in `INITIALIZERS`.
 
     Raises:
-        ValueError: the input is not ``[N, D]``, or the initialiser is unknown.
+        ValueError: the input is not `[N, D]`, `features` is below 1, or the initializer is unknown.
 
     Example:
         >>> import jax
@@ -43,6 +47,7 @@ class Dense:
             raise ValueError(f"features must be at least 1, got {self.features}")
 
     def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
+        """Return the kernel and the bias, and no state."""
         _check_vectors(in_shape)
         shape = (in_shape[-1], self.features)
         params = {"kernel": lookup(INITIALIZERS, self.initializer, "initializer")(key, shape, jnp.float32)}
@@ -51,8 +56,15 @@ class Dense:
         return params, {}
 
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State]:
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, "n d"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Float[Array, "n {self.features}"], State]:
+        """Return the outputs `[N, features]`, with the dtype of `x`, and an empty state."""
         _check_vectors(x.shape)
         if x.shape[-1] != params["kernel"].shape[0]:
             raise ValueError(f"kernel has {params['kernel'].shape[0]} inputs, x has {x.shape[-1]}")
@@ -63,19 +75,24 @@ class Dense:
 
 
 @dataclass(frozen=True)
-class Flatten:
-    """Each example as one vector: ``[N, H, W, C]`` to ``[N, H * W * C]``."""
-
-    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
-        return {}, {}
+class Flatten(ParameterFree):
+    """Turn each example into one vector, `[N, H, W, C]` into `[N, H * W * C]`."""
 
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State]:
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, " n *features"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Float[Array, "n d"], State]:
+        """Return the vectors, with the dtype of `x`, and an empty state."""
         return x.reshape(x.shape[0], prod(x.shape[1:])), {}
 
 
 def _check_vectors(shape: Shape) -> None:
+    """Raise a ValueError unless `shape` is `[N, D]`."""
     if len(shape) != 2:
         raise ValueError(
             f"Dense takes vectors [N, D], x has shape {list(shape)}: put Flatten or GlobalAveragePool first"

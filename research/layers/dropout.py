@@ -1,22 +1,24 @@
-"""Dropout as layers: they draw random numbers while training and are the identity otherwise."""
+"""Dropout as layers, which draw random numbers in training and are the identity otherwise."""
 
 from dataclasses import dataclass
 
-from research.layers.base import Array, Key, Params, Shape, State
+from jaxtyping import Float
+
+from research.layers.base import Array, Key, ParameterFree, Params, State
 from research.ops.dropout import dropout, spatial_dropout
 
 
 @dataclass(frozen=True)
-class Dropout:
-    """Each number becomes 0 with probability ``rate``, the others are divided by ``1 - rate``.
+class Dropout(ParameterFree):
+    """Set each element to 0 with probability `rate`, and divide the others by `1 - rate`.
 
-    The mask of an example depends on its own key alone, not on the batch it came in.
+    The mask of an example depends on its own key alone, not on the other examples of the batch.
 
     Args:
-        rate: probability of dropping, in [0, 1).
+        rate: the probability of dropping, in [0, 1).
 
     Raises:
-        ValueError: the rate is out of range, or ``apply`` trains without keys.
+        ValueError: `rate` is out of range, or `apply` is called with `train=True` and without keys.
 
     Source: Srivastava et al. (2014), section 4 (scaled while training).
     """
@@ -26,24 +28,28 @@ class Dropout:
     def __post_init__(self) -> None:
         _check_rate(self.rate)
 
-    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
-        return {}, {}
-
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State]:
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, " n *features"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Float[Array, " n *features"], State]:
+        """Return `x` with dropout if `train` is true and unchanged otherwise, and an empty state."""
         return (dropout(_need_keys(self, key), x, self.rate) if train else x), {}
 
 
 @dataclass(frozen=True)
-class SpatialDropout:
-    """As ``Dropout``, but whole channels of an image are kept or dropped together.
+class SpatialDropout(ParameterFree):
+    """Drop whole channels of an image, as `Dropout` drops elements.
 
     Args:
-        rate: probability of dropping a channel, in [0, 1).
+        rate: the probability of dropping a channel, in [0, 1).
 
     Raises:
-        ValueError: the rate is out of range, or ``apply`` trains without keys.
+        ValueError: `rate` is out of range, or `apply` is called with `train=True` and without keys.
 
     Source: Tompson et al. (2015), section 3.2.
     """
@@ -53,21 +59,27 @@ class SpatialDropout:
     def __post_init__(self) -> None:
         _check_rate(self.rate)
 
-    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
-        return {}, {}
-
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State]:
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, " n *features"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Float[Array, " n *features"], State]:
+        """Return `x` with dropout if `train` is true and unchanged otherwise, and an empty state."""
         return (spatial_dropout(_need_keys(self, key), x, self.rate) if train else x), {}
 
 
 def _check_rate(rate: float) -> None:
+    """Raise a ValueError unless `rate` is in [0, 1)."""
     if not 0 <= rate < 1:
         raise ValueError(f"rate must be in [0, 1), got {rate}")
 
 
 def _need_keys(layer: object, key: Key | None) -> Key:
+    """Return the keys, or raise a ValueError if there are none."""
     if key is None:
         raise ValueError(f"{layer} with train=True needs key, an array of typed keys [N], one per example")
     return key

@@ -1,100 +1,121 @@
-"""Pooling layers. None has parameters."""
+"""Pooling layers, which have no parameters."""
 
 from dataclasses import dataclass
 
-from research.layers.base import Array, Key, Params, Shape, State, out_shape
-from research.layers.conv import Padding, Pair
-from research.ops.pool import (
-    adaptive_average_pool,
-    adaptive_max_pool,
-    average_pool,
-    global_average_pool,
-    max_pool,
-)
+from jaxtyping import Float
+
+from research.layers.base import Array, Key, ParameterFree, Params, State
+from research.layers.conv import Padding, Size
+from research.ops.adaptive_pool import adaptive_average_pool, adaptive_max_pool, global_average_pool
+from research.ops.pool import average_pool, max_pool
 
 
 @dataclass(frozen=True)
-class MaxPool:
-    """Largest value of each window: ``[N, H, W, C]`` to ``[N, H_out, W_out, C]``.
+class MaxPool(ParameterFree):
+    """Take the largest value of each window, from `[N, H, W, C]` to `[N, H_out, W_out, C]`.
 
     Args:
-        window: one number, or a pair (height, width).
-        strides: as ``window``, and the same as it if not given.
-        padding: "SAME", "VALID", a number, or pairs ``((top, bottom), (left, right))``.
+        window: the size of the window in pixels, one number or a pair `(height, width)`.
+        strides: the step of the window in pixels, which is the size of the window if not given.
+        padding: the padding, `"SAME"`, `"VALID"`, a number of pixels, `(height, width)`, or
+            `((top, bottom), (left, right))`.
 
     Raises:
-        ValueError: the window does not fit the image.
+        ValueError: the window does not fit into the image.
     """
 
-    window: Pair = 2
-    strides: Pair | None = None
+    window: Size = 2
+    strides: Size | None = None
     padding: Padding = "VALID"
 
-    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
-        out_shape(self, {}, {}, in_shape)
-        return {}, {}
-
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State]:
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, "n h w c"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Float[Array, "n h_out w_out c"], State]:
+        """Return the pooled images, with the dtype of `x`, and an empty state."""
         return max_pool(x, self.window, self.strides, self.padding), {}
 
 
 @dataclass(frozen=True)
-class AveragePool:
-    """Mean of each window; padding is not counted. Arguments and errors as ``MaxPool``."""
+class AveragePool(ParameterFree):
+    """Take the mean of each window, without counting the padding.
 
-    window: Pair = 2
-    strides: Pair | None = None
+    Args:
+        window: the size of the window in pixels, one number or a pair `(height, width)`.
+        strides: the step of the window in pixels, which is the size of the window if not given.
+        padding: the padding, in the same forms as in `MaxPool`.
+
+    Raises:
+        ValueError: the window does not fit into the image.
+    """
+
+    window: Size = 2
+    strides: Size | None = None
     padding: Padding = "VALID"
 
-    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
-        out_shape(self, {}, {}, in_shape)
-        return {}, {}
-
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State]:
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, "n h w c"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Float[Array, "n h_out w_out c"], State]:
+        """Return the pooled images, with the dtype of `x`, and an empty state."""
         return average_pool(x, self.window, self.strides, self.padding), {}
 
 
 @dataclass(frozen=True)
-class GlobalAveragePool:
-    """Mean of each channel: ``[N, H, W, C]`` to ``[N, C]``."""
-
-    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
-        return {}, {}
+class GlobalAveragePool(ParameterFree):
+    """Take the mean of each channel, from `[N, H, W, C]` to `[N, C]`."""
 
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State]:
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, "n h w c"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Float[Array, "n c"], State]:
+        """Return the means `[N, C]`, with the dtype of `x`, and an empty state."""
         return global_average_pool(x), {}
 
 
 @dataclass(frozen=True)
-class AdaptivePool:
-    """Pooling to a fixed size from images of any size: ``[N, H, W, C]`` to ``[N, *output_size, C]``.
+class AdaptivePool(ParameterFree):
+    """Pool images of any size to a fixed size, from `[N, H, W, C]` to `[N, *output_size, C]`.
 
     Args:
-        output_size: one number, or a pair (height, width).
-        kind: "average" or "max".
+        output_size: the size of the output in pixels, one number or a pair `(height, width)`.
+        kind: the kind of pooling, `"average"` or `"max"`.
 
     Raises:
-        ValueError: the kind is unknown.
+        ValueError: `kind` is unknown.
     """
 
-    output_size: Pair
+    output_size: Size
     kind: str = "average"
 
     def __post_init__(self) -> None:
         if self.kind not in ("average", "max"):
             raise ValueError(f"kind must be average or max, got {self.kind!r}")
 
-    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
-        return {}, {}
-
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
-    ) -> tuple[Array, State]:
+        self,
+        params: Params,
+        state: State,
+        x: Float[Array, "n h w c"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Float[Array, "n h_out w_out c"], State]:
+        """Return the pooled images, with the dtype of `x`, and an empty state."""
         pool = adaptive_average_pool if self.kind == "average" else adaptive_max_pool
         return pool(x, self.output_size), {}

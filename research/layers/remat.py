@@ -1,4 +1,4 @@
-"""Memory for time: activations that are computed again for the gradient."""
+"""A network that computes its activations again for the gradient, and so uses less memory but more time."""
 
 from dataclasses import dataclass, replace
 
@@ -11,11 +11,11 @@ from research.layers.residual import Residual
 
 @dataclass(frozen=True)
 class Remat:
-    """A network that keeps for its gradient only what passes from one block to the next.
+    """Apply a network, and keep for the gradient only what passes from one block to the next.
 
-    A block ends with a residual block or a pool. Everything inside it is computed a second time, from the
-    block's input, while the gradient is. Parameters, state, output and gradient are those of ``net``. XLA on
-    the CPU joins the two computations again, so that nothing is saved there.
+    A block ends with a residual block or a pool. What is inside a block is computed a second time, from the
+    input of the block, when the gradient is computed. Parameters, state, output and gradient are those of
+    `net`. On the CPU no memory is saved, since XLA merges the two computations there.
 
     Args:
         net: the network.
@@ -26,7 +26,7 @@ class Remat:
     net: Sequential
 
     def blocks(self) -> list[Sequential]:
-        """The parts of the network, in order."""
+        """Return the blocks of the network in order."""
         ends = [i for i, (_, layer) in enumerate(self.net.layers) if isinstance(layer, BLOCK_ENDS)]
         starts = [0, *(end + 1 for end in ends)]
         stops = [*starts[1:], len(self.net.layers)]
@@ -37,11 +37,13 @@ class Remat:
         ]
 
     def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
+        """Return the parameters and the state of the network."""
         return self.net.init(key, in_shape)
 
     def apply(
         self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State]:
+        """Return the output and the new state of the network."""
         new_state: State = {}
         for block in self.blocks():
             names = [name for name, _ in block.layers]

@@ -1,4 +1,4 @@
-"""A layer with a way around it."""
+"""A layer whose input is added to its output."""
 
 from dataclasses import dataclass
 
@@ -19,18 +19,21 @@ from research.layers.base import (
 
 @dataclass(frozen=True)
 class Residual:
-    """The sum of a layer and its input, or of two layers.
+    """Add the output of a layer and its input, or the outputs of two layers.
 
-    .. math:: y = f(x) + g(x)
+    $$
+    y = f(x) + g(x)
+    $$
 
-    Parameters and state are dicts under ``body`` (f) and ``shortcut`` (g), where these have any.
+    Parameters and state are dicts with the entries `body` for f and `shortcut` for g. A layer without
+    parameters or state has no entry.
 
     Args:
         body: the layer f.
-        shortcut: the layer g; the identity if not given.
+        shortcut: the layer g, which is the identity if not given.
 
     Raises:
-        ValueError: body and shortcut give different shapes.
+        ValueError: body and shortcut return different shapes.
 
     Source: He et al. (2016), Deep residual learning, section 3.2.
     """
@@ -39,11 +42,16 @@ class Residual:
     shortcut: Layer | None = None
 
     def branches(self) -> tuple[tuple[str, Layer], ...]:
-        """The named layers whose outputs are added; an identity shortcut is not among them."""
+        """Return the named layers whose outputs are added. An identity shortcut is not among them."""
         shortcut = () if self.shortcut is None else (("shortcut", self.shortcut),)
         return (("body", self.body), *shortcut)
 
     def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
+        """Return the parameters and the state of body and shortcut.
+
+        Raises:
+            ValueError: body and shortcut return different shapes.
+        """
         all_params: Params = {}
         all_state: State = {}
         for index, (name, layer) in enumerate(self.branches()):
@@ -56,7 +64,7 @@ class Residual:
     def trace(
         self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State, dict[str, Array]]:
-        """As ``apply``, and the outputs of ``body`` and ``shortcut`` and of the layers in them."""
+        """Return what `apply` returns, and the outputs of body, shortcut and the layers in them by path."""
         new_state: State = {}
         activations: dict[str, Array] = {}
         for index, (name, layer) in enumerate(self.branches()):
@@ -75,5 +83,6 @@ class Residual:
     def apply(
         self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State]:
+        """Return the sum of both outputs, and the new state of both layers."""
         y, new_state, _ = self.trace(params, state, x, train=train, key=key)
         return y, new_state

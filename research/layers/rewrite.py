@@ -1,4 +1,4 @@
-"""Changing layers inside a layer: it is data, so a change gives another value."""
+"""Functions that replace layers inside a network. A layer is a value, so they return a new network."""
 
 import dataclasses
 from collections.abc import Callable
@@ -12,11 +12,13 @@ T = TypeVar("T")
 
 
 def rewrite(value: T, change: Callable[[Any], Any]) -> T:
-    """The same layer with ``change`` applied to it and to every layer inside, from the inside out.
+    """Return the layer with `change` applied to it and to every layer inside it.
+
+    Inner layers are changed before the layers that hold them.
 
     Args:
-        value: a layer, or a tuple that holds some.
-        change: a layer to the layer that takes its place, of the same parameters and state.
+        value: a layer, or a tuple that holds layers.
+        change: a function from a layer to its replacement, which must have the same parameters and state.
 
     Example:
         >>> from research.layers import Activation, Sequential
@@ -35,7 +37,7 @@ def rewrite(value: T, change: Callable[[Any], Any]) -> T:
 
 
 def with_axis_name(net: T, axis_name: str | None) -> T:
-    """The same network, its batch normalisations averaging over ``axis_name`` of shard_map or pmap."""
+    """Return the network with batch normalisations that average over `axis_name` of shard_map or pmap."""
     return rewrite(
         net,
         lambda layer: (
@@ -45,12 +47,21 @@ def with_axis_name(net: T, axis_name: str | None) -> T:
 
 
 def without_chunks(net: T) -> T:
-    """The same network, its convolutions left to choose ("auto") made of slices and dots."""
+    """Return the network with the algorithm `shifted`, which has no loop over chunks of a batch.
+
+    Only convolutions whose algorithm is "auto" are changed.
+    """
     return with_algorithm(net, "shifted", (Conv2D, DepthwiseSeparableConv))
 
 
 def with_algorithm(net: T, algorithm: str, kinds: tuple[type, ...] = (Conv2D,)) -> T:
-    """The same network, those of its convolutions that are left to choose ("auto") by this algorithm."""
+    """Return the network with the given algorithm in its convolutions whose algorithm is "auto".
+
+    Args:
+        net: the network.
+        algorithm: the name of the algorithm in `CONV_ALGORITHMS`.
+        kinds: the kinds of layers that are changed.
+    """
     return rewrite(
         net,
         lambda layer: (

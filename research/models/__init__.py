@@ -1,15 +1,25 @@
-"""Named networks: functions from a few numbers to a layer."""
+"""Named networks: functions that build a network from a few numbers and names."""
 
-from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
 
-from research.layers import Sequential
+from research.layers import Sequential, Shape
 from research.models.conv_pool import classic, conv_pair, reference, simple_cnn, tiny
 from research.models.mlp import mlp, mlp_wide
 from research.models.modern import modern_cnn
 from research.models.plain import plain
 from research.models.resnet import simple_resnet
 
-MODELS: dict[str, Callable[..., Sequential]] = {
+
+@runtime_checkable
+class Model(Protocol):
+    """A function that builds a network for images of one shape. Each model has further keyword arguments."""
+
+    def __call__(self, image_shape: Shape, num_classes: int, *args: Any, **options: Any) -> Sequential:
+        """Return the network, which maps images `[N, *image_shape]` to logits `[N, num_classes]`."""
+        ...
+
+
+MODELS: dict[str, Model] = {
     "plain": plain,
     "tiny": tiny,
     "reference": reference,
@@ -21,6 +31,6 @@ MODELS: dict[str, Callable[..., Sequential]] = {
     "simple_resnet": simple_resnet,
     "conv_pair": conv_pair,
 }
-"""Each takes ``(image_shape, num_classes, *, ..., activation, initializer, algorithm)``."""
+"""The models by name. All have the options `activation`, `initializer` and `algorithm`."""
 
-__all__ = ["MODELS"]
+__all__ = ["MODELS", "Model"]

@@ -1,43 +1,43 @@
-"""From a list of named layers to a network that fits its images."""
+"""A function that chains layers to a network that fits its images."""
 
 from dataclasses import dataclass
 
 from research.layers import Array, AveragePool, Key, Layer, MaxPool, Params, Sequential, Shape, State
-from research.layers.base import abstract_init, out_shape
+from research.layers.base import ParameterFree, abstract_init, out_shape
 from research.ops.padding import pair
 
 
 @dataclass(frozen=True)
-class SkippedPool:
-    """The identity, in the place of a layer that the images are too small for.
+class SkippedPool(ParameterFree):
+    """Return the input unchanged, in place of a pool whose window is larger than the images.
 
-    It keeps the name of the layer and the layer itself, so that a summary can show what is missing.
+    It has the name of the pool in the network, so that a summary can show what was skipped.
+
+    Args:
+        layer: the pool that is skipped.
     """
 
     layer: Layer
 
-    def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
-        """Nothing."""
-        return {}, {}
-
     def apply(
         self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State]:
-        """``x`` as it is."""
+        """Return `x` and an empty state."""
         return x, {}
 
 
 def assemble(layers: list[tuple[str, Layer]], image_shape: Shape) -> Sequential:
-    """Chain ``layers``, leaving out each pool whose window is larger than the image that reaches it.
+    """Return the layers as one network, without the pools whose window is larger than their input.
 
-    So every model runs on every dataset. Nothing is allocated: shapes are traced.
+    Since such pools are skipped, every model runs on every dataset. Shapes are traced and nothing is
+    computed.
 
     Args:
-        layers: pairs of a name and a layer.
-        image_shape: ``(H, W, C)`` of one image.
+        layers: the pairs of a name and a layer.
+        image_shape: the shape `(H, W, C)` of one image.
 
     Raises:
-        ValueError: the image shape is not three positive numbers, or a layer other than a pool does not fit.
+        ValueError: `image_shape` is not three positive numbers, or a layer other than a pool does not fit.
 
     Example:
         >>> assemble([("pool1", MaxPool(2)), ("pool2", MaxPool(2))], (3, 3, 1)).layers[1]

@@ -1,4 +1,4 @@
-"""Networks in which every 3×3 convolution is followed by 2×2 pooling, and dense layers come last."""
+"""Networks in which a 2×2 pool follows every 3×3 convolution, and dense layers come last."""
 
 from research.layers import Activation, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool, Sequential, Shape
 from research.models.assemble import assemble
@@ -14,17 +14,17 @@ def tiny(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Return VALID convolutions of 8 and 16 features and the logits, without a hidden dense layer.
+    """Build the smallest convolutional network: two convolutions without padding, and the logits.
 
-    It has 5,258 parameters on 28×28×1 with 10 classes.
+    It has 5,258 parameters for images of 28×28×1 and 10 classes.
 
     Args:
-        image_shape: `(H, W, C)` of one image.
-        num_classes: number of logits.
-        widths: features of the convolutions, from the first on.
-        activation: name of the activation function.
-        initializer: name of the initializer of the kernels.
-        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+        image_shape: the shape `(H, W, C)` of one image.
+        num_classes: the number of logits.
+        widths: the numbers of features of the convolutions.
+        activation: the name of the activation function in `ACTIVATIONS`.
+        initializer: the name of the initializer in `INITIALIZERS`.
+        algorithm: the name of the convolution algorithm in `CONV_ALGORITHMS`, or `auto`.
 
     Raises:
         ValueError: a name is unknown, or a number is out of range.
@@ -43,18 +43,18 @@ def reference(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Return convolutions of 16 and 32 features and a dense layer of 64.
+    """Build the network of the framework comparison: two convolutions, a dense layer and the logits.
 
-    The frameworks are compared on this network. It has 105,866 parameters on 28×28×1 with 10 classes.
+    It has 105,866 parameters for images of 28×28×1 and 10 classes.
 
     Args:
-        image_shape: `(H, W, C)` of one image.
-        num_classes: number of logits.
-        widths: features of the convolutions, from the first on.
-        hidden: features of the dense layers before the logits.
-        activation: name of the activation function.
-        initializer: name of the initializer of the kernels.
-        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+        image_shape: the shape `(H, W, C)` of one image.
+        num_classes: the number of logits.
+        widths: the numbers of features of the convolutions.
+        hidden: the numbers of features of the dense layers before the logits.
+        activation: the name of the activation function in `ACTIVATIONS`.
+        initializer: the name of the initializer in `INITIALIZERS`.
+        algorithm: the name of the convolution algorithm in `CONV_ALGORITHMS`, or `auto`.
 
     Raises:
         ValueError: a name is unknown, or a number is out of range.
@@ -73,18 +73,18 @@ def conv_pair(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Return convolutions of 32 and 64 features and a dense layer of 128: the network of the timings.
+    """Build the network of the benchmarks: two convolutions, a dense layer and the logits.
 
-    It has 421,642 parameters on 28×28×1 with 10 classes.
+    It has 421,642 parameters for images of 28×28×1 and 10 classes.
 
     Args:
-        image_shape: `(H, W, C)` of one image.
-        num_classes: number of logits.
-        widths: features of the convolutions, from the first on.
-        hidden: features of the dense layers before the logits.
-        activation: name of the activation function.
-        initializer: name of the initializer of the kernels.
-        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+        image_shape: the shape `(H, W, C)` of one image.
+        num_classes: the number of logits.
+        widths: the numbers of features of the convolutions.
+        hidden: the numbers of features of the dense layers before the logits.
+        activation: the name of the activation function in `ACTIVATIONS`.
+        initializer: the name of the initializer in `INITIALIZERS`.
+        algorithm: the name of the convolution algorithm in `CONV_ALGORITHMS`, or `auto`.
 
     Raises:
         ValueError: a name is unknown, or a number is out of range.
@@ -102,17 +102,17 @@ def classic(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Return convolutions of 32 and 64 features, a dense layer of 128 and dropout before the logits.
+    """Build a network of two convolutions of 32 and 64 features, a dense layer of 128, and dropout.
 
-    It has 545,098 parameters on 32×32×3 with 10 classes.
+    It has 545,098 parameters for images of 32×32×3 and 10 classes.
 
     Args:
-        image_shape: `(H, W, C)` of one image.
-        num_classes: number of logits.
-        dropout_rate: probability of dropping an activation, in [0, 1).
-        activation: name of the activation function.
-        initializer: name of the initializer of the kernels.
-        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+        image_shape: the shape `(H, W, C)` of one image.
+        num_classes: the number of logits.
+        dropout_rate: the probability of dropping, in [0, 1).
+        activation: the name of the activation function in `ACTIVATIONS`.
+        initializer: the name of the initializer in `INITIALIZERS`.
+        algorithm: the name of the convolution algorithm in `CONV_ALGORITHMS`, or `auto`.
 
     Raises:
         ValueError: a name is unknown, or a number is out of range.
@@ -131,17 +131,18 @@ def simple_cnn(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Return convolutions of 32, 64 and 128 features and a dense layer of 256, with dropout around it.
+    """Build a network of three convolutions of 32, 64 and 128 features, and a dense layer of 256.
 
-    It has 620,362 parameters on 32×32×3 with 10 classes.
+    Dropout is applied before and after the dense layer. The network has 620,362 parameters for images of
+    32×32×3 and 10 classes.
 
     Args:
-        image_shape: `(H, W, C)` of one image.
-        num_classes: number of logits.
-        dropout_rate: probability of dropping an activation, in [0, 1).
-        activation: name of the activation function.
-        initializer: name of the initializer of the kernels.
-        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+        image_shape: the shape `(H, W, C)` of one image.
+        num_classes: the number of logits.
+        dropout_rate: the probability of dropping, in [0, 1).
+        activation: the name of the activation function in `ACTIVATIONS`.
+        initializer: the name of the initializer in `INITIALIZERS`.
+        algorithm: the name of the convolution algorithm in `CONV_ALGORITHMS`, or `auto`.
 
     Raises:
         ValueError: a name is unknown, or a number is out of range.
@@ -155,6 +156,7 @@ def simple_cnn(
 def _convolutions(
     widths: tuple[int, ...], activation: str, initializer: str, algorithm: str, padding: str = "SAME"
 ) -> list[tuple[str, Layer]]:
+    """Return a convolution, an activation and a pool for each width."""
     layers: list[tuple[str, Layer]] = []
     for i, width in enumerate(widths, start=1):
         layers += [
@@ -168,6 +170,7 @@ def _convolutions(
 def _head(
     hidden: tuple[int, ...], num_classes: int, activation: str, initializer: str, num_activations: int
 ) -> list[tuple[str, Layer]]:
+    """Return the dense layers and their activations, whose names continue after `num_activations` others."""
     layers: list[tuple[str, Layer]] = [("flatten", Flatten())]
     for i, features in enumerate(hidden, start=1):
         layers += [

@@ -1,4 +1,7 @@
-"""Types of the keywords that models share; ``research.config`` reads what they allow."""
+"""The types of the keyword arguments that models share.
+
+`research.config` reads from them which values are allowed.
+"""
 
 from typing import Annotated
 

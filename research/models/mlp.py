@@ -14,17 +14,17 @@ def mlp(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Return dense layers only.
+    """Build a network of dense layers only.
 
-    The network has 101,770 parameters on 28×28×1 with 10 classes.
+    It has 101,770 parameters for images of 28×28×1 and 10 classes.
 
     Args:
-        image_shape: `(H, W, C)` of one image.
-        num_classes: number of logits.
-        hidden: features of the dense layers before the logits.
-        activation: name of the activation function.
-        initializer: name of the initializer of the kernels.
-        algorithm: name of an algorithm of convolutions, as for all models; this network has no convolution.
+        image_shape: the shape `(H, W, C)` of one image.
+        num_classes: the number of logits.
+        hidden: the numbers of features of the dense layers before the logits.
+        activation: the name of the activation function in `ACTIVATIONS`.
+        initializer: the name of the initializer in `INITIALIZERS`.
+        algorithm: the name of a convolution algorithm, which has no effect since there is no convolution.
 
     Raises:
         ValueError: a name is unknown.
@@ -48,17 +48,17 @@ def mlp_wide(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Return `mlp` with more features, as a fully connected rival of small convolutional networks.
+    """Build `mlp` with more features, to compare it with small convolutional networks.
 
-    The network has 776,510 parameters on 28×28×1 with 10 classes.
+    It has 776,510 parameters for images of 28×28×1 and 10 classes.
 
     Args:
-        image_shape: `(H, W, C)` of one image.
-        num_classes: number of logits.
-        hidden: features of the dense layers before the logits.
-        activation: name of the activation function.
-        initializer: name of the initializer of the kernels.
-        algorithm: name of an algorithm of convolutions, as for all models; this network has no convolution.
+        image_shape: the shape `(H, W, C)` of one image.
+        num_classes: the number of logits.
+        hidden: the numbers of features of the dense layers before the logits.
+        activation: the name of the activation function in `ACTIVATIONS`.
+        initializer: the name of the initializer in `INITIALIZERS`.
+        algorithm: the name of a convolution algorithm, which has no effect since there is no convolution.
 
     Raises:
         ValueError: a name is unknown.

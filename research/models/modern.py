@@ -1,4 +1,4 @@
-"""A convolutional network with batch normalisation and a global average."""
+"""A convolutional network with batch normalisation and global average pooling."""
 
 from research.layers import (
     Activation,
@@ -27,22 +27,23 @@ def modern_cnn(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """Two 3×3 convolutions of each width and a pool, batch norm after each; global average, dense, dropout.
+    """Build a network of pairs of 3×3 convolutions with batch normalisation.
 
-    1,283,914 parameters on 32×32×3 with 10 classes.
+    A 2×2 pool follows each pair. Then come global average pooling, a dense layer, dropout and the logits. The
+    network has 1,283,914 parameters for images of 32×32×3 and 10 classes.
 
     Args:
-        image_shape: `(H, W, C)` of one image.
-        num_classes: number of logits.
-        widths: features of each pair of convolutions.
-        hidden: features of the dense layer before the logits.
-        dropout_rate: probability of dropping before the logits, in [0, 1).
-        activation: name of the activation function.
-        initializer: name of the initializer of the kernels.
-        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+        image_shape: the shape `(H, W, C)` of one image.
+        num_classes: the number of logits.
+        widths: the number of features of each pair of convolutions.
+        hidden: the number of features of the dense layer before the logits.
+        dropout_rate: the probability of dropping before the logits, in [0, 1).
+        activation: the name of the activation function in `ACTIVATIONS`.
+        initializer: the name of the initializer in `INITIALIZERS`.
+        algorithm: the name of the convolution algorithm in `CONV_ALGORITHMS`, or `auto`.
 
     Raises:
-        ValueError: a name is unknown or the rate is out of range.
+        ValueError: a name is unknown, or a number is out of range.
     """
     layers: list[tuple[str, Layer]] = []
     for i, width in enumerate(widths, start=1):

@@ -23,24 +23,25 @@ def plain(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """``depth`` 3×3 convolutions, 2×2 pooling after the first two, one dense layer.
+    """Build a network of `depth` 3×3 convolutions and one dense layer.
 
-    At depth 1 both pools follow the only convolution, so that the dense layer sees images of the same size
-    at every depth. Parameters at depth 1 to 4 on 28×28×1 with 10 classes: 16,010, 50,186, 87,114, 124,042.
+    A 2×2 pool follows each of the first two convolutions. At depth 1 both pools follow the only convolution,
+    so that the dense layer sees images of the same size at every depth. For images of 28×28×1 and 10 classes,
+    the network has 16,010, 50,186, 87,114 or 124,042 parameters at depth 1, 2, 3 or 4.
 
     Args:
-        image_shape: `(H, W, C)` of one image.
-        num_classes: number of logits.
-        depth: number of convolutions, at most the number of widths.
-        widths: features of the convolutions, from the first on.
-        padding: padding of the convolutions.
-        batch_norm: normalise between each convolution and its activation; the convolution then has no bias.
-        activation: name of the activation function.
-        initializer: name of the initializer of the kernels.
-        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+        image_shape: the shape `(H, W, C)` of one image.
+        num_classes: the number of logits.
+        depth: the number of convolutions, which is at most the number of widths.
+        widths: the numbers of features of the convolutions; only the first `depth` are used.
+        padding: the padding of the convolutions, `SAME` or `VALID`.
+        batch_norm: whether batch normalisation follows each convolution, which then has no bias.
+        activation: the name of the activation function in `ACTIVATIONS`.
+        initializer: the name of the initializer in `INITIALIZERS`.
+        algorithm: the name of the convolution algorithm in `CONV_ALGORITHMS`, or `auto`.
 
     Raises:
-        ValueError: the depth is out of range, or a name is unknown.
+        ValueError: a name is unknown, or a number is out of range.
 
     Example:
         >>> [name for name, _ in plain((28, 28, 1), 10, depth=1).layers]

@@ -1,4 +1,4 @@
-"""A residual network."""
+"""A small residual network."""
 
 from functools import partial
 from typing import Annotated
@@ -29,23 +29,25 @@ def simple_resnet(
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
 ) -> Sequential:
-    """A stem, then for each width a stage of residual blocks of two 3×3 convolutions; global average.
+    """Build a network of residual blocks, each of two 3×3 convolutions.
 
-    Each stage but the first halves the image in its first block, whose shortcut is a 1×1 projection; the
-    other shortcuts are the identity. Batch norm after every convolution, and no convolution has a bias.
-    2,777,674 parameters on 32×32×3 with 10 classes.
+    The network begins with one convolution, the stem. Then comes a stage of blocks for each width, then
+    global average pooling and the logits. Each stage but the first halves the height and width of the image
+    in its first block, whose shortcut is a 1×1 convolution. The other shortcuts are the identity. Batch
+    normalisation follows every convolution, and no convolution has a bias. The network has 2,777,674
+    parameters for images of 32×32×3 and 10 classes.
 
     Args:
-        image_shape: `(H, W, C)` of one image.
-        num_classes: number of logits.
-        widths: features of the stages; the stem has those of the first.
-        blocks: residual blocks in each stage.
-        activation: name of the activation function.
-        initializer: name of the initializer of the kernels.
-        algorithm: name of the algorithm of the convolutions; `auto` chooses one for each layer.
+        image_shape: the shape `(H, W, C)` of one image.
+        num_classes: the number of logits.
+        widths: the number of features of each stage. The stem has as many as the first stage.
+        blocks: the number of residual blocks in each stage.
+        activation: the name of the activation function in `ACTIVATIONS`.
+        initializer: the name of the initializer in `INITIALIZERS`.
+        algorithm: the name of the convolution algorithm in `CONV_ALGORITHMS`, or `auto`.
 
     Raises:
-        ValueError: a name is unknown, or there are no stages or no blocks.
+        ValueError: a name is unknown, or a number is out of range.
 
     Source: He et al. (2016), Deep residual learning, section 4.2, with wider and fewer blocks.
     """

@@ -1,1 +1,4 @@
-"""Array in, array out: convolution, pooling, normalisation, activations and dropout as pure functions."""
+"""Operations of a network as pure functions of arrays.
+
+They are convolution, pooling, normalisation, activations and dropout.
+"""

@@ -1,45 +1,53 @@
-"""Batch normalisation in training, with a gradient that passes over the images as few times as can be."""
+"""Batch normalisation with the statistics of the batch, and a gradient that reads the images few times."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
+from jaxtyping import Float
 
 from research.ops.norm import check_channels
-from research.ops.padding import Array
 from research.ops.precision import accumulation_dtype
 
 
 def normalize_batch(
-    x: Array, scale: Array, bias: Array, epsilon: float = 1e-5, axis_name: str | None = None
-) -> tuple[Array, Array, Array]:
-    """Normalise each channel by the statistics of this batch, and return these too.
+    x: Float[Array, "*batch c"],
+    scale: Float[Array, " c"],
+    bias: Float[Array, " c"],
+    epsilon: float = 1e-5,
+    axis_name: str | None = None,
+) -> tuple[Float[Array, "*batch c"], Float[Array, " c"], Float[Array, " c"]]:
+    r"""Normalise each channel by the statistics of the batch, and return the statistics too.
 
-    .. math:: y = \\gamma\\,(x - \\mu) / \\sqrt{\\sigma^2 + \\epsilon} + \\beta,\\quad
-              \\mu = \\mathrm{E}[x],\\quad \\sigma^2 = \\mathrm{E}[(x - \\mu)^2]
+    $$
+    y = \gamma\,(x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta,\quad
+    \mu = \mathrm{E}[x],\quad \sigma^2 = \mathrm{E}[(x - \mu)^2]
+    $$
 
-    as `batch_norm` of `batch_statistics`, in reverse mode (jvp is not available) faster than their gradients.
+    The result is that of `batch_norm` with `batch_statistics`. The gradient is written by hand, and it is
+    faster than the one that JAX derives for those two. Forward mode (`jax.jvp`) is not available.
 
     Args:
-        x: ``[N, H, W, C]`` or ``[N, D]``.
-        scale: gamma ``[C]``.
-        bias: beta ``[C]``.
-        epsilon: added to the variance.
-        axis_name: mesh axis over which the batch is split inside shard_map or pmap, in equal parts; scale and
-            bias must be cast to vary over it (`jax.lax.pcast`).
+        x: the images `[N, H, W, C]` or features `[N, D]`.
+        scale: the factor $\gamma$ `[C]`.
+        bias: the offset $\beta$ `[C]`.
+        epsilon: the number that is added to the variance.
+        axis_name: the mesh axis over which the batch is split in equal parts, inside shard_map or pmap.
+            `scale` and `bias` must be cast to vary over it (`jax.lax.pcast`).
 
     Returns:
-        ``y``, the shape and dtype of ``x``; mean and (biased) variance ``[C]``, float32, or float64 for
-        float64. They are for running averages: no gradient passes through them.
+        `y` with the shape and dtype of `x`, and the mean and the biased variance `[C]`. The statistics are
+        float32, or float64 if `x` is float64. They are for running averages, so no gradient passes through
+        them.
+
+    Raises:
+        ValueError: `scale` or `bias` is not `[C]`.
 
     Example:
         >>> y, mean, variance = normalize_batch(jnp.array([[1.0], [3.0]]), jnp.ones(1), jnp.zeros(1))
         >>> y.round(3).tolist(), mean.tolist(), variance.tolist()
         ([[-1.0], [1.0]], [2.0], [1.0])
-
-    Raises:
-        ValueError: scale or bias is not ``[C]``.
 
     Source: Ioffe and Szegedy, Batch Normalization, 2015, algorithm 1 and section 3.
     """
@@ -48,7 +56,14 @@ def normalize_batch(
     return y, mean, variance
 
 
-def _forward(x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str | None) -> tuple[Any, Any]:
+def _forward(
+    x: Float[Array, "*batch c"],
+    scale: Float[Array, " c"],
+    bias: Float[Array, " c"],
+    epsilon: float,
+    axis_name: str | None,
+) -> tuple[Any, Any]:
+    """Return the outputs of `normalize_batch` and what `_backward` needs."""
     wide = x.astype(accumulation_dtype(x))
     mean = _mean(wide, axis_name)
     variance = _mean(jnp.square(wide - _like(mean, x)), axis_name)
@@ -59,9 +74,10 @@ def _forward(x: Array, scale: Array, bias: Array, epsilon: float, axis_name: str
 
 
 def _backward(
-    epsilon: float, axis_name: str | None, kept: Any, cotangents: Any
-) -> tuple[Array, Array, Array]:
-    x, mean, inverse, scale, bias = kept
+    epsilon: float, axis_name: str | None, saved: Any, cotangents: Any
+) -> tuple[Float[Array, "*batch c"], Float[Array, " c"], Float[Array, " c"]]:
+    """Return the gradients of the images, the scale and the bias."""
+    x, mean, inverse, scale, bias = saved
     dy, _, _ = cotangents
     wide, dy = x.astype(mean.dtype), dy.astype(mean.dtype)
     centred = wide - _like(mean, x)
@@ -74,22 +90,24 @@ def _backward(
     return dx.astype(x.dtype), dscale.astype(scale.dtype), dbias.astype(bias.dtype)
 
 
-def _mean(x: Array, axis_name: str | None) -> Array:
+def _mean(x: Float[Array, "*batch c"], axis_name: str | None) -> Float[Array, " c"]:
+    """Return the mean of each channel, over all devices of `axis_name`."""
     mean = _sum(x) / (x.size // x.shape[-1])
     return mean if axis_name is None else lax.pmean(mean, axis_name)
 
 
-def _sum(x: Array) -> Array:
-    """Sum of each channel."""
+def _sum(x: Float[Array, "*batch c"]) -> Float[Array, " c"]:
+    """Return the sum of each channel."""
     if jax.default_backend() != "cpu":
         return x.sum(range(x.ndim - 1))
-    # A dot with ones: XLA:CPU reduces leading axes 3 to 10 times more slowly. Of four equal rows, since it
-    # treats one as a vector, which is slower and, summing one by one, 10 times less precise.
+    # On the CPU the sum is a dot with ones, since XLA reduces leading axes 3 to 10 times more slowly. The
+    # ones have four equal rows, since XLA treats a single row as a vector. That is slower and 10 times less
+    # precise, because it adds the numbers one by one.
     return (jnp.ones((4, x.size // x.shape[-1]), x.dtype) @ x.reshape(-1, x.shape[-1]))[0]
 
 
-def _like(vector: Array, x: Array) -> Array:
-    """``[C]`` with the rank of ``x``."""
+def _like(vector: Float[Array, " c"], x: Float[Array, "*batch c"]) -> Float[Array, "*ones c"]:
+    """Return the vector with leading axes of size 1, so that its rank is that of `x`."""
     return vector.reshape((1,) * (x.ndim - 1) + vector.shape)
 
 

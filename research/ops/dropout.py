@@ -2,26 +2,30 @@
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Key
 
-from research.ops.padding import Array
 
+def dropout(
+    keys: Key[Array, " n"], x: Float[Array, " n *features"], rate: float
+) -> Float[Array, " n *features"]:
+    r"""Set each element to 0 with probability `rate`, and scale the others up so that the mean is kept.
 
-def dropout(keys: Array, x: Array, rate: float) -> Array:
-    """Set each element to 0 with probability ``rate`` and scale up the others, so that the mean stays.
-
-    .. math:: y = m\\,x / (1 - r), \\quad m \\sim \\mathrm{Bernoulli}(1 - r)
+    $$
+    y = m\,x / (1 - r), \quad m \sim \mathrm{Bernoulli}(1 - r)
+    $$
 
     Args:
-        keys: one typed key per example, ``[N]``.
-        x: ``[N, ...]``, floating.
-        rate: probability of dropping, in [0, 1).
+        keys: the typed keys `[N]`, one per example.
+        x: the input `[N, ...]`, of floating point numbers.
+        rate: the probability of dropping, in [0, 1).
 
     Returns:
-        The shape and dtype of ``x``.
+        An array with the shape and dtype of `x`.
 
     Raises:
-        ValueError: rate out of range, or not one key per example.
-        TypeError: keys are not typed keys.
+        ValueError: `rate` is out of range, or there is not one key per example.
+        TypeError: `keys` are not typed keys.
 
     Example:
         >>> keys = jax.random.split(jax.random.key(0), 2)
@@ -33,20 +37,22 @@ def dropout(keys: Array, x: Array, rate: float) -> Array:
     return _drop(keys, x, rate, x.shape[1:])
 
 
-def spatial_dropout(keys: Array, x: Array, rate: float) -> Array:
-    """`dropout` of whole feature maps: one draw per example and channel.
+def spatial_dropout(
+    keys: Key[Array, " n"], x: Float[Array, "n *spatial c"], rate: float
+) -> Float[Array, "n *spatial c"]:
+    """Drop whole feature maps as `dropout` drops elements, with one draw per example and channel.
 
     Args:
-        keys: one typed key per example, ``[N]``.
-        x: ``[N, H, W, C]``, floating.
-        rate: probability of dropping, in [0, 1).
+        keys: the typed keys `[N]`, one per example.
+        x: the images `[N, H, W, C]`, of floating point numbers.
+        rate: the probability of dropping a feature map, in [0, 1).
 
     Returns:
-        The shape and dtype of ``x``.
+        An array with the shape and dtype of `x`.
 
     Raises:
-        ValueError: rate out of range, or not one key per example.
-        TypeError: keys are not typed keys.
+        ValueError: `rate` is out of range, or there is not one key per example.
+        TypeError: `keys` are not typed keys.
 
     Example:
         >>> keys = jax.random.split(jax.random.key(0), 2)
@@ -60,12 +66,13 @@ def spatial_dropout(keys: Array, x: Array, rate: float) -> Array:
 
 
 def _drop(keys: Array, x: Array, rate: float, mask_shape: tuple[int, ...]) -> Array:
+    """Multiply each example by a random mask of `mask_shape`, which is broadcast over the example."""
     if not 0 <= rate < 1:
         raise ValueError(f"rate must be in [0, 1), got {rate}")
     if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
         raise TypeError(f"keys must be typed keys from jax.random.key, got {keys.dtype}{list(keys.shape)}")
     if keys.shape != x.shape[:1]:
-        raise ValueError(f"keys has shape {keys.shape}, x has {x.shape[0]} examples")
+        raise ValueError(f"keys has shape {keys.shape}, x has {x.shape[0]} examples; give a key for each")
     if rate == 0:
         return x
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, mask_shape))(keys)

@@ -6,18 +6,29 @@ from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
-
-from research.ops.padding import Array
+from jax import Array
+from jaxtyping import Int, Shaped
 
 UNROLLED = 16
-"""Most elements that are compared one by one, which XLA:CPU fuses with what comes before."""
+"""The largest number of elements that are compared one by one.
+
+XLA on the CPU fuses such comparisons with the operation before them.
+"""
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(1,))
-def first_max(x: Array, axes: tuple[int, ...]) -> Array:
-    """``jnp.max`` over ``axes``, but on a tie the gradient goes to the first winner and is not split.
+def first_max(x: Shaped[Array, "..."], axes: tuple[int, ...]) -> Shaped[Array, "..."]:
+    """Return the maximum over `axes`, with a gradient that goes to the first of equal winners.
 
-    A NaN wins, in the value and in the gradient.
+    The value is that of `jnp.max`, whose gradient is split between equal winners instead. A NaN wins, in the
+    value and in the gradient.
+
+    Args:
+        x: the array.
+        axes: the axes to reduce, none of them negative.
+
+    Returns:
+        The array without `axes`, with the dtype of `x`.
 
     Example:
         >>> jax.grad(lambda x: first_max(x, (0,)))(jnp.array([1.0, 3.0, 3.0])).tolist()
@@ -31,13 +42,15 @@ def first_max(x: Array, axes: tuple[int, ...]) -> Array:
 def _first_max_jvp(
     axes: tuple[int, ...], primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[Array, Array]:
+    """Return the maximum and the tangent of the first winner."""
     (x,), (tangent,) = primals, tangents
     sizes = [size if axis in axes else 1 for axis, size in enumerate(x.shape)]
     count = math.prod(sizes)
     winner = _winner(x, axes).astype(jnp.float32)
-    # It lies below the count, so the divisions change nothing, but XLA:CPU computes a quotient once. Else it
-    # would find the winner, and the gradient that comes in, anew for each element of a window, and the
-    # largest for each kernel element of the next convolution.
+    # `winner < count` is always true, so the divisions by `one` change no value. They are here because XLA on
+    # the CPU computes a quotient only once. Without them it would compute the winner and the incoming
+    # gradient again for each element of a window, and the maximum again for each kernel element of the next
+    # convolution.
     one = (winner < count).astype(x.dtype)
     winner = winner / one.astype(jnp.float32)
     position = jnp.arange(count, dtype=jnp.float32).reshape(sizes)
@@ -45,8 +58,8 @@ def _first_max_jvp(
     return first_max(x, axes) / one, jnp.sum(jnp.where(wins, tangent, 0), axes) / one
 
 
-def _winner(x: Array, axes: tuple[int, ...]) -> Array:
-    """Where the largest element stands, counted through ``axes`` in reading order; int32."""
+def _winner(x: Shaped[Array, "..."], axes: tuple[int, ...]) -> Int[Array, "..."]:
+    """Return the position of the first maximum, counted through `axes` in reading order."""
     elements = _elements(x, axes)
     if not elements:
         kept = [size for axis, size in enumerate(x.shape) if axis not in axes]
@@ -58,8 +71,8 @@ def _winner(x: Array, axes: tuple[int, ...]) -> Array:
     return winner
 
 
-def _elements(x: Array, axes: tuple[int, ...]) -> list[Array]:
-    """The slices of ``x`` along ``axes``, in reading order; none where they are many."""
+def _elements(x: Shaped[Array, "..."], axes: tuple[int, ...]) -> list[Array]:
+    """Return the slices of `x` along `axes` in reading order, or none if they are more than `UNROLLED`."""
     sizes = [x.shape[axis] for axis in axes]
     if math.prod(sizes) > UNROLLED:
         return []

@@ -1,25 +1,30 @@
-"""Batch, layer and group normalisation, with statistics in float32 or better."""
+"""Batch, layer and group normalisation, with statistics in float32 or float64."""
 
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
+from jaxtyping import Float, Shaped
 
-from research.ops.padding import Array
 from research.ops.precision import accumulation_dtype
 
 
-def batch_statistics(x: Array, *, axis_name: str | None = None) -> tuple[Array, Array]:
-    """Mean and variance of each channel over the batch.
+def batch_statistics(
+    x: Float[Array, "*batch c"], *, axis_name: str | None = None
+) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
+    r"""Return the mean and the variance of each channel over the batch.
 
-    .. math:: \\mu = \\mathrm{E}[x], \\quad \\sigma^2 = \\mathrm{E}[(x - \\mu)^2]
+    $$
+    \mu = \mathrm{E}[x], \quad \sigma^2 = \mathrm{E}[(x - \mu)^2]
+    $$
 
-    in two passes, since ``E[x^2] - E[x]^2`` loses all digits where the mean is large.
+    The variance takes a second pass over `x`, since $\mathrm{E}[x^2] - \mathrm{E}[x]^2$ loses all its digits
+    where the mean is large.
 
     Args:
-        x: ``[N, H, W, C]`` or ``[N, D]``.
-        axis_name: mesh axis over which the batch is split inside shard_map or pmap, in equal parts.
+        x: the images `[N, H, W, C]` or features `[N, D]`.
+        axis_name: the mesh axis over which the batch is split in equal parts, inside shard_map or pmap.
 
     Returns:
-        Mean and (biased) variance ``[C]``, float32, or float64 for float64.
+        The mean and the biased variance `[C]`, in float32, or in float64 if `x` is float64.
 
     Example:
         >>> mean, variance = batch_statistics(jnp.array([[1.0, 0.0], [3.0, 0.0]]))
@@ -32,25 +37,34 @@ def batch_statistics(x: Array, *, axis_name: str | None = None) -> tuple[Array, 
 
 
 def batch_norm(
-    x: Array, mean: Array, variance: Array, scale: Array, bias: Array, epsilon: float = 1e-5
-) -> Array:
-    """Normalise each channel by given statistics: of this batch in training, running ones afterwards.
+    x: Float[Array, "*batch c"],
+    mean: Float[Array, " c"],
+    variance: Float[Array, " c"],
+    scale: Float[Array, " c"],
+    bias: Float[Array, " c"],
+    epsilon: float = 1e-5,
+) -> Float[Array, "*batch c"]:
+    r"""Normalise each channel by given statistics.
 
-    .. math:: y = \\gamma\\,(x - \\mu) / \\sqrt{\\sigma^2 + \\epsilon} + \\beta
+    $$
+    y = \gamma\,(x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta
+    $$
+
+    In training the statistics are those of the batch; afterwards they are running averages.
 
     Args:
-        x: ``[N, H, W, C]`` or ``[N, D]``.
-        mean: ``[C]``, as from `batch_statistics`.
-        variance: ``[C]``.
-        scale: gamma ``[C]``.
-        bias: beta ``[C]``.
-        epsilon: added to the variance.
+        x: the images `[N, H, W, C]` or features `[N, D]`.
+        mean: the mean $\mu$ `[C]`, as `batch_statistics` returns it.
+        variance: the variance $\sigma^2$ `[C]`.
+        scale: the factor $\gamma$ `[C]`.
+        bias: the offset $\beta$ `[C]`.
+        epsilon: the number that is added to the variance.
 
     Returns:
-        The shape and dtype of ``x``.
+        An array with the shape and dtype of `x`.
 
     Raises:
-        ValueError: a vector is not ``[C]``.
+        ValueError: one of the vectors is not `[C]`.
 
     Example:
         >>> x = jnp.array([[1.0], [3.0]])
@@ -63,24 +77,33 @@ def batch_norm(
     return _normalize(x, mean, variance, scale, bias, epsilon)
 
 
-def layer_norm(x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5) -> Array:
-    """Normalise the channels of each pixel (or the features of each example).
+def layer_norm(
+    x: Float[Array, "*batch c"],
+    scale: Float[Array, " c"],
+    bias: Float[Array, " c"],
+    *,
+    epsilon: float = 1e-5,
+) -> Float[Array, "*batch c"]:
+    r"""Normalise the channels of each pixel, or the features of each example.
 
-    .. math:: y = \\gamma\\,(x - \\mu) / \\sqrt{\\sigma^2 + \\epsilon} + \\beta
+    $$
+    y = \gamma\,(x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta
+    $$
 
-    with the statistics over the last axis. Over all of ``[H, W, C]`` it is `group_norm` with one group.
+    The statistics are taken over the last axis. To normalise over all of `[H, W, C]`, use `group_norm` with
+    one group.
 
     Args:
-        x: ``[..., C]``.
-        scale: gamma ``[C]``.
-        bias: beta ``[C]``.
-        epsilon: added to the variance.
+        x: the input `[..., C]`.
+        scale: the factor $\gamma$ `[C]`.
+        bias: the offset $\beta$ `[C]`.
+        epsilon: the number that is added to the variance.
 
     Returns:
-        The shape and dtype of ``x``.
+        An array with the shape and dtype of `x`.
 
     Raises:
-        ValueError: scale or bias is not ``[C]``.
+        ValueError: `scale` or `bias` is not `[C]`.
 
     Example:
         >>> layer_norm(jnp.array([[1.0, 3.0]]), jnp.ones(2), jnp.zeros(2)).round(3).tolist()
@@ -91,23 +114,32 @@ def layer_norm(x: Array, scale: Array, bias: Array, *, epsilon: float = 1e-5) ->
     return _normalize(x, *_moments(x, (x.ndim - 1,)), scale, bias, epsilon)
 
 
-def group_norm(x: Array, scale: Array, bias: Array, *, num_groups: int, epsilon: float = 1e-5) -> Array:
-    """Normalise each example's groups of neighbouring channels, over all pixels.
+def group_norm(
+    x: Float[Array, "n *spatial c"],
+    scale: Float[Array, " c"],
+    bias: Float[Array, " c"],
+    *,
+    num_groups: int,
+    epsilon: float = 1e-5,
+) -> Float[Array, "n *spatial c"]:
+    r"""Normalise each group of neighbouring channels of each example, over all pixels.
 
-    .. math:: y = \\gamma\\,(x - \\mu_g) / \\sqrt{\\sigma_g^2 + \\epsilon} + \\beta
+    $$
+    y = \gamma\,(x - \mu_g) / \sqrt{\sigma_g^2 + \epsilon} + \beta
+    $$
 
     Args:
-        x: ``[N, H, W, C]`` or ``[N, D]``.
-        scale: gamma ``[C]``.
-        bias: beta ``[C]``.
-        num_groups: how many groups of ``C / num_groups`` channels.
-        epsilon: added to the variance.
+        x: the images `[N, H, W, C]` or features `[N, D]`.
+        scale: the factor $\gamma$ `[C]`.
+        bias: the offset $\beta$ `[C]`.
+        num_groups: the number of groups, each of `C / num_groups` channels.
+        epsilon: the number that is added to the variance.
 
     Returns:
-        The shape and dtype of ``x``.
+        An array with the shape and dtype of `x`.
 
     Raises:
-        ValueError: num_groups does not divide ``C``, or scale or bias is not ``[C]``.
+        ValueError: `num_groups` does not divide `C`, or `scale` or `bias` is not `[C]`.
 
     Example:
         >>> x = jnp.array([[1.0, 3.0, 10.0, 30.0]])
@@ -128,8 +160,17 @@ def group_norm(x: Array, scale: Array, bias: Array, *, num_groups: int, epsilon:
     return _normalize(x, mean, variance, scale, bias, epsilon)
 
 
-def _moments(x: Array, axes: tuple[int, ...], axis_name: str | None = None) -> tuple[Array, Array]:
-    """Mean and variance over ``axes``, kept as axes of size 1."""
+def check_channels(x: Shaped[Array, "..."], **vectors: Shaped[Array, "..."]) -> None:
+    """Raise a ValueError unless each vector is `[C]`, where `C` is the size of the last axis of `x`."""
+    for name, vector in vectors.items():
+        if vector.shape != x.shape[-1:]:
+            raise ValueError(f"{name} has shape {vector.shape}, x has {x.shape[-1]} channels")
+
+
+def _moments(
+    x: Float[Array, "..."], axes: tuple[int, ...], axis_name: str | None = None
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+    """Return the mean and the variance over `axes`, which are kept with size 1."""
 
     def mean_over(values: Array) -> Array:
         mean = values.mean(axes, keepdims=True)
@@ -140,8 +181,15 @@ def _moments(x: Array, axes: tuple[int, ...], axis_name: str | None = None) -> t
     return mean, mean_over(jnp.square(x - mean))
 
 
-def _normalize(x: Array, mean: Array, variance: Array, scale: Array, bias: Array, epsilon: float) -> Array:
-    """Statistics are of the rank of ``x``, or ``[C]`` as scale and bias are."""
+def _normalize(
+    x: Float[Array, "*batch c"],
+    mean: Float[Array, "..."],
+    variance: Float[Array, "..."],
+    scale: Float[Array, " c"],
+    bias: Float[Array, " c"],
+    epsilon: float,
+) -> Float[Array, "*batch c"]:
+    """Normalise by statistics that are `[C]`, or that have the rank of `x` and broadcast against it."""
     check_channels(x, scale=scale, bias=bias)
     dtype = accumulation_dtype(x)
     mean, variance, scale, bias = (
@@ -149,10 +197,3 @@ def _normalize(x: Array, mean: Array, variance: Array, scale: Array, bias: Array
     )
     y = (x.astype(dtype) - mean) * (lax.rsqrt(variance + epsilon) * scale) + bias
     return y.astype(x.dtype)
-
-
-def check_channels(x: Array, **vectors: Array) -> None:
-    """Raise ValueError unless each vector is ``[C]``."""
-    for name, vector in vectors.items():
-        if vector.shape != x.shape[-1:]:
-            raise ValueError(f"{name} has shape {vector.shape}, x has {x.shape[-1]} channels")

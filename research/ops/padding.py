@@ -1,26 +1,38 @@
-"""How much a window needs around an image, and what is put there."""
+"""The geometry of a sliding window: its strides, the padding of the image and the size of the output."""
 
 from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Shaped
 
 from research.utils.lookup import lookup
 
-Array = jax.Array
 Size = int | Sequence[int]
+"""One number for height and width, or one number for each."""
+
 Pair = tuple[int, int]
+"""One number for the height and one for the width."""
+
 Pads = tuple[Pair, Pair]
+"""The pixels that are added, `((top, bottom), (left, right))`."""
+
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
+"""Padding in any of the forms that `resolve_padding` reads."""
 
 PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+"""The names of the padding modes, each with the name that `jnp.pad` has for it."""
 
 
 def pair(value: Size, name: str) -> Pair:
-    """Return ``value`` for height and width: an int stands for both.
+    """Return `value` for height and width; one number stands for both.
+
+    Args:
+        value: a positive number, or two of them.
+        name: the name of the argument, with which the error begins.
 
     Raises:
-        ValueError: not one or two positive ints; the message starts with ``name``.
+        ValueError: `value` is not one or two positive ints.
 
     Example:
         >>> pair(3, "strides"), pair((1, 2), "strides")
@@ -32,8 +44,8 @@ def pair(value: Size, name: str) -> Pair:
     return both
 
 
-def check_images(x: Array) -> None:
-    """Raise ValueError unless ``x`` is ``[N, H, W, C]``."""
+def check_images(x: Shaped[Array, "..."]) -> None:
+    """Raise a ValueError unless `x` is `[N, H, W, C]`."""
     if x.ndim != 4:
         raise ValueError(f"x must be [N, H, W, C], got shape {x.shape}")
 
@@ -41,25 +53,28 @@ def check_images(x: Array) -> None:
 def resolve_padding(
     padding: Padding, in_size: Size, kernel_size: Size, strides: Size = 1, dilation: Size = 1
 ) -> Pads:
-    """Turn any way to ask for padding into pixels on each side.
+    r"""Return the number of pixels to add on each side, for any form of `padding`.
 
-    SAME gives ``ceil(in / stride)`` outputs, the odd pixel at the bottom and right:
+    `"SAME"` gives `ceil(in / stride)` outputs along an axis. If the total is odd, the last pixel is added at
+    the bottom or right:
 
-    .. math:: p = \\max((\\lceil n/s \\rceil - 1)\\,s + (k - 1)\\,d + 1 - n,\\ 0)
+    $$
+    p = \max((\lceil n/s \rceil - 1)\,s + (k - 1)\,d + 1 - n,\ 0)
+    $$
 
     Args:
-        padding: ``"SAME"``, ``"VALID"``, an int for all sides, ``(height, width)`` for both sides of each
-            axis, or ``((top, bottom), (left, right))``, in pixels.
-        in_size: height and width of the image, in pixels.
-        kernel_size: height and width of the window.
-        strides: step of the window.
-        dilation: distance between neighbouring kernel elements.
+        padding: `"SAME"`, `"VALID"`, an int for all sides, `(height, width)` for both sides of each axis, or
+            `((top, bottom), (left, right))`, in pixels.
+        in_size: the height and width of the image, in pixels.
+        kernel_size: the height and width of the window.
+        strides: the step of the window, in pixels.
+        dilation: the distance between neighbouring kernel elements, in pixels.
 
     Returns:
-        ``((top, bottom), (left, right))``.
+        The pixels `((top, bottom), (left, right))`.
 
     Raises:
-        ValueError: another name, another number of values, or a negative one.
+        ValueError: `padding` is another name, another number of values, or negative.
 
     Example:
         >>> resolve_padding("SAME", 5, 3), resolve_padding("SAME", 4, 3, strides=2), resolve_padding(1, 5, 3)
@@ -85,24 +100,61 @@ def resolve_padding(
 
 
 def _same(n: int, k: int, s: int, d: int) -> Pair:
+    """Return the padding of one axis for `"SAME"`, from image size, kernel size, stride and dilation."""
     total = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
     return total // 2, total - total // 2
 
 
-def pad2d(x: Array, pads: Pads, mode: str = "zeros") -> Array:
-    """Put a border around each image.
+def conv_output_size(
+    in_size: Size, kernel_size: Size, *, strides: Size = 1, padding: Padding = "SAME", dilation: Size = 1
+) -> Pair:
+    r"""Return the height and width of the output of a window that slides over an image.
+
+    $$
+    \lfloor (n + p - (k - 1)\,d - 1) / s \rfloor + 1
+    $$
+
+    where $p$ is the padding of both sides together.
 
     Args:
-        x: images ``[N, H, W, C]``.
-        pads: ``((top, bottom), (left, right))`` in pixels, from `resolve_padding`.
-        mode: ``zeros``; ``reflect`` mirrors about the edge pixel without repeating it; ``replicate`` repeats
-            the edge pixel; ``circular`` continues on the other side.
-
-    Returns:
-        ``[N, top + H + bottom, left + W + right, C]``, the dtype of ``x``.
+        in_size: the height and width of the image, in pixels.
+        kernel_size: the height and width of the kernel or of the pooling window.
+        strides: the step of the window, in pixels.
+        padding: the padding, in any form that `resolve_padding` reads.
+        dilation: the distance between neighbouring kernel elements, in pixels.
 
     Raises:
-        ValueError: unknown mode.
+        ValueError: the window does not fit into the padded image.
+
+    Example:
+        >>> conv_output_size((28, 28), 3, strides=2), conv_output_size((28, 28), 3, padding="VALID")
+        ((14, 14), (26, 26))
+    """
+    in_size, kernel_size = pair(in_size, "in_size"), pair(kernel_size, "kernel_size")
+    strides, dilation = pair(strides, "strides"), pair(dilation, "dilation")
+    pads = resolve_padding(padding, in_size, kernel_size, strides, dilation)
+    height, width = (n + low + high for n, (low, high) in zip(in_size, pads, strict=True))
+    rows, columns = ((k - 1) * d + 1 for k, d in zip(kernel_size, dilation, strict=True))
+    if rows > height or columns > width:
+        raise ValueError(f"window spans {rows}x{columns} pixels, the padded image has {height}x{width}")
+    return (height - rows) // strides[0] + 1, (width - columns) // strides[1] + 1
+
+
+def pad2d(x: Shaped[Array, "n h w c"], pads: Pads, mode: str = "zeros") -> Shaped[Array, "n h_pad w_pad c"]:
+    """Add a border around each image.
+
+    Args:
+        x: the images `[N, H, W, C]`.
+        pads: the width of the border `((top, bottom), (left, right))` in pixels, from `resolve_padding`.
+        mode: what the border holds. `zeros` fills it with zeros; `reflect` mirrors the image about its edge
+            pixel without repeating that pixel; `replicate` repeats the edge pixel; `circular` continues with
+            the opposite side of the image.
+
+    Returns:
+        The images `[N, top + H + bottom, left + W + right, C]`, with the dtype of `x`.
+
+    Raises:
+        ValueError: `mode` is unknown.
 
     Example:
         >>> row = jnp.arange(3.0).reshape(1, 1, 3, 1)

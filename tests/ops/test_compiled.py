@@ -7,17 +7,16 @@ import pytest
 from jax import lax
 
 from research.ops.activation import ACTIVATIONS
+from research.ops.adaptive_pool import (
+    adaptive_average_pool,
+    adaptive_max_pool,
+    global_average_pool,
+    global_max_pool,
+)
 from research.ops.conv import CONV_ALGORITHMS, conv2d
 from research.ops.dropout import dropout, spatial_dropout
 from research.ops.norm import batch_norm, batch_statistics, group_norm, layer_norm
-from research.ops.pool import (
-    adaptive_average_pool,
-    adaptive_max_pool,
-    average_pool,
-    global_average_pool,
-    global_max_pool,
-    max_pool,
-)
+from research.ops.pool import average_pool, max_pool
 
 
 def draw(seed, *shape):

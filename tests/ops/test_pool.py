@@ -7,14 +7,13 @@ from hypothesis import strategies as st
 from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
-from research.ops.pool import (
+from research.ops.adaptive_pool import (
     adaptive_average_pool,
     adaptive_max_pool,
-    average_pool,
     global_average_pool,
     global_max_pool,
-    max_pool,
 )
+from research.ops.pool import average_pool, max_pool
 from tests.ops.conv.reference import pads_of
 from tests.ops.sampling import every_pair, name, product, quick_jit
 

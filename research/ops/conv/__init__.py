@@ -1,26 +1,25 @@
-"""Two-dimensional convolution, by any of several algorithms that give the same numbers."""
-
-from collections.abc import Callable
+"""Two-dimensional convolution by any of several algorithms, which give the same result up to rounding."""
 
 import jax
 import jax.numpy as jnp
+from jax import Array
+from jaxtyping import Float, Shaped
 
+from research.ops.conv.algorithm import ConvAlgorithm
 from research.ops.conv.fft import conv2d_fft
-from research.ops.conv.im2col import conv2d_im2col, conv_output_size
+from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.lax import conv2d_lax
 from research.ops.conv.lax_vjp import conv2d_lax_vjp
 from research.ops.conv.shifted import conv2d_shifted
 from research.ops.conv.winograd import conv2d_winograd2, conv2d_winograd4
-from research.ops.padding import Array, Padding, Pads, Pair, Size, pad2d, pair, resolve_padding
+from research.ops.padding import Padding, Pads, Pair, Size, conv_output_size, pad2d, pair, resolve_padding
 from research.utils.lookup import lookup
 
-ConvAlgorithm = Callable[..., Array]
-
 WINOGRAD_CHANNELS = 16, 32
-"""Fewest channels, of the side that has fewer and of the other, for which ``auto`` takes `winograd4`."""
+"""`auto` picks `winograd4` only if min(C_in, C_out) >= 16 and max(C_in, C_out) >= 32."""
 
 WINOGRAD_TILE = 4
-"""Fewest pixels of the output's height and width for which ``auto`` takes `winograd4`."""
+"""`auto` picks `winograd4` only if the output has at least 4 rows and 4 columns of pixels."""
 
 CONV_ALGORITHMS: dict[str, ConvAlgorithm] = {
     "lax": conv2d_lax,
@@ -31,11 +30,12 @@ CONV_ALGORITHMS: dict[str, ConvAlgorithm] = {
     "winograd4": conv2d_winograd4,
     "fft": conv2d_fft,
 }
+"""The convolution algorithms by the name that a layer, a model or a configuration gives."""
 
 
 def conv2d(
-    x: Array,
-    kernel: Array,
+    x: Float[Array, "n h w c_in"],
+    kernel: Float[Array, "kh kw c_group c_out"],
     *,
     strides: Size = 1,
     padding: Padding = "SAME",
@@ -43,29 +43,34 @@ def conv2d(
     dilation: Size = 1,
     groups: int = 1,
     algorithm: str = "auto",
-) -> Array:
-    """Slide a kernel over images (cross-correlation, as in all deep learning: the kernel is not flipped).
+) -> Float[Array, "n h_out w_out c_out"]:
+    r"""Convolve images with a kernel.
 
-    .. math:: y_{n,i,j,o} = \\sum_{a,b,c} x_{n,\\ i s + a d,\\ j s + b d,\\ c}\\; k_{a,b,c,o}
+    As everywhere in deep learning, this is the cross-correlation, in which the kernel is not flipped:
 
-    on the padded image. With groups, the output features of a group see the input channels of that group.
+    $$
+    y_{n,i,j,o} = \sum_{a,b,c} x_{n,\ i s + a d,\ j s + b d,\ c}\; k_{a,b,c,o}
+    $$
+
+    on the padded image. With groups, the output features of a group see only the input channels of that
+    group.
 
     Args:
-        x: images ``[N, H, W, C_in]``.
-        kernel: ``[kh, kw, C_in // groups, C_out]``, the dtype of ``x``.
-        strides: step of the window, an int or ``(rows, columns)``.
-        padding: ``"SAME"``, ``"VALID"``, or pixels as in `resolve_padding`.
-        padding_mode: ``zeros``, ``reflect``, ``replicate`` or ``circular``.
-        dilation: distance between neighbouring kernel elements, an int or ``(rows, columns)``.
-        groups: number of groups of channels; ``C_in`` makes it depthwise.
-        algorithm: a name in `CONV_ALGORITHMS`, or ``auto``, see `choose`.
+        x: the images `[N, H, W, C_in]`.
+        kernel: the kernel `[kh, kw, C_in // groups, C_out]`, with the dtype of `x`.
+        strides: the step of the window in pixels, an int or `(rows, columns)`.
+        padding: the padding, `"SAME"`, `"VALID"` or pixels, in any form that `resolve_padding` reads.
+        padding_mode: what the border holds: `zeros`, `reflect`, `replicate` or `circular`.
+        dilation: the distance in pixels between neighbouring kernel elements, an int or `(rows, columns)`.
+        groups: the number of groups of channels; `C_in` groups make the convolution depthwise.
+        algorithm: a name in `CONV_ALGORITHMS`, or `auto` for the one that `choose_algorithm` returns.
 
     Returns:
-        ``[N, H_out, W_out, C_out]``, the dtype of ``x``.
+        The output `[N, H_out, W_out, C_out]`, with the dtype of `x`.
 
     Raises:
-        ValueError: shapes or arguments do not fit together, or the algorithm does not do what is asked for.
-        TypeError: ``x`` and ``kernel`` differ in dtype.
+        ValueError: shapes or arguments do not fit together, or the algorithm does not support the arguments.
+        TypeError: `x` and `kernel` differ in dtype.
 
     Example:
         >>> import jax.numpy as jnp
@@ -79,7 +84,7 @@ def conv2d(
     _check(x, kernel, groups)
     strides, dilation = pair(strides, "strides"), pair(dilation, "dilation")
     pads = resolve_padding(padding, x.shape[1:3], kernel.shape[:2], strides, dilation)
-    chosen = choose(x, kernel, strides, pads, dilation, groups)
+    chosen = choose_algorithm(x, kernel, strides, pads, dilation, groups)
     algorithms = {"auto": CONV_ALGORITHMS[chosen], **CONV_ALGORITHMS}
     run = lookup(algorithms, algorithm, "convolution algorithm")
     if padding_mode != "zeros":
@@ -87,13 +92,20 @@ def conv2d(
     return run(x, kernel, strides, pads, dilation, groups)
 
 
-def choose(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int) -> str:
-    """The algorithm that ``auto`` stands for, known while tracing.
+def choose_algorithm(
+    x: Float[Array, "n h w c_in"],
+    kernel: Float[Array, "kh kw c_group c_out"],
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    groups: int,
+) -> str:
+    """Return the name of the algorithm that `auto` stands for. It is known while tracing.
 
-    The compiler's own on GPU and TPU. On the CPU only algorithms made of dots, which are as fast inside a
-    loop as outside and stay dots under ``vmap`` over kernels: ``winograd4`` where it applies, the channels
-    are many enough to pay for its transforms and the output has a whole tile, else ``im2col``.
-    `scripts/benchmark_conv.py` holds the rule against what it measures.
+    On GPU and TPU this is `lax`. On the CPU it is an algorithm made of slices and dots, which is as fast
+    inside a loop as outside, and which stays made of dots under `vmap` over kernels: `winograd4` for 3×3
+    kernels with enough channels and pixels (`WINOGRAD_CHANNELS`, `WINOGRAD_TILE`), and `im2col` otherwise.
+    The command `benchmark-conv` compares this choice with the measured times.
 
     Raises:
         ValueError: the window does not fit into the padded image.
@@ -109,7 +121,8 @@ def choose(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, g
     return "winograd4" if plain and enough and x.dtype == jnp.float32 else "im2col"
 
 
-def _check(x: Array, kernel: Array, groups: int) -> None:
+def _check(x: Shaped[Array, "..."], kernel: Shaped[Array, "..."], groups: int) -> None:
+    """Raise a ValueError or TypeError unless images, kernel and groups fit together."""
     if x.ndim != 4 or kernel.ndim != 4:
         raise ValueError(
             "x must be [N, H, W, C_in] and kernel [kh, kw, C_in // groups, C_out], "

@@ -1,23 +1,32 @@
 """Convolution as a product in the frequency domain."""
 
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
+from jaxtyping import Float
 
-from research.ops.conv.im2col import conv_output_size
-from research.ops.padding import Array, Pads, Pair, pad2d
+from research.ops.padding import Pads, Pair, conv_output_size, pad2d
 from research.ops.precision import accumulation_dtype
 
 
-def conv2d_fft(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int) -> Array:
-    """`conv2d` by the convolution theorem; its cost does not depend on the size of the kernel.
+def conv2d_fft(
+    x: Float[Array, "n h w c_in"],
+    kernel: Float[Array, "kh kw c_group c_out"],
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    groups: int,
+) -> Float[Array, "n h_out w_out c_out"]:
+    r"""Compute `conv2d` by the convolution theorem, at a cost that does not depend on the kernel size.
 
-    .. math:: y = F^{-1}\\Big(\\sum_c F(x)_c\\, \\overline{F(k)_c}\\Big)
+    $$
+    y = F^{-1}\Big(\sum_c F(x)_c\, \overline{F(k)_c}\Big)
+    $$
 
-    over the padded image, cut to the pixels where the window does not wrap around. Computes in float32, or
-    in float64 for float64.
+    where $F$ is the Fourier transform of the padded image. The output is cut to the pixels for which the
+    window does not wrap around. The computation is in float32, or in float64 if `x` is float64.
 
     Raises:
-        ValueError: strides above 1, which would throw away most of what was computed.
+        ValueError: a stride is above 1. Most of what was computed would be thrown away.
 
     Source: Mathieu, Henaff and LeCun, Fast Training of Convolutional Networks through FFTs, 2014, section 2.
     """

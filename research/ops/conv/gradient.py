@@ -1,35 +1,40 @@
-"""The input gradient of a convolution, which is a convolution."""
+"""The gradient of a convolution with respect to its input, which is a convolution too."""
 
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
+from jaxtyping import Float
 
-from research.ops.padding import Array, Pads, Pair
+from research.ops.padding import Pads, Pair
 
 
 def input_gradient(
     conv: Callable[[Array, Array, Pads], Array],
-    dy: Array,
-    kernel: Array,
+    dy: Float[Array, "n h_out w_out c_out"],
+    kernel: Float[Array, "kh kw c_group c_out"],
     pads: Pads,
     dilation: Pair,
     groups: int,
-) -> Array:
-    """Gradient of a convolution's input, for strides of one.
+) -> Float[Array, "n h w c_in"]:
+    r"""Return the gradient of the input of a convolution whose strides are 1.
 
-    .. math:: \\frac{\\partial L}{\\partial x} = \\mathrm{conv}(dy, \\mathrm{flip}(k)^T)
+    $$
+    \frac{\partial L}{\partial x} = \mathrm{conv}(dy, \mathrm{flip}(k)^T)
+    $$
 
-    with the padding ``(k - 1) d - p`` on each side; where that is negative, ``dy`` is cropped.
+    The padding of this convolution is $(k - 1)\,d - p$ on each side. Where that is negative, `dy` is cropped.
 
     Args:
-        conv: ``conv(x, kernel, pads)`` with the same dilation and groups.
-        dy: gradient of the output ``[N, H_out, W_out, C_out]``.
-        kernel: ``[kh, kw, C_in // groups, C_out]``.
-        pads, dilation, groups: of the convolution.
+        conv: the function `conv(x, kernel, pads)`, with the dilation and the groups of the convolution.
+        dy: the gradient of the output `[N, H_out, W_out, C_out]`.
+        kernel: the kernel `[kh, kw, C_in // groups, C_out]` of the convolution.
+        pads: the padding of the convolution, in pixels.
+        dilation: the dilation of the convolution.
+        groups: the number of groups of the convolution.
 
     Returns:
-        ``[N, H, W, C_in]``, the dtype of ``dy``.
+        The gradient `[N, H, W, C_in]`, with the dtype of `dy`.
     """
     kh, kw, features_in, features_out = kernel.shape
     flipped = jnp.flip(kernel, (0, 1)).reshape(kh, kw, features_in, groups, features_out // groups)

@@ -1,35 +1,42 @@
-"""Products of patches with kernels, each group of channels apart: always one batched dot of rank three.
+"""The layout of patches and kernels for a dot that treats each group of channels separately.
 
-XLA on the CPU has fast code for dots of that form; with more dimensions it falls back to slow loops. With one
-group the transposes here move nothing.
+The dot is always one batched dot of rank three, since XLA on the CPU has fast code for that form only; with
+more dimensions it falls back to slow loops. With one group, the transposes in these functions move no data.
 """
 
-from research.ops.padding import Array
+from jax import Array
+from jaxtyping import Float
 
 
-def split_patches(patches: Array, groups: int) -> Array:
-    """``[B, T, K, C]`` to ``[B * groups, T, K * C // groups]``."""
+def split_patches(patches: Float[Array, "b t k c"], groups: int) -> Float[Array, "b_groups t k_group"]:
+    """Lay patches `[B, T, K, C]` out by group, as `[B * groups, T, K * C // groups]`."""
     batch, pixels, elements, channels = patches.shape
     patches = patches.reshape(batch, pixels, elements, groups, channels // groups)
     return patches.transpose(0, 3, 1, 2, 4).reshape(batch * groups, pixels, -1)
 
 
-def join_patches(patches: Array, groups: int, elements: int) -> Array:
-    """The inverse of `split_patches`."""
+def join_patches(
+    patches: Float[Array, "b_groups t k_group"], groups: int, elements: int
+) -> Float[Array, "b t {elements} c"]:
+    """Undo `split_patches` of patches with `elements` kernel elements."""
     batch, pixels = patches.shape[0] // groups, patches.shape[1]
     patches = patches.reshape(batch, groups, pixels, elements, -1)
     return patches.transpose(0, 2, 3, 1, 4).reshape(batch, pixels, elements, -1)
 
 
-def split_kernel(kernel: Array, groups: int) -> Array:
-    """``[B, K, C // groups, O]`` to ``[B * groups, K * C // groups, O // groups]``."""
+def split_kernel(
+    kernel: Float[Array, "b k c_group c_out"], groups: int
+) -> Float[Array, "b_groups k_group o"]:
+    """Lay kernels `[B, K, C // groups, O]` out by group, as `[B * groups, K * C // groups, O // groups]`."""
     batch, elements, channels, features = kernel.shape
     kernel = kernel.reshape(batch, elements * channels, groups, features // groups)
     return kernel.swapaxes(1, 2).reshape(batch * groups, elements * channels, -1)
 
 
-def join_kernel(kernel: Array, groups: int, elements: int) -> Array:
-    """The inverse of `split_kernel`."""
+def join_kernel(
+    kernel: Float[Array, "b_groups k_group o"], groups: int, elements: int
+) -> Float[Array, "b {elements} c_group c_out"]:
+    """Undo `split_kernel` of kernels with `elements` kernel elements."""
     batch, rows = kernel.shape[0] // groups, kernel.shape[1]
     kernel = kernel.reshape(batch, groups, rows, -1).swapaxes(1, 2)
     return kernel.reshape(batch, elements, rows // elements, -1)

@@ -1,14 +1,22 @@
 """Convolution by the compiler."""
 
-from jax import lax
+from jax import Array, lax
+from jaxtyping import Float
 
-from research.ops.padding import Array, Pads, Pair
+from research.ops.padding import Pads, Pair
 
 
-def conv2d_lax(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int) -> Array:
-    """`conv2d` as ``lax.conv_general_dilated``: the fast one on GPU and TPU.
+def conv2d_lax(
+    x: Float[Array, "n h w c_in"],
+    kernel: Float[Array, "kh kw c_group c_out"],
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    groups: int,
+) -> Float[Array, "n h_out w_out c_out"]:
+    """Compute `conv2d` by `lax.conv_general_dilated`, which is the fastest algorithm on GPU and TPU.
 
-    On the CPU its gradients run as naive loops inside ``lax.scan`` (jax issue 12868).
+    On the CPU its gradients run as naive loops inside `lax.scan` (jax issue 12868).
     """
     return lax.conv_general_dilated(
         x,

@@ -1,4 +1,4 @@
-"""Convolution by the compiler, with gradients of our own."""
+"""Convolution by the compiler, with gradients that are written by hand."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -6,21 +6,24 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
+from jax import Array, lax
 from jax.custom_batching import custom_vmap
+from jaxtyping import Float
 
+from research.ops.conv.algorithm import ConvAlgorithm
 from research.ops.conv.chunks import sum_images
 from research.ops.conv.gradient import input_gradient
 from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.lax import conv2d_lax
-from research.ops.padding import Array, Pads, Pair
+from research.ops.padding import Pads, Pair
 from research.ops.precision import accumulation_dtype
 
 Bilinear = Callable[[Array, Array], Array]
+"""A function of two arrays that is linear in each of them."""
 
 
 class Geometry(NamedTuple):
-    """All that a convolution and its gradients depend on besides arrays."""
+    """The arguments of a convolution that are not arrays, and the sizes of its images and kernel."""
 
     in_size: Pair
     kernel_size: Pair
@@ -30,12 +33,20 @@ class Geometry(NamedTuple):
     groups: int
 
 
-def conv2d_lax_vjp(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int) -> Array:
-    """`conv2d` as ``lax.conv_general_dilated``, its gradients in the forms that XLA:CPU has fast kernels for.
+def conv2d_lax_vjp(
+    x: Float[Array, "n h w c_in"],
+    kernel: Float[Array, "kh kw c_group c_out"],
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    groups: int,
+) -> Float[Array, "n h_out w_out c_out"]:
+    """Compute `conv2d` by `lax.conv_general_dilated`, with gradients that are fast on the CPU.
 
-    The gradient of the images is a convolution of the gradient that comes in with the flipped kernel, the
-    gradient of the kernel a sum of dots over the patches of a few images. Under ``vmap`` over kernels it
-    is `conv2d_im2col`. Reverse mode works to any order, forward mode (jvp) does not.
+    The gradients are written in the forms for which XLA on the CPU has fast kernels. The gradient of the
+    images is a convolution of the output's gradient with the flipped kernel. The gradient of the kernel is a
+    sum of dots over the patches of a few images at a time. Under `vmap` over kernels, `conv2d_im2col` is used
+    instead. Reverse mode works to any order; forward mode (`jax.jvp`) is not available.
     """
     sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
     return _make_conv(Geometry(*sizes, strides, pads, dilation, groups))(x, kernel)
@@ -43,7 +54,10 @@ def conv2d_lax_vjp(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation:
 
 @cache
 def _make_conv(geometry: Geometry) -> Bilinear:
-    """The convolution. It and its two gradients are bilinear, so each is a gradient of the others."""
+    """Return the convolution of images and kernel.
+
+    The convolution and its two gradients are bilinear, so each of the three is a gradient of the other two.
+    """
     forward = _unless_kernels_vary(partial(_forward, geometry))
     backward = _unless_kernels_vary(partial(_input_gradient, geometry))
     conv = jax.custom_vjp(lambda x, kernel: forward(x, kernel))
@@ -51,7 +65,7 @@ def _make_conv(geometry: Geometry) -> Bilinear:
     conv_dkernel = jax.custom_vjp(partial(_weight_gradient, geometry))
 
     def defvjp(function: Any, first: Callable[..., Array], second: Callable[..., Array]) -> None:
-        """Keep both arguments for the two gradients."""
+        """Define the gradients of `function` by two functions of both arguments and the cotangent."""
         function.defvjp(lambda a, b: (function(a, b), (a, b)), lambda ab, g: (first(*ab, g), second(*ab, g)))
 
     defvjp(conv, lambda x, k, dy: conv_dx(dy, k), lambda x, k, dy: conv_dkernel(x, dy))
@@ -61,7 +75,7 @@ def _make_conv(geometry: Geometry) -> Bilinear:
 
 
 def _unless_kernels_vary(function: Callable[..., Array]) -> Bilinear:
-    """``function(images, kernel, convolve=...)`` that under vmap over kernels convolves by im2col."""
+    """Return `function` with an argument `convolve`, which is im2col under `vmap` over kernels."""
     mapped = custom_vmap(function)
 
     @mapped.def_vmap
@@ -75,26 +89,44 @@ def _unless_kernels_vary(function: Callable[..., Array]) -> Bilinear:
     return mapped
 
 
-def _forward(geometry: Geometry, x: Array, kernel: Array, convolve: Any = conv2d_lax) -> Array:
+def _forward(
+    geometry: Geometry,
+    x: Float[Array, "n h w c_in"],
+    kernel: Float[Array, "kh kw c_group c_out"],
+    convolve: ConvAlgorithm = conv2d_lax,
+) -> Float[Array, "n h_out w_out c_out"]:
+    """Return the convolution, after adding the part of the border that is wider than the kernel."""
     _, kernel_size, strides, pads, dilation, groups = geometry
-    # A border wider than the kernel would make XLA:CPU fall back to a naive loop.
+    # XLA on the CPU falls back to a naive loop if the border is wider than the kernel.
     reach = [(k - 1) * d for k, d in zip(kernel_size, dilation, strict=True)]
     rest = [[max(p - r, 0) for p in sides] for sides, r in zip(pads, reach, strict=True)]
     if any(map(any, rest)):
         x = jnp.pad(x, ((0, 0), *map(tuple, rest), (0, 0)))
-        pads = [[p - q for p, q in zip(*both, strict=True)] for both in zip(pads, rest, strict=True)]
-    return convolve(x, kernel, strides, tuple(map(tuple, pads)), dilation, groups)
+        (top, bottom), (left, right) = (
+            [p - q for p, q in zip(*both, strict=True)] for both in zip(pads, rest, strict=True)
+        )
+        pads = (top, bottom), (left, right)
+    return convolve(x, kernel, strides, pads, dilation, groups)
 
 
-def _input_gradient(geometry: Geometry, dy: Array, kernel: Array, convolve: Any = conv2d_lax) -> Array:
-    """That of strides of one, of ``dy`` with zeros between its pixels."""
+def _input_gradient(
+    geometry: Geometry,
+    dy: Float[Array, "n h_out w_out c_out"],
+    kernel: Float[Array, "kh kw c_group c_out"],
+    convolve: ConvAlgorithm = conv2d_lax,
+) -> Float[Array, "n h w c_in"]:
+    """Return the gradient of the images.
+
+    It is that of a convolution with strides of 1, for `dy` with zeros between its pixels.
+    """
     in_size, kernel_size, strides, pads, dilation, groups = geometry
     dy = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *((0, 0, s - 1) for s in strides), (0, 0, 0)))
 
     def conv(dy: Array, kernel: Array, pads: Pads) -> Array:
         return _forward(geometry._replace(strides=(1, 1), pads=pads), dy, kernel, convolve)
 
-    # what lies below and right of the last window is no padding: strides may not reach so far
+    # With strides, the last window may end before the last pixel. So the padding at the bottom and right is
+    # computed from the sizes; it may be smaller than the padding of the convolution, and negative.
     (top, bottom), (left, right) = (
         (low, size + (k - 1) * d - n - low)
         for n, size, k, d, (low, _) in zip(in_size, dy.shape[1:3], kernel_size, dilation, pads, strict=True)
@@ -102,17 +134,21 @@ def _input_gradient(geometry: Geometry, dy: Array, kernel: Array, convolve: Any 
     return input_gradient(conv, dy, kernel, ((top, bottom), (left, right)), dilation, groups)
 
 
-def _weight_gradient(geometry: Geometry, x: Array, dy: Array) -> Array:
-    """Dots over a few images at a time."""
+def _weight_gradient(
+    geometry: Geometry, x: Float[Array, "n h w c_in"], dy: Float[Array, "n h_out w_out c_out"]
+) -> Float[Array, "kh kw c_group c_out"]:
+    """Return the gradient of the kernel, as a sum of dots over a few images at a time."""
     bytes_per_patched_image = 2 * (1 + geometry.kernel_size[1]) * x[0].size * x.dtype.itemsize
     return sum_images(partial(_patches_dot, geometry), x, dy, bytes_per_patched_image).astype(x.dtype)
 
 
-def _patches_dot(geometry: Geometry, x: Array, dy: Array) -> Array:
-    """For each kernel row one dot, over the patches of one row of pixels, ``[kw * C, pixels]``.
+def _patches_dot(
+    geometry: Geometry, x: Float[Array, "n h w c_in"], dy: Float[Array, "n h_out w_out c_out"]
+) -> Float[Array, "kh kw c_group c_out"]:
+    """Return the gradient of the kernel by one dot per kernel row, over patches `[kw * C, pixels]` of rows.
 
-    The images lie with the channels first: XLA:CPU has a fast dot for ``[M, K] [K, N]`` only, and so the
-    rows of the next kernel row are the same array from a later pixel on, not a copy.
+    The patches have the channels first, for two reasons. XLA on the CPU has a fast dot for `[M, K] [K, N]`
+    only. And the patches of the next kernel row are then a slice of the same array, not a copy.
     """
     _, (kh, kw), (sh, sw), pads, (dh, dw), groups = geometry
     n, rows, columns, features = dy.shape

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from jax import lax
 from jax.test_util import check_grads
 
-from research.ops.conv import CONV_ALGORITHMS, choose, chunks, conv2d, conv_output_size, winograd
-from research.ops.padding import resolve_padding
+from research.ops.conv import CONV_ALGORITHMS, choose_algorithm, chunks, conv2d, winograd_tiles
+from research.ops.padding import conv_output_size, resolve_padding
 from tests.ops.conv.reference import conv_reference
 from tests.ops.sampling import every_pair, name, product, quick_jit
 
@@ -216,16 +216,16 @@ def chosen(channels, features, kernel_size=3, dtype="float32", strides=1, dilati
     x = jnp.ones((1, size, size, channels), dtype)
     kernel = jnp.ones((kernel_size, kernel_size, channels // groups, features), dtype)
     pads = resolve_padding("SAME", size, kernel_size, strides, dilation)
-    return choose(x, kernel, (strides, strides), pads, (dilation, dilation), groups)
+    return choose_algorithm(x, kernel, (strides, strides), pads, (dilation, dilation), groups)
 
 
-@pytest.mark.parametrize("tile", winograd.TRANSFORMS)
+@pytest.mark.parametrize("tile", winograd_tiles.TRANSFORMS)
 def test_winograds_kernels_are_the_same_bits_compiled(tile):
     kernel = jnp.float32(draw(np.random.default_rng(0), 3, 3, 16, 32))
-    kernels = winograd._transform_kernel(kernel, tile)
-    compiled = jax.jit(winograd._transform_kernel, static_argnums=1)(kernel, tile)
+    kernels = winograd_tiles.transform_kernel(kernel, tile)
+    compiled = jax.jit(winograd_tiles.transform_kernel, static_argnums=1)(kernel, tile)
     np.testing.assert_array_equal(compiled, kernels)
-    matrix = np.array(winograd.TRANSFORMS[tile].kernel)
+    matrix = np.array(winograd_tiles.TRANSFORMS[tile].kernel)
     expected = np.einsum("wc,hr,rcio->whio", matrix, matrix, np.float64(kernel))
     np.testing.assert_allclose(kernels, expected, rtol=0, atol=1e-6)
 

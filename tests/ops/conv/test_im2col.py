@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from jax import lax
 from numpy.lib.stride_tricks import sliding_window_view
 
-from research.ops.conv.im2col import col2im, conv_output_size, im2col
-from research.ops.padding import pair
+from research.ops.conv.patches import col2im, im2col
+from research.ops.padding import conv_output_size, pair
 from tests.ops.sampling import every_pair, name, quick_jit
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
