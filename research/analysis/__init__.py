@@ -1,4 +1,4 @@
-"""Readings of a network that are not its output: parameters, MACs, receptive field, activations."""
+"""What can be read off a network: parameters, MACs, receptive fields, activations and gradients."""
 
 from research.analysis.activations import activation_statistics
 from research.analysis.effective_field import effective_size, influence

@@ -1,4 +1,4 @@
-"""What the activations of a network look like on given images."""
+"""Statistics of the activations of a network on given images."""
 
 from functools import partial
 
@@ -12,22 +12,25 @@ from research.utils.lookup import lookup
 from research.utils.xla import for_few_calls
 
 SATURATED_BELOW = 0.01
+"""An activation is saturated if the absolute slope of its function is below this number."""
 
 
 def activation_statistics(
     net: Sequential, params: Params, state: State, x: Array
 ) -> dict[str, dict[str, float]]:
-    """Statistics of the output of every layer, by path, while not training.
+    """Return statistics of the output of every layer, computed as outside training.
 
     Args:
         net: the network.
-        params, state: as from ``net.init``.
-        x: ``[N, H, W, C]`` or ``[N, D]``.
+        params: the parameters, as `net.init` returns them.
+        state: the state, as `net.init` returns it.
+        x: the images `[N, H, W, C]` or features `[N, D]`.
 
     Returns:
-        For each path: ``mean``; ``std``; ``zeros``, the fraction of exact zeros; and for an ``Activation``
-        also ``saturated``, the fraction where the slope of the function is below 0.01 either way, and
-        ``dead``, the fraction of units for which it is so on every image, so that none can train them.
+        A dict by the path of the layer. Each entry has the `mean`, the standard deviation `std`, and `zeros`,
+        the fraction of elements that are exactly zero. The entry of an `Activation` also has `saturated`, the
+        fraction of elements at which the absolute slope of the function is below 0.01, and `dead`, the
+        fraction of units that are saturated on every image, so that no image can train them.
 
     Example:
         >>> net = Sequential((("act1", Activation("relu")),))
@@ -51,9 +54,10 @@ def activation_statistics(
         return statistics
 
     statistics = jax.tree.map(float, compute(params, state, x))
-    return {node.path: statistics[node.path] for node in nodes}  # jit has sorted them by name
+    return {node.path: statistics[node.path] for node in nodes}  # jit has sorted the paths by name
 
 
 def _slope(layer: Activation, x: Array) -> Array:
+    """Return the derivative of the activation function at each element of `x`."""
     function = lookup(ACTIVATIONS, layer.name, "activation")
     return jax.jvp(function, (x,), (jnp.ones_like(x),))[1]

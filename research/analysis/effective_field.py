@@ -1,4 +1,4 @@
-"""Which part of the image an output does depend on, measured."""
+"""The effective receptive field: how much each pixel of an image influences an output."""
 
 import jax
 import jax.numpy as jnp
@@ -6,24 +6,27 @@ import jax.numpy as jnp
 from research.layers import Array, Params, Sequential, State
 
 SHARE = 0.95
+"""The share of the influence that the effective receptive field holds."""
 
 
 def influence(net: Sequential, params: Params, state: State, images: Array) -> Array:
-    """How much each pixel changes the output in the middle of the image.
+    r"""Return how much each pixel changes the output in the middle of the image.
 
-    .. math:: I_{hw} = \\frac{1}{N} \\sum_n \\sum_c \\Big| \\frac{\\partial}{\\partial x_{nhwc}}
-              \\sum_k y_{n, H'/2, W'/2, k} \\Big|
+    $$
+    I_{hw} = \frac{1}{N} \sum_n \sum_c \Big| \frac{\partial}{\partial x_{nhwc}}
+    \sum_k y_{n, H'/2, W'/2, k} \Big|
+    $$
 
     Args:
-        net: a network whose output is ``[N, H', W', K]``.
-        params, state: as from ``net.init``.
-        images: ``[N, H, W, C]``; of any size that the network takes, also larger than it was trained on.
+        net: a network whose output is `[N, H', W', K]`.
+        params: the parameters, as `net.init` returns them.
+        state: the state, as `net.init` returns it.
+        images: the images `[N, H, W, C]`. They may be larger than those that the network was trained on.
 
     Returns:
-        Array: ``[H, W]``; zero outside the theoretical receptive field.
+        The influence `[H, W]`, which is zero outside the theoretical receptive field.
 
-    Source:
-        Luo, Li, Urtasun and Zemel, "Understanding the effective receptive field", NeurIPS (2016), section 2.
+    Source: Luo, Li, Urtasun and Zemel, Understanding the Effective Receptive Field, 2016, section 2.
     """
 
     def middle(images: Array) -> Array:
@@ -34,13 +37,16 @@ def influence(net: Sequential, params: Params, state: State, images: Array) -> A
 
 
 def effective_size(influence: Array, share: float = SHARE) -> tuple[int, int]:
-    """Side in pixels of the square that holds ``share`` of the influence, and of the one that holds all.
+    """Return the sides of the squares that hold a share of the influence and all of it.
 
-    The squares are centred on the row and column in the middle of what is not zero.
+    Both squares are centred on the middle row and the middle column of the pixels that are not zero.
 
     Args:
-        influence: ``[H, W]``, not negative, not all zero.
-        share: in (0, 1).
+        influence: the influence `[H, W]`, which is nowhere negative and not zero everywhere.
+        share: the share of the influence, in (0, 1).
+
+    Returns:
+        The two sides in pixels.
 
     Example:
         >>> effective_size(jnp.pad(jnp.ones((3, 3)).at[1, 1].set(100.0), 2))

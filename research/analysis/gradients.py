@@ -1,4 +1,4 @@
-"""What the gradients of a network look like on given examples."""
+"""Statistics of the gradients of a network on given examples."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,15 +12,16 @@ from research.utils.xla import for_few_calls
 
 
 def gradient_statistics(loss: Callable[[Params], Array], params: Params) -> dict[str, dict[str, float]]:
-    """Root mean square of the gradient of each parameter array, and its share of exact zeros.
+    """Return statistics of the gradient of each array of parameters.
 
     Args:
-        loss: of the parameters alone, a number.
-        params: where to take the gradient.
+        loss: a function of the parameters that returns the loss, a scalar.
+        params: the parameters at which the gradient is taken.
 
     Returns:
-        By path: ``rms``; ``relative``, that divided by the root mean square of the parameters (NaN where they
-        are all zero); ``zeros``, in [0, 1].
+        A dict by the path of the array. Each entry has `rms`, the root mean square of the gradient;
+        `relative`, which is `rms` divided by the root mean square of the parameters (NaN if all of them are
+        zero); and `zeros`, the fraction of elements that are exactly zero.
 
     Example:
         >>> params = {"a": {"kernel": jnp.ones(3)}}

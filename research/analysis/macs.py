@@ -1,4 +1,4 @@
-"""How many multiplications a layer needs, in closed form."""
+"""The number of multiply-accumulates of a layer, by formula."""
 
 from functools import singledispatch
 from math import prod
@@ -28,18 +28,23 @@ from research.ops.padding import pair
 
 @singledispatch
 def macs(layer: Layer, in_shape: Shape, out_shape: Shape) -> int:
-    """Multiply-accumulates per image of the products with kernels; all else counts as 0.
+    r"""Return the number of multiply-accumulates per image of one layer.
 
-    .. math:: H_{out} W_{out} \\, k_h k_w \\, (C_{in} / groups) \\, C_{out}
+    Only products with a kernel are counted. For a convolution, products with padding are counted too:
 
-    for a convolution, padding counted as if it were image. ``macs.register`` adds a kind of layer.
+    $$
+    H_{out} W_{out} \, k_h k_w \, (C_{in} / groups) \, C_{out}
+    $$
+
+    `macs.register` adds another kind of layer.
 
     Args:
-        layer: one layer; containers are taken apart by ``walk``, and of a ``Residual`` the sum is left.
-        in_shape, out_shape: ``[N, H, W, C]`` or ``[N, D]``; N is not used.
+        layer: the layer. The layers inside a container are not counted; `walk` lists them one by one.
+        in_shape: the shape of the input, `[N, H, W, C]` or `[N, D]`. `N` is not used.
+        out_shape: the shape of the output.
 
     Raises:
-        TypeError: the kind of layer is not known here.
+        TypeError: no formula is registered for this kind of layer.
 
     Example:
         >>> macs(Conv2D(32), (1, 28, 28, 1), (1, 28, 28, 32))

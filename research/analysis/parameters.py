@@ -1,4 +1,4 @@
-"""How many numbers are learned."""
+"""The number of parameters of a network."""
 
 from math import prod
 
@@ -8,7 +8,7 @@ from research.layers import Params
 
 
 def count_parameters(params: Params) -> int:
-    """Number of elements of all arrays in ``params``, which may be abstract.
+    """Return the number of elements of all arrays in `params`, which may be abstract.
 
     Example:
         >>> from research.layers import Dense

@@ -1,4 +1,4 @@
-"""Which part of the image an output can depend on."""
+"""The theoretical receptive field: the part of an image on which an output can depend."""
 
 from dataclasses import dataclass
 from functools import singledispatch
@@ -29,27 +29,35 @@ from research.ops.padding import Pair, pair
 
 @dataclass(frozen=True)
 class Field:
-    """Size of a receptive field and distance between those of neighbouring outputs, in pixels."""
+    """A receptive field.
+
+    Args:
+        size: the height and width of the field, in pixels.
+        stride: the distance between the fields of neighbouring outputs, in pixels.
+    """
 
     size: Pair = (1, 1)
     stride: Pair = (1, 1)
 
 
 def receptive_fields(net: Layer, in_shape: Shape) -> dict[str, Field]:
-    """Theoretical receptive field after each layer, by path.
+    r"""Return the theoretical receptive field of the output of each layer, by the path of the layer.
 
-    .. math:: r_l = r_{l-1} + (k_l - 1) \\, j_{l-1}, \\quad j_l = s_l \\, j_{l-1}
+    $$
+    r_l = r_{l-1} + (k_l - 1) \, j_{l-1}, \quad j_l = s_l \, j_{l-1}
+    $$
 
-    with k the extent of the window and s its stride. Where paths meet in a ``Residual``, the largest counts.
-    Padding is counted, so a field may be larger than the image. A vector made of an image sees the fields
-    of all its pixels together. The statistics of normalisation layers are not counted.
+    where $r$ is the size of the field, $j$ the distance between neighbouring fields, $k$ the extent of the
+    window and $s$ its stride. If two branches meet in a `Residual`, the larger field counts. Padding is
+    counted, so a field may be larger than the image. If a layer turns an image into a vector, the field of
+    the vector covers the fields of all pixels. The statistics of normalisation layers are not counted.
 
     Args:
-        net: a layer.
-        in_shape: ``[N, H, W, C]``; N is not used.
+        net: the network.
+        in_shape: the shape of the input `[N, H, W, C]`. `N` is not used.
 
     Raises:
-        TypeError: the kind of a layer is not known here.
+        TypeError: no window is registered for a kind of layer.
 
     Example:
         >>> from research.layers import Sequential
@@ -74,12 +82,19 @@ def receptive_fields(net: Layer, in_shape: Shape) -> dict[str, Field]:
 
 @singledispatch
 def window(layer: Layer, in_shape: Shape) -> tuple[Pair, Pair]:
-    """Extent of what one output of ``layer`` sees of its input, and its stride.
+    """Return the extent of the input that one output of a layer sees, and the stride between outputs.
 
-    ``window.register`` adds a kind of layer.
+    `window.register` adds another kind of layer.
+
+    Args:
+        layer: the layer.
+        in_shape: the shape of the input, `[N, H, W, C]` or `[N, D]`.
+
+    Returns:
+        The extent and the stride, each as (height, width) in pixels of the input.
 
     Raises:
-        TypeError: the kind of layer is not known here.
+        TypeError: no window is registered for this kind of layer.
     """
     raise TypeError(
         f"the receptive field of {type(layer).__name__} is not known; add its window with window.register"
@@ -102,7 +117,7 @@ def _(layer: MaxPool | AveragePool, in_shape: Shape) -> tuple[Pair, Pair]:
 
 @window.register
 def _(layer: AdaptivePool, in_shape: Shape) -> tuple[Pair, Pair]:
-    """Of the largest bin and the largest step, where bins differ."""
+    """Return the extent of the largest bin and the largest distance between bins."""
     (rows, row_step), (columns, column_step) = (
         _largest([(-(-(i + 1) * n // bins) - i * n // bins, -(-n // bins)) for i in range(bins)])
         for n, bins in zip(in_shape[1:3], pair(layer.output_size, "output_size"), strict=True)
@@ -131,4 +146,5 @@ def _(layer: Layer, in_shape: Shape) -> tuple[Pair, Pair]:
 
 
 def _largest(pairs: list[Pair]) -> Pair:
+    """Return the largest of the first numbers, and the largest of the second numbers."""
     return max(first for first, _ in pairs), max(second for _, second in pairs)

@@ -1,4 +1,4 @@
-"""The table of a network, layer by layer."""
+"""A table of a network with one row per layer."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,17 +20,19 @@ _SUMMED = ("parameters", "macs", "activation_bytes")
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One row.
+    """One row of the table.
 
     Args:
-        path: names from the outside in, ``block1/body/conv1``.
+        path: the path of the layer, such as `block1/body/conv1`.
         layer: the kind of layer.
-        output_shape: ``(H, W, C)`` or ``(D,)``.
-        parameters: learned numbers.
-        macs: multiply-accumulates per image.
-        activation_bytes: bytes per image of the output in float32, as if nothing were fused.
-        receptive_field: height and width in pixels; None if the input of the network is not an image.
-        stride: distance in pixels between the fields of neighbours; None if the output has no neighbours.
+        output_shape: the shape of the output for one example, `(H, W, C)` or `(D,)`.
+        parameters: the number of parameters.
+        macs: the number of multiply-accumulates per image.
+        activation_bytes: the size of the output in bytes per image, in float32 and without fusion of layers.
+        receptive_field: the height and width of the receptive field in pixels, or `None` if the input of the
+            network is not an image.
+        stride: the distance in pixels between the receptive fields of neighbouring outputs, or `None` if the
+            output is not an image.
     """
 
     path: str
@@ -44,15 +46,18 @@ class LayerSummary:
 
 
 def summarize(net: Layer, in_shape: Shape) -> list[LayerSummary]:
-    """A row for every layer, those inside ``Sequential`` and ``Residual`` too; a ``Residual`` row is its sum.
+    """Return a row for every layer of a network, in the order in which the layers run.
+
+    The layers inside a `Sequential` or `Residual` have rows of their own. The row of a `Residual` stands for
+    its sum.
 
     Args:
-        net: a layer.
-        in_shape: ``[N, H, W, C]`` or ``[N, D]``; N is not used.
+        net: the network.
+        in_shape: the shape of the input, `[N, H, W, C]` or `[N, D]`. `N` is not used.
 
     Raises:
-        ValueError: a layer does not fit.
-        TypeError: a kind of layer is not known to the analysis.
+        ValueError: a layer does not fit its input.
+        TypeError: the MACs or the receptive field of a kind of layer are not known.
 
     Example:
         >>> from research.models import MODELS
@@ -89,13 +94,21 @@ def summarize(net: Layer, in_shape: Shape) -> list[LayerSummary]:
 
 
 def as_dict(rows: Sequence[LayerSummary]) -> dict[str, Any]:
-    """``{"layers": [...], "total": {"parameters", "macs", "activation_bytes"}}``, fit for JSON."""
+    """Return the rows as a dict that can be written as JSON.
+
+    Args:
+        rows: the rows, as `summarize` returns them.
+
+    Returns:
+        A dict with the entries `layers`, a list with a dict for each row, and `total`, the sums of
+        `parameters`, `macs` and `activation_bytes`.
+    """
     total = {name: sum(getattr(row, name) for row in rows) for name in _SUMMED}
     return {"layers": [asdict(row) for row in rows], "total": total}
 
 
 def format_summary(rows: Sequence[LayerSummary]) -> str:
-    """The rows and their totals as a table of plain text, see ``summarize``."""
+    """Return the rows and their sums as a table of plain text, as in the example of `summarize`."""
     total = as_dict(rows)["total"]
     table = [HEADINGS]
     for row in rows:
@@ -113,10 +126,12 @@ def format_summary(rows: Sequence[LayerSummary]) -> str:
 
 
 def _kind(layer: Layer) -> str:
+    """Return the name of the kind of layer, in parentheses for a pool that is skipped."""
     if isinstance(layer, SkippedPool):
         return f"({type(layer.layer).__name__} left out)"
     return type(layer).__name__
 
 
 def _times(numbers: Shape | None) -> str:
+    """Return the numbers as `28x28x1`, or a dash if there are none."""
     return "-" if numbers is None else "x".join(map(str, numbers))

@@ -1,4 +1,4 @@
-"""A network as a list of the layers that compute, in the order in which they run."""
+"""A network as a flat list of its layers, in the order in which they run."""
 
 from dataclasses import dataclass
 
@@ -11,14 +11,15 @@ INPUT = ""
 
 @dataclass(frozen=True)
 class Node:
-    """One layer in its place in a network.
+    """One layer and its place in a network.
 
     Args:
-        path: names from the outside in, ``block1/body/conv1``, as in ``Sequential.trace``.
-        layer: the layer; a ``Residual`` stands for its sum only.
-        sources: paths of the layers whose outputs it reads; more than one for a ``Residual``.
-        in_shape, out_shape: ``[N, H, W, C]`` or ``[N, D]``.
-        params: its parameters as ``jax.ShapeDtypeStruct``.
+        path: the path of the layer, such as `block1/body/conv1`, as in `Sequential.trace`.
+        layer: the layer. A `Residual` stands for its sum only.
+        sources: the paths of the layers whose outputs this layer reads; two for a `Residual`.
+        in_shape: the shape of the input, `[N, H, W, C]` or `[N, D]`.
+        out_shape: the shape of the output.
+        params: the parameters of the layer, as `jax.ShapeDtypeStruct`.
     """
 
     path: str
@@ -30,14 +31,19 @@ class Node:
 
 
 def walk(net: Layer, in_shape: Shape) -> list[Node]:
-    """Descend into every ``Sequential`` and ``Residual``. Nothing is allocated: shapes are traced.
+    """Return the layers of a network, including those inside every `Sequential` and `Residual`.
+
+    Shapes are traced and nothing is computed.
 
     Args:
-        net: a layer.
-        in_shape: ``[N, H, W, C]`` or ``[N, D]``.
+        net: the network.
+        in_shape: the shape of the input, `[N, H, W, C]` or `[N, D]`.
+
+    Returns:
+        The nodes in the order in which the layers run. There is none for a `Sequential`.
 
     Raises:
-        ValueError: a layer does not fit.
+        ValueError: a layer does not fit its input.
 
     Example:
         >>> from research.models import MODELS
@@ -49,7 +55,7 @@ def walk(net: Layer, in_shape: Shape) -> list[Node]:
     def visit(
         layer: Layer, path: str, source: str, shape: Shape, params: Params, state: State
     ) -> tuple[str, Shape]:
-        """Append the nodes of ``layer``; return the path and shape of its output."""
+        """Append the nodes of `layer`, and return the path and the shape of its output."""
 
         def visit_child(name: str, child: Layer, source: str, shape: Shape) -> tuple[str, Shape]:
             child_path = f"{path}/{name}" if path else name

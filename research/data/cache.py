@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from research.data.dataset import Split
-from research.data.source import Source, first_line
+from research.data.source import Source
+from research.utils.errors import first_line
 
 ARRAY_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from research.data.dataset import DataError, DatasetSpec, Split
-from research.data.source import Source, first_line
+from research.data.source import Source
+from research.utils.errors import first_line
 
 DAMAGED = (OSError, EOFError, zlib.error, tarfile.TarError)
 

@@ -16,7 +16,8 @@ from research.data.cache import checksum
 from research.data.dataset import DATASETS, DataError, DatasetSpec
 from research.data.formats import parse_cifar10, parse_cifar100, parse_idx_files
 from research.data.loading import default_data_dir
-from research.data.source import Source, first_line, folder_of, open_folder, read_folder
+from research.data.source import Source, folder_of, open_folder, read_folder
+from research.utils.errors import first_line
 from research.utils.lookup import lookup
 
 Progress = Callable[[str, int, int], None]

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from research.data.dataset import DataError, DatasetSpec, Split
+from research.utils.errors import first_line
 from research.utils.progress_bar import track
 
 RECORDS_AT_ONCE = 1000
@@ -110,11 +111,6 @@ def read_folder(name: str, spec: DatasetSpec, folder: Path) -> Source:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         train, test = (_read_split(name, spec, splits[split]) for split in SPLIT_NAMES)
     return Source(train, test, class_names)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its type where it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _how_to_prepare(folder: Path) -> str:

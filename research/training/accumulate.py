@@ -1,29 +1,43 @@
-"""Gradients of a batch, part by part."""
+"""Accumulation of the gradient of a batch over parts of the batch."""
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
 from research.training.collectives import varying
 
-Gradient = Callable[..., Any]  # (params, model_state, *per_example) -> grads, (model_state, metrics)
+
+@runtime_checkable
+class Gradient(Protocol):
+    """A function that computes the gradient of a mean over examples."""
+
+    def __call__(self, params: Any, model_state: Any, /, *per_example: Any) -> tuple[Any, tuple[Any, Any]]:
+        """Return the gradients, and a pair of the new state of the model and the metrics.
+
+        Args:
+            params: the parameters.
+            model_state: the state of the model.
+            *per_example: trees of arrays `[N, ...]`, such as images, labels and keys.
+        """
+        ...
 
 
 def accumulate(gradient: Gradient, num_parts: int, axis_name: str | None) -> Gradient:
-    """Make a gradient take a batch in parts, one after the other, so that one part is in memory at a time.
+    r"""Return a gradient function that takes a batch in parts, so that only one part is in memory at a time.
 
-    .. math:: g = \\frac{1}{A} \\sum_{a=1}^{A} g_a
+    $$
+    g = \frac{1}{A} \sum_{a=1}^{A} g_a
+    $$
 
-    Part ``a`` holds every ``A``-th example from the ``a``-th on, so that the parts do not depend on how the
-    batch is split over devices. Batch normalisation sees the statistics of a part, and its running averages
-    move with every part.
+    Part $a$ holds the examples $a$, $a + A$, $a + 2A$ and so on. So the parts do not depend on how the batch
+    is split over devices. Batch normalisation uses the statistics of one part, and updates its running
+    averages after every part.
 
     Args:
-        gradient: of a mean over examples; its metrics are sums.
-        num_parts: :math:`A`, a divisor of the number of examples.
-        axis_name: as in ``make_train_step``.
+        gradient: a function that computes the gradient of a mean over examples. Its metrics must be sums.
+        num_parts: the number of parts $A$, which must divide the number of examples.
+        axis_name: the mesh axis over which the batch is split inside shard_map or pmap, or `None`.
     """
     if num_parts == 1:
         return gradient

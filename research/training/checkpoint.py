@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
-from research.data.source import first_line
 from research.layers.base import by_path
+from research.utils.errors import first_line
 from research.utils.files import seal, sha256, unseal, write_atomically
 
 FORMAT = 1

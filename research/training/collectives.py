@@ -1,7 +1,7 @@
-"""What devices exchange in a step, written out for ``shard_map`` and ``pmap``.
+"""The exchange of values between devices in a training step inside `shard_map` or `pmap`.
 
-Every function is the identity where ``axis_name`` is ``None``: one device, or jit, whose compiler adds what
-is to be exchanged by itself.
+If `axis_name` is `None`, nothing is exchanged. That is so on a single device, and under jit, where the
+compiler adds the exchange by itself.
 """
 
 from collections.abc import Callable
@@ -14,26 +14,30 @@ T = TypeVar("T")
 
 
 def position(axis_name: str | None) -> jax.Array | int:
-    """The position of this device on the axis."""
+    """Return the position of this device on the axis, or 0 if there is no axis."""
     return 0 if axis_name is None else jax.lax.axis_index(axis_name)
 
 
 def varying(tree: T, axis_name: str | None) -> T:
-    """The same values, typed as differing between devices, so that what is derived from them may."""
+    """Return the same values with the type of values that may differ between devices."""
     return tree if axis_name is None else jax.lax.pcast(tree, axis_name, to="varying")
 
 
 def average(tree: T, axis_name: str | None) -> T:
-    """Mean over the devices, as one all-reduce of all arrays in one vector."""
+    """Return the mean of each array over the devices, by one all-reduce of all arrays as one vector."""
     return _all_at_once(jax.lax.pmean, tree, axis_name)
 
 
 def add_up(tree: T, axis_name: str | None) -> T:
-    """Sum over the devices, as one all-reduce; whole numbers beside float32 stay exact up to 2**24."""
+    """Return the sum of each array over the devices, by one all-reduce of all arrays as one vector.
+
+    If the tree also holds float32 arrays, integers are summed in float32, which is exact up to 2**24.
+    """
     return _all_at_once(jax.lax.psum, tree, axis_name)
 
 
-def _all_at_once(reduce: Callable[..., jax.Array], tree: T, axis_name: str | None) -> T:
+def _all_at_once(reduce: Callable[[jax.Array, str], jax.Array], tree: T, axis_name: str | None) -> T:
+    """Apply a collective to all arrays of the tree, joined to one vector."""
     if axis_name is None:
         return tree
     flat, unravel = ravel_pytree(tree)

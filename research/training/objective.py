@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The loss that training minimises."""
 
 from collections.abc import Callable
 
@@ -7,26 +7,33 @@ import jax.numpy as jnp
 import optax
 
 Objective = Callable[[jax.Array, jax.Array], jax.Array]
+"""A function of logits `[N, K]` and integer labels `[N]` that returns the loss of each example `[N]`."""
 
 
 def make_cross_entropy(label_smoothing: float = 0.0) -> Objective:
-    """Make the cross-entropy of integer labels, per example.
+    r"""Return a function that computes the cross-entropy of each example.
 
-    .. math:: \\ell_n = -\\sum_k q_{nk} \\log \\mathrm{softmax}(z_n)_k,\\quad
-              q_{nk} = (1 - \\epsilon)\\,[k = y_n] + \\epsilon / K
+    $$
+    \ell_n = -\sum_k q_{nk} \log \mathrm{softmax}(z_n)_k,\quad
+    q_{nk} = (1 - \epsilon)\,[k = y_n] + \epsilon / K
+    $$
+
+    where $z_n$ are the logits and $y_n$ is the label of example $n$.
 
     Args:
-        label_smoothing: :math:`\\epsilon` in [0, 1).
+        label_smoothing: the smoothing $\epsilon$, in [0, 1).
 
     Returns:
-        A function of logits ``[N, K]`` and integer labels ``[N]`` that returns nats ``[N]``.
+        A function of logits `[N, K]` and integer labels `[N]`. It returns the losses `[N]` in nats, in
+            float32 or a wider dtype of the logits.
 
     Example:
         >>> import jax.numpy as jnp
         >>> float(make_cross_entropy()(jnp.zeros((1, 2)), jnp.array([0]))[0])  # log 2
         0.6931471824645996
 
-    Source: Szegedy et al. 2016, section 7, for the smoothing.
+    Source: for label smoothing, Szegedy et al., Rethinking the Inception Architecture for Computer Vision,
+    2016, section 7.
     """
 
     def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -40,5 +47,10 @@ def make_cross_entropy(label_smoothing: float = 0.0) -> Objective:
 
 
 def is_correct(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """Whether the largest logit is the label's, ``[N]`` bool."""
+    """Return whether the largest logit is that of the label, as bools `[N]`.
+
+    Args:
+        logits: the logits `[N, K]`.
+        labels: the integer labels `[N]`.
+    """
     return jnp.argmax(logits, axis=-1) == labels

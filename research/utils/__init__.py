@@ -1,1 +1,1 @@
-"""Helpers that know nothing of the project: files, signals, names, processors, XLA's options."""
+"""Helpers that know nothing of the project: files, signals, names, processors and options of XLA."""

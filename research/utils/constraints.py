@@ -1,6 +1,8 @@
-"""What a number or a name may be, said next to it in an annotation.
+"""Constraints on numbers and names, which stand in the annotation of the argument.
 
-``depth: Annotated[int, Between(1, 4)]`` is read by ``research.config``, which refuses anything else.
+An example is `depth: Annotated[int, Between(1, 4)]`. `research.config` reads such annotations and refuses
+every other value. `value in constraint` tells whether a value is allowed, and `str(constraint)` says in words
+which values are.
 """
 
 from collections.abc import Iterable
@@ -10,7 +12,18 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Between:
-    """A number from ``low`` to ``high``; each end may be excluded."""
+    """The finite numbers from `low` to `high`.
+
+    Args:
+        low: the smallest number.
+        high: the largest number.
+        low_excluded: whether `low` itself is not allowed.
+        high_excluded: whether `high` itself is not allowed.
+
+    Example:
+        >>> 0.5 in Between(0, 1), str(Between(0, 1, high_excluded=True))
+        (True, 'at least 0 and below 1')
+    """
 
     low: float
     high: float = float("inf")
@@ -31,9 +44,19 @@ class Between:
         return f"from {self.low:.12g} to {self.high:.12g}"
 
 
-@dataclass(frozen=True, eq=False)  # hashed by identity: an annotation must be hashable, a dict is not
+@dataclass(
+    frozen=True, eq=False
+)  # An annotation must be hashable and a dict is not, so it is hashed by identity.
 class OneOf:
-    """One of some names."""
+    """One of the given names.
+
+    Args:
+        names: the names that are allowed, such as the keys of a dict.
+
+    Example:
+        >>> "relu" in OneOf(("relu", "tanh")), str(OneOf(("relu", "tanh")))
+        (True, 'one of relu, tanh')
+    """
 
     names: Iterable[str]
 

@@ -1,8 +1,8 @@
-"""Processors of this machine that the process may use."""
+"""The processors that this process may use."""
 
 import os
 
 
 def num_cpus() -> int:
-    """How many processors this process may run on: those of its affinity mask, where there is one."""
+    """Return the number of processors in the affinity mask of this process, or else of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

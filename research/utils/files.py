@@ -1,4 +1,4 @@
-"""Files that hold all of what was written or none of it, and that show when they were damaged since."""
+"""Functions that write a file as a whole or not at all, and that notice when a file was damaged later."""
 
 import hashlib
 import json
@@ -11,10 +11,14 @@ CHECKSUM = "sha256"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` so that ``path`` holds either what it held before or all of it.
+    """Write `content` to a file, which holds either its old content or all of the new content at any time.
+
+    Args:
+        path: the file.
+        content: the bytes of the file.
 
     Raises:
-        OSError: it cannot be written; the error names ``path``.
+        OSError: the file cannot be written. The error names `path`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -32,16 +36,16 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, in hex."""
+    """Return the sha256 of the bytes of a file, in hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def seal(values: Mapping[str, Any]) -> str:
-    """``values`` as JSON, with a checksum of them.
+    """Return `values` as JSON text that also holds a checksum of them.
 
     Raises:
-        ValueError: a number in it is not finite.
+        ValueError: a number in `values` is not finite.
 
     Example:
         >>> unseal(seal({"status": "completed"}))
@@ -51,10 +55,10 @@ def seal(values: Mapping[str, Any]) -> str:
 
 
 def unseal(text: str) -> dict[str, Any]:
-    """The values of ``seal``.
+    """Return the values from which `seal` made the text.
 
     Raises:
-        ValueError: the text is not what ``seal`` wrote.
+        ValueError: the text is not what `seal` returned.
 
     Example:
         >>> unseal(seal({"seed": 1}).replace("1", "2", 1))
@@ -65,10 +69,11 @@ def unseal(text: str) -> dict[str, Any]:
     values = json.loads(text)
     if not isinstance(values, dict) or values.pop(CHECKSUM, None) != _checksum(values):
         raise ValueError("its checksum does not match")
-    if seal(values) != text:  # 1E-05 for 1e-05
+    if seal(values) != text:  # a damaged byte may leave the value as it was, for example in 1E-05 for 1e-05
         raise ValueError("it is not as it was written")
     return values
 
 
 def _checksum(values: Mapping[str, Any]) -> str:
+    """Return the sha256 of the values as JSON with sorted keys, in hexadecimal digits."""
     return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""One way to read a table of names."""
+"""Look-up of a name in a table, with one form of error."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -7,15 +7,15 @@ T = TypeVar("T")
 
 
 def lookup(table: Mapping[str, T], name: str, what: str) -> T:
-    """Return ``table[name]``.
+    """Return `table[name]`.
 
     Args:
-        table: valid names and what they stand for.
-        name: the name asked for.
-        what: the kind of thing, for the error ("activation").
+        table: the allowed names, each with its value.
+        name: the name to look up.
+        what: the kind of thing that the table holds, such as "activation". The error begins with it.
 
     Raises:
-        ValueError: the name is not in the table; the message lists the valid names.
+        ValueError: `name` is not in the table. The message lists the allowed names.
 
     Example:
         >>> lookup({"one": 1, "two": 2}, "one", "number")

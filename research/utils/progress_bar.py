@@ -1,4 +1,4 @@
-"""Bars for long work: on a terminal they come and go, elsewhere there is nothing."""
+"""Progress bars, which are shown on a terminal only and disappear when the work is done."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,12 @@ T = TypeVar("T")
 
 
 def make_bar(console: Console, unit: str) -> Progress:
-    """A bar that counts ``unit`` and estimates the time that remains; hidden where there is no terminal."""
+    """Return a bar that counts work and estimates the remaining time.
+
+    Args:
+        console: the console on which the bar is shown. If it is not a terminal, nothing is shown.
+        unit: the word for what is counted, such as "steps".
+    """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -23,7 +28,13 @@ def make_bar(console: Console, unit: str) -> Progress:
 
 
 def track(items: Iterable[T], description: str, unit: str, total: int | None = None) -> Iterator[T]:
-    """The items, with a bar on standard error while they are gone through.
+    """Yield the items, and show on standard error how many have been taken.
+
+    Args:
+        items: the items.
+        description: the text in front of the bar.
+        unit: the word for what is counted.
+        total: the number of items, if `items` has no length.
 
     Example:
         >>> list(track([1, 2], "counting", "numbers"))

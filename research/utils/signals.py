@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as something to ask for, so that a run ends between two steps and not within one."""
+"""SIGTERM and SIGINT as a value to ask for, so that a run can end between two steps."""
 
 import signal
 import socket
@@ -6,24 +6,27 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-SECONDS = 8.0  # that a run has to write its checkpoint
+SECONDS = 8.0
+"""The time that a run has to write its checkpoint after a signal, in seconds."""
 
 Received = Callable[[], signal.Signals | None]
+"""A function that returns the signal that was received, or `None`."""
 
 
 @contextmanager
 def noticed_signals(
     give_up: Callable[[signal.Signals], None], seconds: float = SECONDS
 ) -> Iterator[Received]:
-    """Give a function that returns the first SIGTERM or SIGINT since the block began, or ``None``.
+    """Give a block of code a function that returns the first SIGTERM or SIGINT, or `None` if there was none.
 
-    While the device computes or compiles, Python cannot ask. So a thread waits beside it.
+    Python code does not run while the device computes or compiles, so the block may be late to ask. A thread
+    therefore waits for signals too, and ends the process by `give_up` if the block takes too long.
 
     Args:
-        give_up: called in that thread where the block has not ended so many seconds after a signal.
-        seconds: how many.
+        give_up: the function that the thread calls with the signal if the block has not ended in time.
+        seconds: the time in seconds that the block has after a signal.
     """
-    if threading.current_thread() is not threading.main_thread():  # the only one that may handle signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may handle signals
         yield lambda: None
         return
     received: list[signal.Signals] = []
@@ -32,7 +35,7 @@ def noticed_signals(
     ended = threading.Event()
 
     def watch() -> None:
-        while number := reader.recv(1):  # the number of each signal that comes; nothing after close
+        while number := reader.recv(1):  # one byte is the number of a signal; there is none after close
             if number[0] in (signal.SIGTERM, signal.SIGINT):
                 if not ended.wait(seconds):
                     give_up(signal.Signals(number[0]))

@@ -1,4 +1,4 @@
-"""How much work XLA puts into a program."""
+"""Options for how much XLA optimises a program."""
 
 from collections.abc import Callable
 from functools import cache, wraps
@@ -9,17 +9,21 @@ import jax
 R = TypeVar("R")
 
 CompilerOptions = dict[str, Any] | None
+"""Options for `jax.jit`; `None` leaves everything to XLA."""
 
-# XLA:CPU's fusion emitters build kernels through MLIR: faster ones, that take up to half of the time of
-# compiling; since JAX 0.11 it has no others
+# XLA's fusion emitters on the CPU build kernels through MLIR. The kernels are faster, but building them takes
+# up to half of the time of compiling. Since JAX 0.11 XLA has no other way to build kernels.
 _WITHOUT_EMITTERS = {"xla_cpu_use_fusion_emitters": False} if jax.__version_info__ < (0, 11) else {}
 
 
 def at_level(level: int | None, *, use_fusion_emitters: bool = True) -> CompilerOptions:
-    """Options for a level of optimization, 0 to 3; ``None`` leaves it to XLA, which takes 3.
+    """Return the options for a level of optimization.
 
-    Level 0 goes without XLA:CPU's fusion emitters. A program that is to go without them at another level is
-    of level 3, below which its loops are hardly vectorized. Since JAX 0.11 none can, and ``level`` holds.
+    Args:
+        level: the level, from 0 to 3. `None` leaves the level to XLA, which takes 3.
+        use_fusion_emitters: whether XLA uses its fusion emitters on the CPU. Level 0 never uses them. Without
+            them, every other level becomes 3, since at a lower level XLA hardly vectorizes loops. Since JAX
+            0.11 XLA always uses them, and this argument has no effect.
     """
     without = {} if use_fusion_emitters and level != 0 else _WITHOUT_EMITTERS
     if without and level != 0:
@@ -28,20 +32,28 @@ def at_level(level: int | None, *, use_fusion_emitters: bool = True) -> Compiler
 
 
 def for_one_call() -> CompilerOptions:
-    """Options of a program that runs once, or little: on the CPU level 0, else XLA's own."""
+    """Return the options of a program that runs once: level 0 on the CPU, and those of XLA elsewhere."""
     return at_level(0 if jax.default_backend() == "cpu" else None)
 
 
 def for_few_calls() -> CompilerOptions:
-    """Options of a program that is called a few times, or takes a small share of a run.
+    """Return the options of a program that is called a few times, or that takes a small part of a run.
 
-    On the CPU level 1, at which XLA compiles two to four times as fast.
+    On the CPU they are those of level 1, at which XLA compiles two to four times as fast. Elsewhere they are
+    those of XLA.
     """
     return at_level(1 if jax.default_backend() == "cpu" else None)
 
 
 def jit_for_one_call(function: Callable[..., R], **options: Any) -> Callable[..., R]:
-    """``jax.jit`` with `for_one_call`, which starts JAX: so it is asked at the first call, not on import."""
+    """Return `jax.jit(function)` with the options `for_one_call`.
+
+    Those options depend on the backend of JAX, so they are looked up at the first call, not on import.
+
+    Args:
+        function: the function to compile.
+        **options: further options of `jax.jit`.
+    """
     compiled = cache(lambda: jax.jit(function, compiler_options=for_one_call(), **options))
 
     @wraps(function)

@@ -113,6 +113,7 @@ def test_nothing_left_of_the_input_is_an_error():
         out_shape(Vanish(), {}, {}, (2, 3))
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_integers_are_refused_since_a_kernel_would_become_zeros():
     with pytest.raises(TypeError, match="floating point, x has dtype uint8"):
         cast(jnp.ones(3), jnp.ones(3, jnp.uint8))

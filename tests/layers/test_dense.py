@@ -11,6 +11,7 @@ def test_is_a_product_plus_bias():
     assert y.tolist() == [[14.0, 26.0]]
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_unflattened_input():
     with pytest.raises(ValueError, match=r"x has shape \[1, 8, 8, 3\]: put Flatten or GlobalAveragePool"):
         Dense(2).init(jax.random.key(0), (1, 8, 8, 3))

@@ -76,6 +76,7 @@ def test_rate_out_of_range_is_rejected(drop, rate):
         drop(keys(2), jnp.ones((2, 1, 1, 1)), rate)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @both
 def test_keys_must_be_typed_and_one_per_example(drop):
     x = jnp.ones((2, 1, 1, 1))

@@ -170,6 +170,7 @@ def test_vmap_is_a_loop():
         np.testing.assert_allclose(batched, looped, atol=1e-5)
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 def test_errors_say_the_numbers():
     x, c, d = jnp.ones((2, 4, 4, 6)), jnp.ones(6), jnp.ones(5)
     with pytest.raises(ValueError, match=r"scale has shape \(5,\), x has 6 channels"):

@@ -256,6 +256,7 @@ def test_errors_say_the_numbers(pool):
         pool(x, padding="FULL")
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     "pool", [max_pool, average_pool, global_max_pool, global_average_pool, lambda x: adaptive_max_pool(x, 1)]
 )

@@ -63,6 +63,7 @@ def im2col(
         ValueError: the window does not fit into the padded image, or an argument is out of range.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> image = jnp.arange(1.0, 17.0).reshape(1, 4, 4, 1)
         >>> im2col(image, 3, padding="VALID").reshape(4, 9)[0].astype(int).tolist()
         [1, 2, 3, 5, 6, 7, 9, 10, 11]
@@ -117,6 +118,7 @@ def col2im(
         ValueError: `patches` does not have the shape that `im2col` returns for these arguments.
 
     Example:
+        >>> import jax.numpy as jnp
         >>> col2im(jnp.ones((1, 2, 2, 9)), (4, 4), 3, padding="VALID")[0, :, :, 0].astype(int).tolist()
         [[1, 2, 2, 1], [2, 4, 4, 2], [2, 4, 4, 2], [1, 2, 2, 1]]
     """

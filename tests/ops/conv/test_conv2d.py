@@ -247,6 +247,7 @@ def test_auto(monkeypatch):
         assert chosen(32, 64) == "lax"
 
 
+@pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize("algorithm", CONV_ALGORITHMS)
 @pytest.mark.parametrize(
     ("x_shape", "kernel_shape", "options", "message"),
