@@ -9,6 +9,7 @@ import pytest
 from research.data.dataset import DATASETS, Split
 from research.data.folder import write_folder
 from research.data.source import Source
+from tests.data.server import Server
 
 MNIST = DATASETS["mnist"]
 
@@ -38,3 +39,11 @@ def written(source, tmp_path_factory) -> Path:
 def data_dir(written, tmp_path) -> Path:
     """A copy of the folder of datasets, to be damaged at will."""
     return Path(shutil.copytree(written, tmp_path / "data"))
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.http.shutdown()
+    server.http.server_close()

@@ -1,16 +1,11 @@
 import pickle
 import random
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from research.data.cache import ARRAY_NAMES, checksum, read_cached
-
-REPOSITORY = Path(__file__).parents[2]
 
 FILES = [*(f"{name}.npy" for name in ARRAY_NAMES), "meta.json"]
 
@@ -125,27 +120,6 @@ def test_where_nothing_can_be_written_the_work_goes_on(decode, source, tmp_path)
         result, digest = read_cached(tmp_path / "file" / "cache", decode)
     assert result is source
     assert digest == checksum(source)
-
-
-def test_a_full_disk_leaves_nothing_half_written(tmp_path):
-    script = """
-import resource, sys, warnings
-from pathlib import Path
-import numpy as np
-from research.data.cache import read_cached
-from research.data.dataset import Split
-from research.data.source import Source
-split = Split(np.zeros((100, 28, 28, 1), np.uint8), np.zeros(100, np.int32))
-resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
-with warnings.catch_warnings(record=True) as caught:
-    read_cached(Path(sys.argv[1]), lambda: Source(split, split, ()))
-print(len(caught), "cannot be kept in" in str(caught[0].message))
-"""
-    folder = tmp_path / "cache"
-    command = [sys.executable, "-c", script, str(folder)]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    assert result.stdout == "1 True\n"
-    assert list(folder.iterdir()) == []
 
 
 def test_many_writers_at_the_same_time(source, tmp_path):

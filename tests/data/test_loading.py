@@ -1,8 +1,5 @@
 import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +8,6 @@ from research.data import DATASETS, DataError, default_data_dir, load_dataset
 from research.data.dataset import Split
 from research.data.formats import parse_idx_files
 from research.data.loading import pixel_statistics, split_off
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -153,26 +148,6 @@ def test_where_the_data_is_looked_for(monkeypatch, tmp_path):
     monkeypatch.delenv("TFDS_DATA_DIR")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_data_dir() == tmp_path / "tensorflow_datasets"
-
-
-SCRIPT = """
-import sys
-from research.data import load_dataset
-dataset = load_dataset("mnist", data_dir=sys.argv[1], cache_dir=sys.argv[2])
-print(dataset.checksum, *(name in sys.modules for name in ("tensorflow", "tensorflow_datasets", "sklearn")))
-"""
-
-
-def test_tensorflow_is_never_imported_and_tfds_only_to_decode(written, tmp_path, load):
-    command = [sys.executable, "-W", "error", "-c", SCRIPT, str(written), str(tmp_path)]
-    outputs = [
-        subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout.split()
-        for _ in range(2)
-    ]
-    assert outputs == [
-        [load().checksum, "False", "True", "False"],
-        [load().checksum, "False", "False", "False"],
-    ]
 
 
 def test_changed_files_are_decoded_again(data_dir, written, tmp_path):

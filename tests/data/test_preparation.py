@@ -1,15 +1,11 @@
 import gzip
 import hashlib
-import http.server
 import io
 import os
 import socket
-import subprocess
 import sys
 import tarfile
 import threading
-import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,74 +15,11 @@ import tensorflow_datasets as tfds
 from research.data import DATASETS, DataError, load_dataset, prepare
 from research.data import preparation as preparation_module
 from research.data.formats import parse_idx_files
-from research.data.preparation import Download, published
+from research.data.preparation import published
 from research.data.source import read_folder
+from tests.data.server import idx, idx_files
 
-REPOSITORY = Path(__file__).parents[2]
 NAMES = ("mnist", "fashion_mnist", "cifar10", "cifar100")
-
-
-class Server:
-    """A server on 127.0.0.1 that sends bytes from a dict and counts the requests."""
-
-    def __init__(self):
-        self.files: dict[str, bytes] = {}
-        self.requests: list[str] = []
-        self.lengths: dict[str, int] = {}  # other lengths to announce than the true ones
-        self.pause = 0.0
-        outer = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                name = self.path.removeprefix("/")
-                outer.requests.append(name)
-                if name not in outer.files:
-                    return self.send_error(404)
-                content = outer.files[name]
-                self.send_response(200)
-                self.send_header("Content-Length", str(outer.lengths.get(name, len(content))))
-                self.end_headers()
-                time.sleep(outer.pause)
-                try:
-                    self.wfile.write(content)
-                except OSError:
-                    self.close_connection = True
-                return None
-
-            def log_message(self, format, *args):
-                pass
-
-        self.http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.http.server_port}"
-        threading.Thread(target=self.http.serve_forever, args=(0.01,), daemon=True).start()
-
-    def downloads(self) -> list[Download]:
-        """What would be published, had these files been."""
-        return [
-            Download(f"https://nowhere.invalid/{name}", len(content), hashlib.sha256(content).hexdigest())
-            for name, content in self.files.items()
-        ]
-
-
-@pytest.fixture
-def server():
-    server = Server()
-    yield server
-    server.http.shutdown()
-    server.http.server_close()
-
-
-def idx(array):
-    header = b"\0\0\x08" + bytes([array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
-
-
-def idx_files(source):
-    return {
-        f"{prefix}-{what}.gz": idx(array)
-        for prefix, split in (("train", source.train), ("t10k", source.test))
-        for what, array in (("images-idx3-ubyte", split.images[..., 0]), ("labels-idx1-ubyte", split.labels))
-    }
 
 
 def cifar_archive(prefix, files, names_file, num_classes):
@@ -307,35 +240,6 @@ def test_a_folder_that_cannot_be_written(server, source, tmp_path):
     with pytest.raises(DataError, match=r"mnist cannot be written in .*: Not a directory"):
         prepare("mnist", data_dir=tmp_path / "file" / "data", mirror=server.url, downloads=server.downloads())
     assert (tmp_path / "file").read_text() == "in the way"
-
-
-SCRIPT = """
-import resource, sys
-from research.data.dataset import DataError
-from research.data.preparation import Download, prepare
-url, folder, limit, *downloads = sys.argv[1:]
-downloads = [Download(*parts) for parts in map(str.split, downloads)]
-downloads = [download._replace(size=int(download.size)) for download in downloads]
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-try:
-    prepare("mnist", data_dir=folder, mirror=url, downloads=downloads)
-except DataError as error:
-    print(error)
-"""
-
-
-@pytest.mark.parametrize("stage", ["downloading", "writing"])
-def test_no_space(server, source, tmp_path, stage):
-    server.files = idx_files(source)
-    data_dir = tmp_path / "data"
-    downloads = [" ".join(map(str, download)) for download in server.downloads()]
-    limit = 1000 if stage == "downloading" else max(map(len, server.files.values())) + 1
-    command = [sys.executable, "-c", SCRIPT, server.url, str(data_dir), str(limit), *downloads]
-    result = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
-    assert result.stdout.count("\n") == 1
-    assert f"mnist cannot be written in {data_dir}" in result.stdout
-    assert "File too large" in result.stdout
-    assert not data_dir.exists()
 
 
 def test_an_interruption_leaves_nothing(server, source, tmp_path):
