@@ -1,22 +1,19 @@
 """What a run is asked to do: frozen dataclasses, built strictly from plain dicts.
 
-A config names a thing and gives its numbers: ``{"name": "plain", "depth": 3}``. Its table resolves the
-name, and the signature of what it names says which keys there are, of which type and in which range.
+A choice names a function and gives its arguments, as in `{"name": "plain", "depth": 3}`. The table of the
+choice finds the function, whose signature says which keys there are, of which type and in which range. Every
+default is the default of a field here or of an argument there.
 """
 
-import dataclasses
 import functools
 import hashlib
-import inspect
 import json
 import operator
 import re
-import types
-import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from research.data import AUGMENTATIONS, DATASETS
 from research.models import MODELS
@@ -25,48 +22,49 @@ from research.records import NOT_IN_THE_RESULT, RENAMED, RecordError, parameters
 from research.training.optimizers import OPTIMIZERS
 from research.training.schedules import SCHEDULES
 from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
+from research.utils.strict import ConfigError, Named, Table, construct, is_writable, to_plain
 
-T = TypeVar("T")
+__all__ = [
+    "CHOICES",
+    "PRECISIONS",
+    "RECOMMENDED",
+    "Config",
+    "ConfigError",
+    "DataConfig",
+    "DebugConfig",
+    "DistributedConfig",
+    "MeshConfig",
+    "Named",
+    "ParallelConfig",
+    "StudyConfig",
+    "SweepConfig",
+    "TrainingConfig",
+    "TuningConfig",
+    "construct",
+    "is_writable",
+    "with_recommendations",
+]
 
 PRECISIONS = {"float32": "float32", "bf16": "bfloat16"}
 
-
-class ConfigError(ValueError):
-    """A configuration is wrong; the message names the key, the value and what is allowed."""
-
-
-@dataclass(frozen=True)
-class Named:
-    """A name and the numbers for it; hashable.
-
-    Example:
-        >>> Named("plain", (("depth", 3),)).arguments
-        {'depth': 3}
-    """
-
-    name: str
-    items: tuple[tuple[str, Any], ...] = ()
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """Keyword arguments for the function of that name."""
-        return dict(self.items)
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """The functions that the name of a `Named` may mean."""
-
-    functions: Mapping[str, Callable[..., Any]]
-
-    def parameters(self, name: str) -> dict[str, tuple[Any, Any]]:
-        """Return the annotation and the default of each keyword of the function of that name."""
-        return _keywords(self.functions[name])
+RECOMMENDED: Any = None
+"""Default of a number that the dataset recommends; `Config.from_dict` puts that number in its place."""
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which images, and how they are split."""
+    """Which images a run reads, and how they are split.
+
+    Args:
+        name: the dataset.
+        dir: folder of prepared datasets; null: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        cache_dir: folder of decoded images; null: the user's cache folder.
+        validation_fraction: share of the training images that becomes the validation split.
+        test_fraction: share of digits that becomes the test split; other datasets have one of their own.
+        split_seed: seed of the shuffle before the validation split is taken.
+        train_limit: number of training images to use; null: all.
+        augmentations: names of random changes of the training images, in the order of their application.
+    """
 
     name: Annotated[str, OneOf(DATASETS)] = "digits"
     dir: str | None = None
@@ -80,10 +78,33 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """How long and how to train."""
+    """How long and how to train.
 
-    epochs: Annotated[int, AtLeastOne] = 20
-    batch_size: Annotated[int, AtLeastOne] = 64
+    Args:
+        epochs: number of passes over the training split; null: what the dataset recommends.
+        batch_size: number of images in a training step; null: what the dataset recommends.
+        eval_batch_size: largest number of images that are evaluated at a time.
+        label_smoothing: share of the probability that the loss spreads evenly over all classes.
+        keep: the parameters that the run keeps, those of the best validation accuracy or of the last epoch.
+        patience: number of epochs without a better validation accuracy before training stops; null: no limit.
+        scan_steps: most steps in a call of the compiled program; null: as many as take about 3 s.
+        window: number of steps whose images are on the device at a time; null: the whole training split.
+        accumulate: number of parts that a batch is computed in, one after the other, to save memory; batch
+            norm sees one part. null: as many as suit the cache of the processor.
+        remat: `blocks` computes the activations inside blocks again for the gradient, to save memory; it has
+            no effect on a CPU.
+        precision: `bf16` computes in bfloat16; parameters, statistics and loss stay float32.
+        xla_optimization_level: optimization level of XLA for the training steps; null: XLA's own. Level 1
+            compiles faster on a CPU.
+        xla_cpu_use_fusion_emitters: false compiles small networks faster before JAX 0.11; steps are slower.
+        checkpoint_every: number of steps between checkpoints; null: only when the run is interrupted.
+        keep_checkpoints: number of the newest checkpoints that stay; each holds the best parameters so far.
+        runs_per_program: number of runs of a sweep that are trained as one program; these runs differ in
+            seed, learning rate or weight decay only.
+    """
+
+    epochs: Annotated[int, AtLeastOne] = RECOMMENDED
+    batch_size: Annotated[int, AtLeastOne] = RECOMMENDED
     eval_batch_size: Annotated[int, AtLeastOne] = 256
     label_smoothing: Annotated[float, Rate] = 0.0
     keep: Annotated[str, OneOf(("best", "last"))] = "best"
@@ -102,21 +123,35 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """What a sweep does with the runs that an earlier one left."""
+    """What a sweep does with the runs that an earlier launch left in its folder.
+
+    Args:
+        retry_failed: run again what failed.
+    """
 
     retry_failed: bool = True
 
 
 @dataclass(frozen=True)
 class DebugConfig:
-    """What a run finds out about itself, at a price."""
+    """What a run finds out about itself, at a price.
+
+    Args:
+        nans: keep a copy of the state, so that a run that diverges names the layer of the first bad value.
+    """
 
     nans: bool = False
 
 
 @dataclass(frozen=True)
 class TuningConfig:
-    """Trials of the rates, as factors of the arm's own, over seeds that no run of the study has."""
+    """Trials before the runs of a study, which choose the rates of each arm.
+
+    Args:
+        seeds: seeds of the trials; no run of the study has one of them.
+        learning_rate: factors of the arm's own learning rate that are tried.
+        weight_decay: factors of the arm's own weight decay that are tried.
+    """
 
     seeds: tuple[Annotated[int, Between(0, 2**32 - 1)], ...] = (1000,)
     learning_rate: tuple[Annotated[float, Positive], ...] = (1.0,)
@@ -125,7 +160,13 @@ class TuningConfig:
 
 @dataclass(frozen=True)
 class MeshConfig:
-    """Devices along each axis; data takes what the others leave where it is not given."""
+    """Number of devices along each axis of the mesh.
+
+    Args:
+        run: parts of the runs of one program, side by side.
+        data: parts of a batch; null: as many as the other axes leave devices.
+        model: parts of the parameters.
+    """
 
     run: Annotated[int, AtLeastOne] = 1
     data: Annotated[int, AtLeastOne] | None = None
@@ -134,7 +175,15 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class ParallelConfig:
-    """On how many devices to train, and by which strategy."""
+    """On how many devices to train, and by which strategy.
+
+    Args:
+        name: the strategy; `auto` takes jit over all accelerators, and on a CPU one device or, where
+            `num_devices` asks for more, shard_map.
+        num_devices: number of devices; null: all (on a CPU one per core), or one with `single`.
+        mesh: number of devices along each axis.
+        batch_norm: `local` normalises over the part of a batch on each device (shard_map and pmap only).
+    """
 
     name: Annotated[str, OneOf(("auto", *STRATEGIES))] = "single"
     num_devices: Annotated[int, AtLeastOne] | None = None
@@ -144,7 +193,15 @@ class ParallelConfig:
 
 @dataclass(frozen=True)
 class DistributedConfig:
-    """How the processes of one run find each other."""
+    """How the processes of one run find each other.
+
+    Args:
+        mode: `auto` asks SLURM, Open MPI or a TPU pod; with `none` the next three keys say it.
+        coordinator: host:port of process 0.
+        num_processes: number of processes.
+        process_id: number of this process, from 0.
+        timeout: seconds that a process waits for the others at the start.
+    """
 
     mode: Annotated[str, OneOf(("none", "auto"))] = "none"
     coordinator: str | None = None
@@ -160,7 +217,18 @@ class DistributedConfig:
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """Which comparison a run belongs to, and as which of its arms; a trial is no run of the comparison."""
+    """Which study a run belongs to, and as which of its arms.
+
+    Args:
+        name: name of the study.
+        question: the question that it answers.
+        axis: the key that its arms differ in.
+        arm: name of the arm of this run.
+        arms: names of all arms.
+        reference: the arm that the others are compared with.
+        tuning: trials before the runs; null: none.
+        trial: whether this run is such a trial, which no comparison contains.
+    """
 
     name: str
     question: str
@@ -172,9 +240,29 @@ class StudyConfig:
     trial: bool = False
 
 
+DEFAULT_CHOICES = {"model": "plain", "optimizer": "adam", "schedule": "cosine"}
+CHOICES = (*DEFAULT_CHOICES, "data", "parallel")
+"""Keys of `Config` whose value may be a name alone."""
+
+
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides the result of a run."""
+    """Everything that decides the result of a run.
+
+    Args:
+        model: the network.
+        optimizer: the optimizer.
+        schedule: factor of the learning rate at each step.
+        seed: seed of the parameters, the order of the images and all other random numbers.
+        data: the images.
+        training: how long and how to train.
+        parallel: the devices.
+        distributed: the processes of one run.
+        study: the study that the run belongs to.
+        init_from: folder of a completed run of the same network, whose parameters the run starts from.
+        logging: `tensorboard` also writes the metrics of each epoch to the folder tensorboard of the run.
+        debug: what the run finds out about itself.
+    """
 
     model: Annotated[Named, Table(MODELS)]
     optimizer: Annotated[Named, Table(OPTIMIZERS)]
@@ -191,33 +279,42 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
-        """Build strictly from a plain dict; what it does not say takes its default.
+        """Build a configuration strictly from a plain dict; a key that is missing takes its default.
+
+        A choice may be a name alone. The dataset's recommendation replaces `training.epochs` and
+        `training.batch_size` where they are null, so that both spellings have the same fingerprint.
+
+        Args:
+            values: values by key, nested as the dataclasses are.
 
         Raises:
-            ConfigError: an unknown key, a wrong type or an impossible value.
+            ConfigError: a key is unknown, a type is wrong or a value is impossible.
 
         Example:
-            >>> Config.from_dict({"seed": 3, "model": {"name": "plain", "depth": 1}}).seed
-            3
-            >>> Config.from_dict({"training": {"batch_size": 0}})
+            >>> config = Config.from_dict({"model": {"name": "plain", "depth": 1}, "data": "mnist"})
+            >>> config.model.arguments["depth"], config.training.epochs
+            (1, 3)
+            >>> Config.from_dict({"debug": {"nans": 1}})
             Traceback (most recent call last):
             ...
-            research.config.ConfigError: training.batch_size=0 is not allowed; give a whole number, at least 1
+            research.utils.strict.ConfigError: debug.nans=1 is not allowed; give true or false
         """
-        names = {"model": "plain", "optimizer": "adam", "schedule": "cosine"}
-        return construct(cls, {key: {"name": name} for key, name in names.items()} | dict(values))
+        _refuse_renamed(values)
+        given = DEFAULT_CHOICES | dict(values)
+        named = {key: {"name": given[key]} for key in CHOICES if isinstance(given.get(key), str)}
+        return construct(cls, with_recommendations(given | named))
 
     def to_dict(self) -> dict[str, Any]:
-        """The plain dict that ``from_dict`` reads."""
-        return _plain(self)
+        """Return the plain dict that `from_dict` reads."""
+        return to_plain(self)
 
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that two configurations share only if they ask for the same run.
 
-        ``init_from`` counts by the parameters in that folder, not by its path.
+        `init_from` counts by the parameters in that folder, not by its path.
 
         Raises:
-            ConfigError: ``init_from`` is not the folder of a finished run.
+            ConfigError: `init_from` is not the folder of a finished run.
         """
         values = self.to_dict()
         if self.init_from is None:
@@ -239,123 +336,37 @@ class Config:
             ) from error
 
     def run_name(self) -> str:
-        """Name of the run's folder in a sweep: arm, seed and fingerprint."""
+        """Return the name of the run's folder in a sweep: arm, seed and fingerprint."""
         arm = self.study.arm if self.study else self.model.name
         return f"{re.sub(r'[^A-Za-z0-9.]+', '-', arm)}_seed-{self.seed}_{self.fingerprint()[:8]}"
 
 
-def construct(cls: type[T], values: Mapping[str, Any], key: str = "") -> T:
-    """Build a frozen dataclass strictly from a plain dict, by its annotations.
+def with_recommendations(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration with the dataset's number of epochs and batch size where it gives none.
 
-    Raises:
-        ConfigError: an unknown key, a wrong type or an impossible value.
-
-    Example:
-        >>> construct(DataConfig, {"name": "mnist"}).validation_fraction
-        0.1
-    """
-    return _build(cls, values, key)
-
-
-TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
-
-
-def is_writable(text: str) -> bool:
-    """Whether UTF-8 can write a text; a command line may hold bytes that are none.
+    Args:
+        values: a plain dict with the keys `data` and `training`, both optional.
 
     Example:
-        >>> is_writable("größer"), is_writable("\\udcff")
-        (True, False)
+        >>> with_recommendations({"data": {"name": "mnist"}, "training": {"batch_size": None}})
+        {'data': {'name': 'mnist'}, 'training': {'epochs': 3, 'batch_size': 64}}
     """
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+    data, training = values.get("data", {}), values.get("training", {})
+    name = data.get("name", DataConfig.name) if isinstance(data, Mapping) else None
+    if not isinstance(name, str) or name not in DATASETS or not isinstance(training, Mapping):
+        return dict(values)  # one of these is refused later
+    spec = DATASETS[name]
+    recommended = {"epochs": spec.epochs, "batch_size": spec.batch_size}
+    given = {key: value for key, value in training.items() if value is not None or key not in recommended}
+    return {**values, "training": recommended | given}
 
 
-def _keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
-    hints = typing.get_type_hints(function, include_extras=True)
-    parameters = inspect.signature(function).parameters.values()
-    return {
-        p.name: (hints[p.name], p.default) for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY
-    }
-
-
-def _build(hint: Any, value: Any, key: str) -> Any:
-    """Turn ``value`` into what ``hint`` asks for, or say why it cannot be."""
-    if typing.get_origin(hint) is Annotated:
-        inner, constraint = typing.get_args(hint)
-        if isinstance(constraint, Table):
-            return _build_named(constraint, value, key)
-        built = _build(inner, value, key) if not _wrong_type(inner, value) else None
-        if built is None or built not in constraint:
-            raise _refusal(
-                key, value, f"{TYPE_NAMES[inner]}, {constraint}" if inner is not str else constraint
-            )
-        return built
-    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
-        inner = next(option for option in typing.get_args(hint) if option is not type(None))
-        return None if value is None else _build(inner, value, key)
-    if typing.get_origin(hint) is tuple:
-        if not isinstance(value, list | tuple):
-            raise _refusal(key, value, "a list")
-        return tuple(_build(typing.get_args(hint)[0], item, key) for item in value)
-    if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint, include_extras=True)
-        items = _build_items(hints, value, key)
-        for item in dataclasses.fields(hint):
-            if item.name not in items and item.default is item.default_factory is dataclasses.MISSING:
-                raise ConfigError(f"{key}.{item.name} is missing")
-        return typing.cast(Any, hint)(**items)
-    if _wrong_type(hint, value):
-        raise _refusal(key, value, TYPE_NAMES[hint])
-    if hint is str and not is_writable(value):
-        raise _refusal(key, value, "a text that UTF-8 can write")
-    try:
-        return hint(value)
-    except OverflowError:
-        raise _refusal(key, value, "a smaller number") from None
-
-
-def _build_named(table: Table, value: Any, key: str) -> Named:
-    if not isinstance(value, Mapping):
-        raise _refusal(key, value, "a mapping with a name")
-    name = value.get("name")
-    if not isinstance(name, str) or name not in table.functions:
-        raise _refusal(f"{key}.name", name, OneOf(table.functions))
-    parameters = table.parameters(name)
-    given = {item: given for item, given in value.items() if item != "name"}
-    items = {item: default for item, (_, default) in parameters.items()}
-    items |= _build_items({item: hint for item, (hint, _) in parameters.items()}, given, key)
-    return Named(name, tuple(sorted(items.items())))
-
-
-def _build_items(hints: Mapping[str, Any], values: Any, key: str) -> dict[str, Any]:
-    if not isinstance(values, Mapping):
-        raise _refusal(key, values, f"a mapping with the keys {', '.join(hints)}")
-    prefix = f"{key}." if key else ""
-    for name in values:
-        if prefix + str(name) in RENAMED:
-            raise ConfigError(f"{prefix}{name} is now {RENAMED[prefix + str(name)]}; give that key instead")
-        if name not in hints:
-            raise ConfigError(f"there is no key {prefix}{name}; allowed: {', '.join(hints) or 'none'}")
-    return {name: _build(hints[name], value, prefix + name) for name, value in values.items()}
-
-
-def _wrong_type(hint: type, value: Any) -> bool:
-    if hint is float:
-        return isinstance(value, bool) or not isinstance(value, int | float)
-    return not isinstance(value, hint) or (hint is int and isinstance(value, bool))
-
-
-def _refusal(key: str, value: Any, allowed: Any) -> ConfigError:
-    return ConfigError(f"{key}={'null' if value is None else value} is not allowed; give {allowed}")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Named):
-        return {"name": value.name} | {key: _plain(item) for key, item in value.items}
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+def _refuse_renamed(values: Mapping[str, Any]) -> None:
+    for old, new in RENAMED.items():
+        section: Any = values
+        for name in old.split("."):
+            if not isinstance(section, Mapping) or name not in section:
+                break
+            section = section[name]
+        else:
+            raise ConfigError(f"{old} is now {new}; give that key instead")

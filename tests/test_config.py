@@ -1,17 +1,14 @@
-"""The strict configuration, and the YAML files that fill it."""
+"""The strict configuration."""
 
-from pathlib import Path
+import inspect
 
 import pytest
-import yaml
 
 from research.config import Config, ConfigError
 from research.data import DATASETS
 from research.models import MODELS
 from research.training.optimizers import OPTIMIZERS
 from research.training.schedules import SCHEDULES
-
-CONF = Path(__file__).parents[1] / "conf"
 
 
 def test_an_empty_dict_gives_the_defaults_with_every_key_filled_in():
@@ -36,7 +33,10 @@ def test_to_dict_and_from_dict_are_inverse():
         ({"model": {"name": "plain", "dept": 3}}, r"there is no key model\.dept; allowed: depth"),
         ({"model": {"name": "plane"}}, r"model\.name=plane is not allowed; give one of classic"),
         ({"model": {"depth": 2}}, r"model\.name=null is not allowed; give one of classic"),
-        ({"model": "plain"}, "model=plain is not allowed; give a mapping with a name"),
+        ({"model": 5}, "model=5 is not allowed; give one of classic, .*, or a mapping with a name"),
+        ({"model": "plane"}, r"model\.name=plane is not allowed; give one of classic"),
+        ({"data": "minst"}, r"data\.name=minst is not allowed; give one of cifar10"),
+        ({"data": ["mnist"]}, "data=\\['mnist'\\] is not allowed; give a mapping with the keys name"),
         ({"model": {"name": "plain", "depth": 9}}, r"model\.depth=9 is not allowed; give .*from 1 to 4"),
         (
             {"model": {"name": "plain", "depth": 2.5}},
@@ -105,25 +105,31 @@ def test_a_run_name_is_a_plain_folder_name():
     assert " " not in name
 
 
-def yaml_files(group: str) -> dict[str, dict]:
-    return {path.stem: yaml.safe_load(path.read_text()) for path in sorted((CONF / group).glob("*.yaml"))}
+def test_a_choice_may_be_a_name_alone():
+    names = {"model": "tiny", "data": "mnist", "optimizer": "sgd", "schedule": "step", "parallel": "jit"}
+    assert Config.from_dict(names) == Config.from_dict({key: {"name": name} for key, name in names.items()})
+    assert all(Config.from_dict(names).to_dict()[key]["name"] == name for key, name in names.items())
 
 
-@pytest.mark.parametrize(
-    ("group", "table"),
-    [("model", MODELS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)],
-)
-def test_every_name_has_a_file_with_every_key(group, table):
-    files = yaml_files(group)
-    assert sorted(files) == sorted(values["name"] for values in files.values()) == sorted(table)
-    for name, values in files.items():
-        config = Config.from_dict({group: values})
-        assert config.to_dict()[group] | values == config.to_dict()[group], name
-        assert set(values) == set(config.to_dict()[group]), name
+@pytest.mark.parametrize("name", DATASETS)
+def test_null_is_the_number_that_the_dataset_recommends_and_has_its_fingerprint(name):
+    spec = DATASETS[name]
+    config = Config.from_dict({"data": name})
+    assert (config.training.epochs, config.training.batch_size) == (spec.epochs, spec.batch_size)
+    numbers = {"epochs": spec.epochs, "batch_size": spec.batch_size}
+    for training in (numbers, dict.fromkeys(numbers), {}):
+        same = Config.from_dict({"data": {"name": name}, "training": training})
+        assert same.fingerprint() == config.fingerprint()
+    other = Config.from_dict({"data": name, "training": {"epochs": spec.epochs + 1, "batch_size": None}})
+    assert other.training.epochs == spec.epochs + 1
+    assert other.training.batch_size == spec.batch_size
 
 
-def test_every_dataset_has_a_file():
-    files = yaml_files("data")
-    assert sorted(files) == sorted(DATASETS)
-    for name, values in files.items():
-        assert Config.from_dict(values).data.name == name
+TABLES = {"model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+
+
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group in TABLES for name in TABLES[group]])
+def test_the_defaults_of_a_choice_are_those_of_its_signature(group, name):
+    parameters = inspect.signature(TABLES[group][name]).parameters.values()
+    defaults = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    assert getattr(Config.from_dict({group: name}), group).arguments == defaults

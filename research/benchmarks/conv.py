@@ -71,7 +71,15 @@ LAYERS = {
 
 @dataclass(frozen=True)
 class ConvBenchmarkConfig:
-    """What to time and how; built by ``research.config.construct``."""
+    """What to time and how.
+
+    Args:
+        layers: names of the layers.
+        algorithms: names of the algorithms, those of PyTorch among them.
+        batch_size: number of images; null: that of the network's benchmark.
+        rounds: number of timings of each, in turn.
+        repeats: number of passes in one timing, in one compiled loop.
+    """
 
     layers: tuple[Annotated[str, OneOf(LAYERS)], ...] = tuple(LAYERS)
     algorithms: tuple[Annotated[str, OneOf((*CONV_ALGORITHMS, *TORCH))], ...] = (*CONV_ALGORITHMS, *TORCH)

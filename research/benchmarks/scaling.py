@@ -25,7 +25,14 @@ from research.utils.constraints import AtLeastOne, Between, OneOf
 
 @dataclass(frozen=True)
 class ScalingConfig:
-    """What to time."""
+    """What to time and how.
+
+    Args:
+        processes: number of processes on this machine, each bound to a core.
+        strategies: strategies that are timed side by side, over as many CPU devices of one process.
+        rounds: number of timings of each, in turn.
+        steps: number of training steps in one timing.
+    """
 
     processes: Annotated[int, Between(2)] = 2
     strategies: tuple[Annotated[str, OneOf(STRATEGIES)], ...] = tuple(STRATEGIES)

@@ -44,7 +44,16 @@ Train = Callable[[int], Any]
 
 @dataclass(frozen=True)
 class BenchmarkConfig:
-    """How to time."""
+    """What to time and how.
+
+    Args:
+        implementations: names of the implementations; those that are not installed are left out.
+        replicas: numbers of runs that are trained as one program, such as [8]; the time of a step is that of
+            one of them.
+        evaluation: also time the evaluation of a batch, by auto and by lax.
+        rounds: number of timings of each, in turn.
+        steps: number of training steps in one timing.
+    """
 
     implementations: tuple[Annotated[str, OneOf(IMPLEMENTATIONS)], ...] = IMPLEMENTATIONS
     replicas: tuple[Annotated[int, Between(2)], ...] = ()

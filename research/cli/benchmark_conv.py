@@ -1,8 +1,13 @@
-"""Time every convolution algorithm on the layers of our networks, or measure how exact each one is."""
+"""Time every convolution algorithm on the layers of our networks, or measure how exact each one is.
+
+Examples:
+    cnn-research benchmark-conv 'layers=[plain conv2]'
+    cnn-research benchmark-conv report=error
+"""
 
 import json
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import jax
 from rich.console import Console
@@ -11,16 +16,37 @@ from rich.table import Column, Table
 from research.benchmarks.conv import LAYERS, PASSES, ConvBenchmarkConfig, installed, time_layer
 from research.benchmarks.conv_error import CHANNELS, QUANTITIES, Errors, relative_errors
 from research.benchmarks.conv_figure import draw
-from research.cli.wrapper import pop_choice, pop_folder, run_command
+from research.cli.keys import Command
+from research.cli.wrapper import FORMATS, pop_choice, pop_folder, run_command
 from research.config import construct
+from research.utils.constraints import OneOf
 
+REPORTS = ("speed", "error")
+
+
+@dataclass(frozen=True)
+class ConvKeys:
+    """Keys of this command beside those of the benchmark.
+
+    Args:
+        report: what is measured; `error` compares with float64.
+        format: how the result is printed.
+        out: folder of the JSON and the picture; null: neither is written.
+    """
+
+    report: Annotated[str, OneOf(REPORTS)] = "speed"
+    format: Annotated[str, OneOf(FORMATS)] = "table"
+    out: str | None = "outputs/benchmark_conv"
+
+
+COMMAND = Command("benchmark_conv", __doc__, (ConvKeys, ConvBenchmarkConfig))
 CONSOLE = Console(highlight=False, soft_wrap=True, width=160)
 
 
 def job(values: dict[str, Any]) -> None:
     """Print tables or one JSON object; write JSON and picture into a folder."""
-    report = pop_choice(values, "report", ("speed", "error"))
-    as_json = pop_choice(values, "format", ("table", "json")) == "json"
+    report = pop_choice(values, "report", REPORTS)
+    as_json = pop_choice(values, "format", FORMATS) == "json"
     out = None if values.get("out") is None else pop_folder(values, "out")
     values.pop("out", None)
     given = {key: value for key, value in values.items() if value is not None}
@@ -87,4 +113,4 @@ def show_errors(errors: Errors) -> None:
 
 def main() -> None:
     """Run the command and exit."""
-    run_command("benchmark_conv", job)
+    run_command(COMMAND, job)

@@ -1,23 +1,47 @@
-"""Time one training step on one process and on several, each with a core and a batch of its own."""
+"""Time one training step on one process and on several, each with a core and a batch of its own.
+
+Example:
+    cnn-research benchmark-scaling processes=2 training.batch_size=128
+"""
 
 import json
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from research.benchmarks.scaling import ScalingConfig, benchmark_cluster, benchmark_scaling
-from research.cli.wrapper import pop_choice, run_command
-from research.config import Config, construct
+from research.cli.keys import Command
+from research.cli.wrapper import FORMATS, pop_choice, run_command
+from research.config import CHOICES, Config, construct
 from research.runs.devices import check_distributed
+from research.utils.constraints import OneOf
 
-OWN = ("processes", "strategies", "rounds", "steps")
+
+@dataclass(frozen=True)
+class FormatKeys:
+    """Keys of this command beside those of the benchmark.
+
+    Args:
+        format: how the result is printed.
+    """
+
+    format: Annotated[str, OneOf(FORMATS)] = "table"
+
+
+COMMAND = Command(
+    "benchmark_scaling",
+    __doc__,
+    (FormatKeys, ScalingConfig),
+    (*CHOICES, "training.batch_size", "distributed"),
+)
 
 
 def job(values: dict[str, Any]) -> None:
     """Print a table, or one JSON object."""
-    output = pop_choice(values, "format", ("table", "json"))
-    scaling = construct(ScalingConfig, {key: values.pop(key) for key in OWN})
+    output = pop_choice(values, "format", FORMATS)
+    scaling = construct(ScalingConfig, {key.name: values.pop(key.name) for key in fields(ScalingConfig)})
     config = Config.from_dict(values)
     check_distributed(config)
     if config.distributed.is_on:
@@ -52,4 +76,4 @@ def show(result: dict[str, Any], console: Console) -> None:
 
 def main() -> None:
     """Run the command and exit."""
-    run_command("benchmark_scaling", job)
+    run_command(COMMAND, job)

@@ -1,23 +1,50 @@
-"""Time one training step of a network, ours beside PyTorch, Flax and Keras."""
+"""Time one training step of a network, ours beside PyTorch, Flax and Keras.
+
+The images are random and have the shape of those of the dataset.
+
+Example:
+    cnn-research benchmark-train model=conv_pair training.batch_size=128
+"""
 
 import json
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from research.benchmarks.train import BenchmarkConfig, benchmark_train
-from research.cli.wrapper import pop_choice, run_command
-from research.config import Config, construct
+from research.cli.keys import Command
+from research.cli.wrapper import FORMATS, pop_choice, run_command
+from research.config import CHOICES, Config, construct
 from research.parallel import request_cpu_devices
 from research.runs.devices import num_cpu_devices
+from research.utils.constraints import OneOf
+
+
+@dataclass(frozen=True)
+class FormatKeys:
+    """Keys of this command beside those of the benchmark.
+
+    Args:
+        format: how the result is printed.
+    """
+
+    format: Annotated[str, OneOf(FORMATS)] = "table"
+
+
+COMMAND = Command(
+    "benchmark_train",
+    __doc__,
+    (FormatKeys, BenchmarkConfig),
+    (*CHOICES, *(f"training.{key}" for key in ("batch_size", "accumulate", "precision", "remat"))),
+)
 
 
 def job(values: dict[str, Any]) -> None:
     """Print a table, or one JSON object."""
-    output = pop_choice(values, "format", ("table", "json"))
-    keys = "implementations", "replicas", "evaluation", "rounds", "steps"
-    own = {key: values.pop(key) for key in keys if key in values}
+    output = pop_choice(values, "format", FORMATS)
+    own = {key.name: values.pop(key.name) for key in fields(BenchmarkConfig) if key.name in values}
     benchmark = construct(BenchmarkConfig, {key: value for key, value in own.items() if value is not None})
     config = Config.from_dict(values)
     request_cpu_devices(num_cpu_devices(config))
@@ -55,4 +82,4 @@ def show(result: dict[str, Any], console: Console) -> None:
 
 def main() -> None:
     """Run the command and exit."""
-    run_command("benchmark_train", job)
+    run_command(COMMAND, job)

@@ -1,12 +1,19 @@
-"""Train one network in several frameworks, from the same weights over the same batches, and report."""
+"""Train one network in several frameworks, from the same weights over the same batches, and report.
+
+The report says first whether the frameworks agree, then what each of them costs.
+
+Example:
+    cnn-research compare-frameworks data=mnist seeds=5 training.epochs=3
+"""
 
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from research.cli.keys import Command
 from research.cli.wrapper import run_command
-from research.config import ConfigError, construct
+from research.config import ConfigError, construct, with_recommendations
 from research.frameworks.base import FRAMEWORKS
 from research.frameworks.compare import SMALL, ComparisonError, compare
 from research.frameworks.config import ComparisonConfig
@@ -15,10 +22,12 @@ from research.runs.worker import RunError
 from research.studies.comparison import write_comparison
 from research.utils.progress_bar import make_bar
 
+COMMAND = Command("compare_frameworks", __doc__, (ComparisonConfig,), ("data",))
+
 
 def job(values: dict[str, Any]) -> None:
     """Compare, write the report, and say where it is."""
-    config = construct(ComparisonConfig, values)
+    config = construct(ComparisonConfig, with_recommendations(values))
     out, console = Path(config.out), Console(highlight=False, soft_wrap=True)
     num_networks = len(config.frameworks or FRAMEWORKS) + len(SMALL) * config.small
     bar = make_bar(console, "processes")
@@ -56,4 +65,4 @@ def job(values: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command and exit."""
-    run_command("compare_frameworks", job)
+    run_command(COMMAND, job)

@@ -1,19 +1,33 @@
-"""Measure the saved parameters of a run on its test split again."""
+"""Measure the saved parameters of a run on its test split again.
 
-from typing import Any
+Example:
+    cnn-research evaluate outputs/2026-01-31/12-00-00-000000
+"""
 
-from research.cli.wrapper import pop_folder, run_command
+from pathlib import Path
+
+from research.cli.arguments import Arguments
+from research.cli.wrapper import exit_with
+from research.config import ConfigError
 from research.runs.run import configure_jax, evaluate
 
 
-def job(values: dict[str, Any]) -> None:
-    """Print test loss and accuracy of ``run``."""
+def command() -> int:
+    """Print test loss and accuracy of the run on the command line."""
+    parser = Arguments(__doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
+    run: Path = parser.parse_args().run
+    if str(run).startswith("run=") and not run.exists():
+        folder = str(run).removeprefix("run=")
+        call = f"{parser.prog} {folder or 'RUN'}"
+        raise ConfigError(f"run={folder} is not allowed; give the folder alone, as in {call}")
     configure_jax()
-    measured = evaluate(pop_folder(values))
+    measured = evaluate(run)
     print(f"test loss {measured['test_loss']!r}")
     print(f"test accuracy {measured['test_accuracy']!r}")
+    return 0
 
 
 def main() -> None:
     """Run the command and exit."""
-    run_command("evaluate", job)
+    exit_with(command)

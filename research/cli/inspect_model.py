@@ -1,18 +1,39 @@
-"""Say what a network is made of, layer by layer, without training it."""
+"""Print what a network is made of, layer by layer, without training it.
+
+Example:
+    cnn-research inspect-model model=plain model.depth=3 data=mnist
+"""
 
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from research.analysis import as_dict, format_summary, summarize
-from research.cli.wrapper import pop_choice, run_command
+from research.cli.keys import Command
+from research.cli.wrapper import FORMATS, pop_choice, run_command
 from research.config import Config
 from research.data import DATASETS
 from research.runs.program import build_network
+from research.utils.constraints import OneOf
+
+
+@dataclass(frozen=True)
+class InspectKeys:
+    """Keys of this command.
+
+    Args:
+        format: how the result is printed.
+    """
+
+    format: Annotated[str, OneOf(FORMATS)] = "table"
+
+
+COMMAND = Command("inspect_model", __doc__, (InspectKeys,), ("model", "data"))
 
 
 def job(values: dict[str, Any]) -> None:
     """Print the summary as a table or as JSON."""
-    output = pop_choice(values, "format", ("table", "json"))
+    output = pop_choice(values, "format", FORMATS)
     config = Config.from_dict(values)
     dataset = DATASETS[config.data.name]
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
@@ -22,4 +43,4 @@ def job(values: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command and exit."""
-    run_command("inspect_model", job)
+    run_command(COMMAND, job)

@@ -1,13 +1,33 @@
-"""Download a dataset, check it, and write it as a TFDS folder, with no TensorFlow installed."""
+"""Download a dataset, check it, and write it as a TFDS folder; no TensorFlow is needed.
 
+Example:
+    cnn-research prepare-data data=mnist
+"""
+
+from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
+from research.cli.keys import Command
 from research.cli.wrapper import run_command
 from research.config import Config, ConfigError
 from research.data import prepare
+
+
+@dataclass(frozen=True)
+class PrepareKeys:
+    """Keys of this command.
+
+    Args:
+        mirror: an address to download from instead of the published ones.
+    """
+
+    mirror: str | None = None
+
+
+COMMAND = Command("prepare_data", __doc__, (PrepareKeys,), ("data",))
 
 
 def job(values: dict[str, Any]) -> None:
@@ -34,4 +54,4 @@ def job(values: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command and exit."""
-    run_command("prepare_data", job)
+    run_command(COMMAND, job)

@@ -1,8 +1,12 @@
-"""Read the runs of a folder, write the report into it, and print its tables."""
+"""Read the runs of a folder, write the report into it, and print its tables.
 
-import argparse
+Example:
+    cnn-research report multirun/depth
+"""
+
 from pathlib import Path
 
+from research.cli.arguments import Arguments
 from research.cli.wrapper import exit_with
 from research.studies.report.table import format_table
 from research.studies.report.write import write_report
@@ -11,8 +15,10 @@ from research.studies.results import read_studies
 
 def command() -> int:
     """Write the report of the folder on the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="a run, a sweep (multirun/depth), or a folder of sweeps")
+    parser = Arguments(__doc__)
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="a run, a sweep (multirun/depth), or a folder of sweeps"
+    )
     parser.add_argument("--out", type=Path, help="folder of the report; without it, the folder of the runs")
     arguments = parser.parse_args()
     folder = arguments.folder

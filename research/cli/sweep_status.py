@@ -1,18 +1,22 @@
-"""Say how far a sweep is: done, running, failed, missing, and the time left."""
+"""Print how far a sweep is: runs that are done, running, failed and missing, and the time left.
 
-import argparse
+Example:
+    cnn-research sweep-status multirun/depth
+"""
+
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
+from research.cli.arguments import Arguments
 from research.cli.wrapper import exit_with
 from research.records.status import read_status, seconds_left
 
 
 def command() -> int:
     """Print a line for each run that is not completed, the counts, and the time left."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="a sweep, such as multirun/depth")
+    parser = Arguments(__doc__)
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a sweep, such as multirun/depth")
     folder = parser.parse_args().folder
     runs = read_status(folder)
     for run in runs:

@@ -1,8 +1,14 @@
-"""Train one network, or sweep over many with ``-m``. ``--help`` lists the configuration."""
+"""Train one convolutional network, or sweep over many with -m.
+
+Examples:
+    cnn-research train data=mnist model=plain model.depth=3 seed=1
+    cnn-research train -m +study=depth data=mnist 'seed=range(0,8)'
+    cnn-research train -m model=plain,tiny optimizer=adam,sgd 'seed=range(0,3)'
+"""
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from research import records
+from research.cli.keys import Command
 from research.cli.wrapper import pop_choice, pop_folder, run_command
 from research.config import Config, ConfigError, SweepConfig, construct
 from research.records import RunResult
@@ -20,6 +27,24 @@ from research.runs.program import check
 from research.runs.run import configure_jax, leave_accelerators, run_until_signal
 from research.sweeps.sweep import run_apart
 from research.sweeps.tuning import TunedSweep
+
+
+@dataclass(frozen=True)
+class TrainKeys:
+    """Keys of this command beside those of a run's configuration.
+
+    Args:
+        run: folder of the run.
+        resume: continue the unfinished run in that folder, with the configuration in its config.yaml.
+        sweep: what a sweep does with the runs that an earlier launch left in its folder.
+    """
+
+    run: str
+    resume: bool = False
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+
+
+COMMAND = Command("config", __doc__, (TrainKeys,), [key.name for key in fields(Config)])
 
 
 def job(sweep: TunedSweep, exit_codes: list[int], values: dict[str, Any]) -> None:
@@ -109,4 +134,4 @@ def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config
 def main() -> None:
     """Run the command and exit."""
     sweep, exit_codes = TunedSweep(), [0]
-    run_command("config", partial(job, sweep, exit_codes), after=lambda: max(sweep.run(), *exit_codes))
+    run_command(COMMAND, partial(job, sweep, exit_codes), after=lambda: max(sweep.run(), *exit_codes))

@@ -1,29 +1,39 @@
-"""The one wrapper around every script: compose, call, and turn errors into a sentence and an exit code."""
+"""The one wrapper around every command: compose, call, and turn errors into a sentence and an exit code."""
 
 import difflib
 import os
-import re
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+import jax
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigAttributeError,
+    ConfigKeyError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
+from research.cli.help import help_text
+from research.cli.keys import Command
+from research.cli.nodes import CONF, choices, register
 from research.config import ConfigError, is_writable
 from research.data import DataError
-from research.records import RecordError
+from research.records import RENAMED, RecordError
 from research.runs.worker import RunError
 from research.training.checkpoint import CheckpointError
 
-CONF = Path(__file__).resolve().parents[2] / "conf"
+FORMATS = ("table", "json")
+"""How a command can print its result."""
 
 USER_ERRORS = (
     ConfigError,
@@ -38,12 +48,12 @@ USER_ERRORS = (
 
 
 def run_command(
-    config_name: str, job: Callable[[dict[str, Any]], Any], after: Callable[[], int] | None = None
-) -> None:
-    """Compose ``conf/<config_name>.yaml`` with the command line, call ``job``, then ``after``, and exit.
+    command: Command, job: Callable[[dict[str, Any]], Any], after: Callable[[], int] | None = None
+) -> NoReturn:
+    """Compose the configuration of a command with the command line, call `job`, then `after`, and exit.
 
     Args:
-        config_name: primary configuration.
+        command: what the command reads.
         job: called with the resolved configuration as a plain dict; once per job of a multirun.
         after: called once when all jobs have returned; gives the exit code.
     """
@@ -63,8 +73,12 @@ def run_command(
             errors.append(error)  # Hydra would print the overrides above our sentence
 
     def work() -> int:
+        register(command)
+        check_choices(sys.argv[1:])
+        if {"--help", "-h"} & set(sys.argv[1:]):
+            return print_help(command)
         try:
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(compose)()
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.config_name)(compose)()
         except (ValueError, TypeError, AttributeError, LookupError, AssertionError) as error:
             if composed:
                 raise
@@ -73,18 +87,21 @@ def run_command(
             raise errors[0]
         return after() if after else 0
 
-    exit_with(work, config_name)
+    exit_with(work, command)
 
 
-def exit_with(work: Callable[[], int], config_name: str = "config") -> NoReturn:
-    """Exit with what ``work`` returns, or with 2 and one sentence where the user can mend the error."""
-    import jax  # not before research, which says what XLA may log
+def exit_with(work: Callable[[], int], command: Command | None = None) -> NoReturn:
+    """Exit with what `work` returns, or with 2 and one sentence where the user can mend the error.
 
+    Args:
+        work: gives the exit code.
+        command: the command whose keys an error about an unknown key lists.
+    """
     warnings.showwarning = lambda message, *_: _say(message)
     try:
         code = work()
     except USER_ERRORS as error:
-        code = _say(_shorten(_sentence(error, config_name)))
+        code = _say(_shorten(_sentence(error, command)))
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
@@ -103,8 +120,50 @@ def exit_with(work: Callable[[], int], config_name: str = "config") -> NoReturn:
         sys.stdout.flush()
     except OSError as error:  # a full disk, or a reader that went away
         code = code or _say(f"what was printed is not complete: {error.strerror}", 1)
-        sys.stdout = None  # else Python tries again, and says so with a traceback
+        sys.stdout = None  # otherwise Python tries again at exit, and prints a traceback
     sys.exit(code)
+
+
+def check_choices(words: list[str]) -> None:
+    """Refuse a choice that is not there before Hydra composes.
+
+    Args:
+        words: words of the command line.
+
+    Raises:
+        ConfigError: a word chooses a name that its group does not have.
+    """
+    for word in words:
+        group = word.lstrip("+").partition("=")[0]
+        names = choices(group) if "=" in word else []
+        for value in _chosen(word) if names else ():
+            if value not in names:
+                raise ConfigError(f"{group}={value} is not allowed; give one of {', '.join(names)}")
+
+
+def _chosen(word: str) -> Iterator[str]:
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except OverrideParseException:
+        return  # Hydra says so with more words around it
+    if override.is_choice_sweep():
+        yield from override.sweep_string_iterator()
+    elif not override.is_sweep_override() and not isinstance(override.value(), list):
+        yield override.get_value_element_as_str()
+
+
+def print_help(command: Command) -> int:
+    """Print what the command does and every key that the command line chooses, with value and meaning."""
+    words = [word for word in sys.argv[1:] if "=" in word]
+    print(help_text(command, Path(sys.argv[0]).name, compose_again(command, words)))
+    return 0
+
+
+def compose_again(command: Command, words: list[str]) -> Any:
+    """Return the configuration of a command without running it."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        return hydra.compose(command.config_name, overrides=words)
 
 
 def _say(what: object, code: int = 2) -> int:
@@ -121,10 +180,10 @@ def _starts(start: Callable[[], Any]) -> bool:
 
 
 def pop_choice(values: dict[str, Any], key: str, allowed: tuple[Any, ...]) -> Any:
-    """Take a choice that is the script's own out of its configuration.
+    """Take a choice of the command's own out of its configuration.
 
     Raises:
-        ConfigError: it is none of those allowed.
+        ConfigError: the value is none of those allowed.
     """
     value = values.pop(key, None)
     if not any(value is choice or (value == choice and isinstance(value, str)) for choice in allowed):
@@ -134,10 +193,10 @@ def pop_choice(values: dict[str, Any], key: str, allowed: tuple[Any, ...]) -> An
 
 
 def pop_folder(values: dict[str, Any], key: str = "run") -> Path:
-    """Take the path of a folder out of a script's configuration.
+    """Take the path of a folder out of a command's configuration.
 
     Raises:
-        ConfigError: it is no text, or an empty one.
+        ConfigError: the value is no text, or an empty one.
     """
     value = values.pop(key, None)
     if not isinstance(value, str) or not value or not is_writable(value):
@@ -147,30 +206,18 @@ def pop_folder(values: dict[str, Any], key: str = "run") -> Path:
     return Path(value)
 
 
-def _sentence(error: Exception, config_name: str) -> str:
-    """One line for a person: which key, which value, what is allowed."""
+def _sentence(error: Exception, command: Command | None) -> str:
+    """Return one line for a person: which key, which value, what is allowed."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
-    cause: BaseException = error
-    while isinstance(cause, HydraException) and cause.__cause__ is not None:
-        cause = cause.__cause__
     text = str(error)
     if isinstance(error, MemoryError):
         return f"the memory does not suffice: {text or 'no size is known'}"
-    if "Config group override must be" in text:
-        for word in sys.argv[1:]:
-            group, _, value = word.lstrip("+").partition("=")
-            names = sorted(path.stem for path in (CONF / group).glob("*.yaml")) if group else []
-            if names and value not in names:
-                return f"{group}={value} is not allowed; give one of {', '.join(names)}"
-    unknown = re.search(r"full_key: (\S+)", f"{text}\n{cause}")
-    if "Could not override" in text and unknown:
-        return _unknown_key(unknown[1], config_name)
-    options = re.search(r"Could not find '([^']+)'\s+Available options in '([^']+)':((?:\n\t\S+)+)", text)
-    if options:
-        group = options[2]
-        value = options[1].removeprefix(f"{group}/")
-        return f"{group}={value} is not allowed; give one of {', '.join(options[3].split())}"
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key and command:
+            return _unknown_key(cause.full_key, command)
+        cause = cause.__cause__
     if isinstance(error, OverrideParseException):
         return f"{error.override} cannot be parsed: {' '.join(error.message.split())}"
     if isinstance(error, MissingMandatoryValue):
@@ -179,20 +226,19 @@ def _sentence(error: Exception, config_name: str) -> str:
 
 
 def _shorten(text: str, longest: int = 700) -> str:
-    """The text without the middle of it where it is long: what is allowed stands at its end."""
+    """Return the text without its middle where it is long: what is allowed stands at its end."""
     text = text.encode(errors="backslashreplace").decode()
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
 
 
-def _unknown_key(key: str, config_name: str) -> str:
-    """Say of a key that is not there which ones are, by composing again without it."""
-    groups = [word for word in sys.argv[1:] if "=" in word and word.split("=")[0] != key]
+def _unknown_key(key: str, command: Command) -> str:
+    """Return which keys there are instead of one that is not there."""
+    if key in RENAMED:
+        return f"{key} is now {RENAMED[key]}; give that key instead"
     parent, _, name = key.rpartition(".")
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        choices = [word for word in groups if (CONF / word.split("=")[0].lstrip("+")).is_dir()]
-        config = hydra.compose(config_name, overrides=choices)
+    groups = [word for word in sys.argv[1:] if "=" in word and word.split("=")[0] != key]
+    config = compose_again(command, [word for word in groups if choices(word.split("=")[0].lstrip("+"))])
     node = OmegaConf.select(config, parent) if parent else config
     keys = [str(option) for option in node] if OmegaConf.is_dict(node) else []
     close = difflib.get_close_matches(name, keys, 1)

@@ -57,12 +57,16 @@ class DatasetSpec:
     Args:
         image_shape: ``(H, W, C)``.
         num_classes: labels lie in ``[0, num_classes)``.
+        epochs: recommended number of epochs.
+        batch_size: recommended number of images in a training step.
         version: of the TFDS dataset that ``prepare`` writes; ``None`` for one that needs no folder.
         class_names: the name of each label, where its source does not carry them.
     """
 
     image_shape: tuple[int, int, int]
     num_classes: int
+    epochs: int
+    batch_size: int
     version: str | None = None
     class_names: tuple[str, ...] | None = None
 
@@ -82,10 +86,12 @@ FASHION_NAMES = (
     "Ankle boot",
 )
 
+MNIST_VERSION, CIFAR_VERSION = "3.0.1", "3.0.2"
+
 DATASETS: dict[str, DatasetSpec] = {
-    "digits": DatasetSpec((8, 8, 1), 10, class_names=DIGIT_NAMES),
-    "mnist": DatasetSpec((28, 28, 1), 10, "3.0.1", DIGIT_NAMES),
-    "fashion_mnist": DatasetSpec((28, 28, 1), 10, "3.0.1", FASHION_NAMES),
-    "cifar10": DatasetSpec((32, 32, 3), 10, "3.0.2"),
-    "cifar100": DatasetSpec((32, 32, 3), 100, "3.0.2"),
+    "digits": DatasetSpec((8, 8, 1), 10, epochs=20, batch_size=64, class_names=DIGIT_NAMES),
+    "mnist": DatasetSpec((28, 28, 1), 10, 3, 64, MNIST_VERSION, DIGIT_NAMES),
+    "fashion_mnist": DatasetSpec((28, 28, 1), 10, 3, 64, MNIST_VERSION, FASHION_NAMES),
+    "cifar10": DatasetSpec((32, 32, 3), 10, 10, 128, CIFAR_VERSION),
+    "cifar100": DatasetSpec((32, 32, 3), 100, 10, 128, CIFAR_VERSION),
 }

@@ -3,22 +3,39 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from research.config import DataConfig
+from research.config import RECOMMENDED, DataConfig
 from research.frameworks.base import FRAMEWORKS, OPTIMIZERS
 from research.utils.constraints import AtLeastOne, OneOf, Positive
 
 
 @dataclass(frozen=True)
 class Duration:
-    """How long to train."""
+    """How long to train.
 
-    epochs: Annotated[int, AtLeastOne] = 3
-    batch_size: Annotated[int, AtLeastOne] = 64
+    Args:
+        epochs: number of passes over the training split; null: what the dataset recommends.
+        batch_size: number of images in a training step; null: what the dataset recommends.
+    """
+
+    epochs: Annotated[int, AtLeastOne] = RECOMMENDED
+    batch_size: Annotated[int, AtLeastOne] = RECOMMENDED
 
 
 @dataclass(frozen=True)
 class ComparisonConfig:
-    """Everything that decides the result of a comparison; built by ``research.config.construct``."""
+    """Everything that decides the result of a comparison of frameworks.
+
+    Args:
+        data: the images.
+        training: how long to train.
+        out: folder of the report.
+        seeds: number of seeds, from 0 on.
+        optimizer: the optimizer.
+        learning_rate: its learning rate, which is constant.
+        frameworks: names of the frameworks; null: all.
+        small: also compare smaller networks and networks of dense layers alone.
+        num_threads: number of threads of each process; null: one per processor.
+    """
 
     data: DataConfig = field(default_factory=DataConfig)
     training: Duration = field(default_factory=Duration)

@@ -20,7 +20,7 @@ def test_a_run_says_its_accuracy_and_folder_and_can_be_evaluated(call):
     assert folder == "run a run, ä"
     result = read_run(Path("a run, ä")).outcome
     assert accuracy == f"test accuracy {result.test_accuracy:.4f}"
-    again = call("evaluate.py", "run='a run, ä'")
+    again = call("evaluate.py", "a run, ä")
     assert again.out.splitlines() == [
         f"test loss {result.test_loss!r}",
         f"test accuracy {result.test_accuracy!r}",

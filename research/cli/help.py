@@ -1,0 +1,71 @@
+"""The text that `--help` of a command prints."""
+
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from research.cli.keys import Command, choice_rows
+from research.cli.nodes import choices
+
+WIDTH = 110
+FLAGS = """\
+-m               run all combinations of values, such as seed=0,1 model=tiny,plain
+--cfg job        print the configuration as YAML, and run nothing
+--hydra-help     list the flags of Hydra"""
+
+
+def help_text(command: Command, program: str, config: Any) -> str:
+    """Return what a command does, its choices, and each of its keys with its value and meaning.
+
+    Args:
+        command: what the command reads.
+        program: name of the program, for the first line.
+        config: configuration that the command line composes.
+    """
+    values = dict(_leaves(OmegaConf.to_container(config)))
+    rows = command.rows()
+    for group in command.groups:
+        rows += choice_rows(group)[values[f"{group}.name"]]
+    known = {row.key: row for row in rows}
+    plans = [group for group in ("study", "experiment") if command.config_name == "config"]
+    lines = [f"{program} [KEY=VALUE ...]", "", (command.doc or "").strip(), ""]
+    if plans:
+        lines += ["Choices: GROUP=NAME, and +GROUP=NAME for a study or an experiment"]
+    elif command.groups:
+        lines += ["Choices: GROUP=NAME"]
+    lines += [
+        line for group in (*command.groups, *plans) for line in _entry(group, ", ".join(choices(group)))
+    ]
+    lines += ["", "Keys, with the values that this command line gives them"]
+    for key, value in values.items():
+        if key.removesuffix(".name") not in command.groups:
+            row = known.get(key)
+            shown = f"{row.meaning} ({row.allowed})." if row else ""
+            lines += _entry(f"{key}={_show(value)}", shown)
+    return "\n".join([*lines, "", "Flags", textwrap.indent(FLAGS, "  ")])
+
+
+def _entry(name: str, meaning: str) -> list[str]:
+    first = f"  {name}" if len(name) > 37 else f"  {name:<38}"
+    indent = " " * 40
+    if len(name) > 37 and meaning:
+        return [first, *textwrap.wrap(meaning, WIDTH, initial_indent=indent, subsequent_indent=indent)]
+    return textwrap.wrap(meaning, WIDTH, initial_indent=first, subsequent_indent=indent) or [first.rstrip()]
+
+
+def _leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + str(name), value
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{','.join(map(_show, value))}]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)

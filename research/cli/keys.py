@@ -1,0 +1,145 @@
+"""Every key of the configuration with its default and its meaning, read from signatures and docstrings.
+
+`--help`, the nodes of Hydra and the reference page of the documentation all come from here.
+"""
+
+import dataclasses
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, NamedTuple
+
+from research.config import CHOICES, RECOMMENDED, Config
+from research.utils.constraints import OneOf
+from research.utils.docstrings import read_arguments
+from research.utils.strict import Table, allowed_values, to_plain
+
+
+class Row(NamedTuple):
+    """One key of a configuration.
+
+    Args:
+        key: dotted name.
+        default: default as a plain value.
+        meaning: one sentence from the docstring.
+        allowed: the values that are allowed, in words.
+    """
+
+    key: str
+    default: Any
+    meaning: str
+    allowed: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command that composes a configuration reads from it.
+
+    Args:
+        config_name: name of its file in conf, without the ending.
+        doc: docstring of its module, which `--help` prints.
+        own: dataclasses of the keys that it adds to those of `Config`.
+        config_keys: dotted keys of `Config` that it reads; a section stands for all of its keys, and a
+            name of `CHOICES` for that group of choices.
+    """
+
+    config_name: str
+    doc: str | None
+    own: Sequence[type] = ()
+    config_keys: Sequence[str] = ()
+
+    @property
+    def groups(self) -> list[str]:
+        """Groups of choices that the command has."""
+        return [group for group in CHOICES if group in self.config_keys]
+
+    def rows(self) -> list[Row]:
+        """Return the rows of all keys but those of the choices."""
+        common = [row for row in rows(Config) if _is_below(row.key, self.config_keys)]
+        return common + [row for cls in self.own for row in rows(cls)]
+
+
+def rows(cls: Any, prefix: str = "") -> list[Row]:
+    """Return a row for each key of a dataclass, without those of the choices in `CHOICES`.
+
+    Args:
+        cls: a dataclass whose docstring has a section `Args`.
+        prefix: what each key begins with, such as `training.`.
+
+    Example:
+        >>> from research.config import SweepConfig
+        >>> rows(SweepConfig, "sweep.")[0].meaning
+        'run again what failed'
+    """
+    hints = typing.get_type_hints(cls, include_extras=True)
+    meanings, found = read_arguments(cls), list[Row]()
+    for field in dataclasses.fields(cls):
+        key, hint = prefix + field.name, hints[field.name]
+        if cls is Config and field.name in CHOICES:
+            continue
+        if dataclasses.is_dataclass(hint):
+            found += rows(hint, f"{key}.")
+        else:
+            default = None if field.default is dataclasses.MISSING else to_plain(field.default)
+            null = ", or null" if field.default is RECOMMENDED and "null" not in allowed_values(hint) else ""
+            found.append(_row(key, default, meanings, allowed_values(hint) + null))
+    return found
+
+
+def choice_rows(group: str) -> dict[str, list[Row]]:
+    """Return the rows of each choice of a group, by the name of the choice.
+
+    Args:
+        group: a name of `CHOICES`, such as `model`.
+
+    Example:
+        >>> [row.key for row in choice_rows("schedule")["cosine"]]
+        ['schedule.final']
+    """
+    hint = typing.get_type_hints(Config, include_extras=True)[group]
+    if not dataclasses.is_dataclass(hint):
+        table = _constraint(hint, Table)
+        return {name: _function_rows(table, name, f"{group}.") for name in table.functions}
+    names = _constraint(typing.get_type_hints(hint, include_extras=True)["name"], OneOf).names
+    own = [row for row in rows(hint, f"{group}.") if row.key != f"{group}.name"]
+    return dict.fromkeys(names, own)
+
+
+def nested(found: Iterable[Row]) -> dict[str, Any]:
+    """Return the defaults of some rows as nested dicts.
+
+    Example:
+        >>> nested([Row("a.b", 1, "", ""), Row("a.c", [], "", "")])
+        {'a': {'b': 1, 'c': []}}
+    """
+    values: dict[str, Any] = {}
+    for row in found:
+        *sections, name = row.key.split(".")
+        section = values
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[name] = row.default
+    return values
+
+
+def _row(key: str, default: Any, meanings: Mapping[str, str], allowed: str) -> Row:
+    return Row(key, default, meanings.get(key.rpartition(".")[2], "").removesuffix("."), allowed)
+
+
+def _function_rows(table: Table, name: str, prefix: str) -> list[Row]:
+    meanings = read_arguments(table.functions[name])
+    return [
+        _row(prefix + key, to_plain(default), meanings, allowed_values(hint))
+        for key, (hint, default) in table.parameters(name).items()
+    ]
+
+
+def _constraint(hint: Any, kind: type) -> Any:
+    assert typing.get_origin(hint) is Annotated
+    constraint = typing.get_args(hint)[1]
+    assert isinstance(constraint, kind)
+    return constraint
+
+
+def _is_below(key: str, sections: Sequence[str]) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)

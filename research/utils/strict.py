@@ -1,0 +1,208 @@
+"""Frozen dataclasses that are built strictly from plain dicts, by their annotations.
+
+An annotation says the type of a value and, next to it, what is allowed: `Annotated[int, Between(1, 4)]`.
+A `Named` is the name of a function and its keyword arguments; the signature of the function says which keys
+there are.
+"""
+
+import dataclasses
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar
+
+from research.utils.constraints import OneOf
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A configuration is wrong; the message names the key, the value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """The name of a function and its keyword arguments; hashable.
+
+    Args:
+        name: a name of the table.
+        items: pairs of a keyword and its value, sorted.
+
+    Example:
+        >>> Named("plain", (("depth", 3),)).arguments
+        {'depth': 3}
+    """
+
+    name: str
+    items: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments for the function of that name."""
+        return dict(self.items)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The functions that the name of a `Named` may mean.
+
+    Args:
+        functions: functions by name.
+    """
+
+    functions: Mapping[str, Callable[..., Any]]
+
+    def parameters(self, name: str) -> dict[str, tuple[Any, Any]]:
+        """Return the annotation and the default of each keyword of the function of that name."""
+        function = self.functions[name]
+        hints = typing.get_type_hints(function, include_extras=True)
+        parameters = inspect.signature(function).parameters.values()
+        keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
+        return {p.name: (hints[p.name], p.default) for p in keywords}
+
+
+def construct(cls: type[T], values: Mapping[str, Any], key: str = "") -> T:
+    """Build a frozen dataclass strictly from a plain dict, by its annotations.
+
+    Args:
+        cls: the dataclass.
+        values: values of its fields; a field that is missing takes its default.
+        key: dotted name of the dataclass in its configuration, for errors.
+
+    Raises:
+        ConfigError: a key is unknown, a type is wrong or a value is impossible.
+
+    Example:
+        >>> construct(Named, {"name": "plain"})
+        Named(name='plain', items=())
+    """
+    return _build(cls, values, key)
+
+
+def to_plain(value: Any) -> Any:
+    """Return a dataclass of `construct` as the plain dict that it can be built from.
+
+    Example:
+        >>> to_plain(Named("plain", (("widths", (8, 16)),)))
+        {'name': 'plain', 'widths': [8, 16]}
+    """
+    if isinstance(value, Named):
+        return {"name": value.name} | {key: to_plain(item) for key, item in value.items}
+    if dataclasses.is_dataclass(value):
+        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    return [to_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+
+
+def allowed_values(hint: Any) -> str:
+    """Return in words which values an annotation allows.
+
+    Example:
+        >>> from research.utils.constraints import AtLeastOne
+        >>> allowed_values(Annotated[int, AtLeastOne] | None)
+        'a whole number, at least 1, or null'
+        >>> allowed_values(tuple[Annotated[int, AtLeastOne], ...])
+        'a list; each item: a whole number, at least 1'
+    """
+    if _is_optional(hint):
+        return f"{allowed_values(_without_none(hint))}, or null"
+    if typing.get_origin(hint) is tuple:
+        return f"a list; each item: {allowed_values(typing.get_args(hint)[0])}"
+    if typing.get_origin(hint) is not Annotated:
+        return TYPE_NAMES.get(hint, "a mapping")
+    inner, constraint = typing.get_args(hint)
+    if isinstance(constraint, Table):
+        return str(OneOf(constraint.functions))
+    return f"{TYPE_NAMES[inner]}, {constraint}" if inner is not str else str(constraint)
+
+
+def is_writable(text: str) -> bool:
+    """Return whether UTF-8 can write a text; a command line may hold bytes that are no text.
+
+    Example:
+        >>> is_writable("größer"), is_writable("\\udcff")
+        (True, False)
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _build(hint: Any, value: Any, key: str) -> Any:
+    """Turn `value` into what `hint` asks for, or say why it cannot be."""
+    if typing.get_origin(hint) is Annotated:
+        inner, constraint = typing.get_args(hint)
+        if isinstance(constraint, Table):
+            return _build_named(constraint, value, key)
+        built = _build(inner, value, key) if not _wrong_type(inner, value) else None
+        if built is None or built not in constraint:
+            raise _refusal(key, value, allowed_values(hint))
+        return built
+    if _is_optional(hint):
+        return None if value is None else _build(_without_none(hint), value, key)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list | tuple):
+            raise _refusal(key, value, "a list")
+        return tuple(_build(typing.get_args(hint)[0], item, key) for item in value)
+    if dataclasses.is_dataclass(hint):
+        hints = typing.get_type_hints(hint, include_extras=True)
+        items = _build_items(hints, value, key)
+        for item in dataclasses.fields(hint):
+            if item.name not in items and item.default is item.default_factory is dataclasses.MISSING:
+                raise ConfigError(f"{key}.{item.name} is missing")
+        return typing.cast(Any, hint)(**items)
+    if _wrong_type(hint, value):
+        raise _refusal(key, value, TYPE_NAMES[hint])
+    if hint is str and not is_writable(value):
+        raise _refusal(key, value, "a text that UTF-8 can write")
+    try:
+        return hint(value)
+    except OverflowError:
+        raise _refusal(key, value, "a smaller number") from None
+
+
+def _build_named(table: Table, value: Any, key: str) -> Named:
+    if not isinstance(value, Mapping):
+        raise _refusal(key, value, f"{OneOf(table.functions)}, or a mapping with a name")
+    name = value.get("name")
+    if not isinstance(name, str) or name not in table.functions:
+        raise _refusal(f"{key}.name", name, OneOf(table.functions))
+    parameters = table.parameters(name)
+    given = {item: given for item, given in value.items() if item != "name"}
+    items = {item: default for item, (_, default) in parameters.items()}
+    items |= _build_items({item: hint for item, (hint, _) in parameters.items()}, given, key)
+    return Named(name, tuple(sorted(items.items())))
+
+
+def _build_items(hints: Mapping[str, Any], values: Any, key: str) -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        raise _refusal(key, values, f"a mapping with the keys {', '.join(hints)}")
+    prefix = f"{key}." if key else ""
+    for name in values:
+        if name not in hints:
+            raise ConfigError(f"there is no key {prefix}{name}; allowed: {', '.join(hints) or 'none'}")
+    return {name: _build(hints[name], value, prefix + name) for name, value in values.items()}
+
+
+def _is_optional(hint: Any) -> bool:
+    return isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
+
+
+def _without_none(hint: Any) -> Any:
+    return next(option for option in typing.get_args(hint) if option is not type(None))
+
+
+def _wrong_type(hint: type, value: Any) -> bool:
+    if hint is float:
+        return isinstance(value, bool) or not isinstance(value, int | float)
+    return not isinstance(value, hint) or (hint is int and isinstance(value, bool))
+
+
+def _refusal(key: str, value: Any, allowed: Any) -> ConfigError:
+    return ConfigError(f"{key}={'null' if value is None else value} is not allowed; give {allowed}")
