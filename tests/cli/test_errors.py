@@ -126,13 +126,6 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
     [
         ("evaluate.py", [], "the following arguments are required: RUN; call evaluate.py [-h] RUN"),
         ("evaluate.py", ["nowhere"], "nowhere is not a run: it holds no config.yaml"),
-        (
-            "evaluate.py",
-            ["run=outputs/x"],
-            "run=outputs/x is not allowed; give the folder alone, as in evaluate.py outputs/x",
-        ),
-        ("report.py", [], "the following arguments are required: FOLDER"),
-        ("sweep_status.py", ["a", "b"], "unrecognized arguments: b"),
         ("inspect_model.py", ["format=xml"], "format=xml is not allowed; give one of table, json"),
         ("inspect_model.py", ["model.depth=9"], "model.depth=9 is not allowed"),
         ("prepare_data.py", ["data=mnits"], "data=mnits is not allowed; give one of"),
@@ -141,6 +134,13 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
         ("report.py", ["nowhere"], "there is no folder nowhere"),
         ("benchmark_conv.py", ["out=5"], "out=5 is not allowed; give the path of a folder, such as ./5"),
         ("train.py", ["parallel=auto", "parallel.mesh.model=100000"], "is not allowed; there are"),
+        (
+            "evaluate.py",
+            ["run=outputs/x"],
+            "run=outputs/x is not allowed; give the folder alone, as in evaluate.py outputs/x",
+        ),
+        ("report.py", [], "the following arguments are required: FOLDER"),
+        ("sweep_status.py", ["a", "b"], "unrecognized arguments: b"),
     ],
 )
 def test_the_other_scripts_say_it_the_same_way(call, script, arguments, sentence):

@@ -26,7 +26,8 @@ from hydra.core.global_hydra import GlobalHydra
 
 from research import records
 from research.cli import train
-from research.config import Config
+from research.cli.keys import choice_rows
+from research.config import CHOICES, Config
 from research.models import MODELS
 from research.models.keywords import ACTIVATIONS, CONV_ALGORITHMS, INITIALIZERS
 from research.runs import run as run_module
@@ -46,10 +47,7 @@ LONGEST_SENTENCE = 1000
 
 START = ("model=tiny", "training.epochs=1", "training.batch_size=32", "data.train_limit=96")
 
-GROUPS = {
-    group: sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-    for group in ("model", "optimizer", "schedule", "data", "parallel")
-}
+GROUPS = {group: sorted(choice_rows(group)) for group in CHOICES}
 PLAN_GROUPS = ("study", "experiment")
 PLANS = sorted(f"+{group}={path.stem}" for group in PLAN_GROUPS for path in CONF.glob(f"{group}/*"))
 
