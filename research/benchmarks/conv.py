@@ -142,12 +142,12 @@ def make_ours(layer: Layer, algorithm: str, name: str) -> tuple[Work, int | None
 
 
 def make_torch(layer: Layer, channels_last: bool, name: str) -> tuple[Work, int]:
-    """The same pass in PyTorch, in one memory layout; memory counts its outputs, too."""
+    """Return the same pass in PyTorch, in one memory layout, and its memory in bytes with its outputs."""
     import torch
 
-    from research.benchmarks.counterparts import torch_eager
+    from research.benchmarks.other_frameworks import synchronize_torch, torch_device
 
-    layout, place = torch.channels_last if channels_last else torch.contiguous_format, torch_eager.device()
+    layout, place = torch.channels_last if channels_last else torch.contiguous_format, torch_device()
     orders = (0, 3, 1, 2), (3, 2, 0, 1), (0, 3, 1, 2)
     x, kernel, dy = (
         torch.from_numpy(array).permute(order).to(place).contiguous(memory_format=layout)
@@ -170,7 +170,7 @@ def make_torch(layer: Layer, channels_last: bool, name: str) -> tuple[Work, int]
     def work(repeats: int) -> None:
         for _ in range(repeats):
             once()
-        torch_eager.synchronize()
+        synchronize_torch()
 
     return work, peak_bytes_of_torch(work)
 

@@ -1,10 +1,8 @@
-"""One training step of the same network, ours and other people's."""
+"""The time of one training step of a network, in this codebase and in other frameworks."""
 
-import importlib
 import json
 import tempfile
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.analysis.summary import summarize
+from research.benchmarks.other_frameworks import MakeTrain, Train, flax_linen, keras_jax, torch_eager
 from research.benchmarks.timing import alternate, make_gemm, quartiles
 from research.config import Config, Named
 from research.data import DATASETS, Dataset, Split
@@ -26,20 +25,19 @@ from research.training.state import Batch, init_state
 from research.utils.constraints import AtLeastOne, Between, OneOf
 from research.utils.xla import for_few_calls, for_one_call
 
-PEERS: dict[str, tuple[str, str, Mapping[str, Any]]] = {
-    "flax_linen": ("flax_linen", "flax_linen", {}),
-    "keras_jax": ("keras_jax", "keras_jax", {}),
-    "torch": ("torch", "torch_eager", {}),
-    "torch_channels_last": ("torch_channels_last", "torch_eager", {"channels_last": True}),
-    "torch_cuda_graph": ("torch", "torch_eager", {"channels_last": True, "cuda_graph": True}),
+OTHERS: dict[str, tuple[str, MakeTrain]] = {
+    "flax_linen": ("flax_linen", flax_linen),
+    "keras_jax": ("keras_jax", keras_jax),
+    "torch": ("torch", torch_eager),
+    "torch_channels_last": ("torch_channels_last", partial(torch_eager, channels_last=True)),
+    "torch_cuda_graph": ("torch", partial(torch_eager, channels_last=True, cuda_graph=True)),
 }
-"""By name: the framework that must be installed, the module of the counterpart and its options."""
+"""By name: the entry of `FRAMEWORKS` that must be installed, and the function that builds the training."""
 
 EAGER = ("torch", "torch_channels_last")
-"""Those of PyTorch that allocate in each step; a CUDA graph did when it was made."""
+"""Implementations of PyTorch that allocate memory in each step; a CUDA graph allocates when it is made."""
 
-IMPLEMENTATIONS = ("ours", "ours_lax_per_step", *PEERS)
-Train = Callable[[int], Any]
+IMPLEMENTATIONS = ("ours", "ours_lax_per_step", *OTHERS)
 
 
 @dataclass(frozen=True)
@@ -198,7 +196,7 @@ def time_evaluation(config: Config, rounds: int) -> dict[str, dict[str, float]]:
     return {name: {"ms": ms[name], "compile_s": compile_s[name]} for name in works}
 
 
-def _unlike_peers(config: Config) -> list[str]:
+def _unlike_others(config: Config) -> list[str]:
     """What of a configuration the other implementations do not do, so that their steps are other steps."""
     asked = {
         f"optimizer={config.optimizer.name}": config.optimizer.name != "adam",
@@ -228,19 +226,18 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
     trains: dict[str, Train] = {"ours": ours}
     counts = {f"ours_{count}_replicas": count for count in benchmark.replicas}
     trains |= {name: make_ours(config, benchmark.steps, count)[0] for name, count in counts.items()}
-    skipped, unlike = {}, _unlike_peers(config)
+    skipped, unlike = {}, _unlike_others(config)
     for name in benchmark.implementations:
         if name == "ours_lax_per_step":
             trains[name] = make_ours_per_step(config, "lax")
-        elif name in PEERS and not FRAMEWORKS[PEERS[name][0]].is_installed:
-            skipped[name] = f"not installed; {FRAMEWORKS[PEERS[name][0]].install}"
-        elif name in PEERS and unlike:
+        elif name in OTHERS and not FRAMEWORKS[OTHERS[name][0]].is_installed:
+            skipped[name] = f"not installed; {FRAMEWORKS[OTHERS[name][0]].install}"
+        elif name in OTHERS and unlike:
             skipped[name] = f"it trains by Adam, in float32, without augmentation; not so {', '.join(unlike)}"
-        elif name in PEERS:
-            _, module, options = PEERS[name]
-            counterpart = importlib.import_module(f"research.benchmarks.counterparts.{module}")
+        elif name in OTHERS:
+            _, make_train = OTHERS[name]
             try:
-                trains[name] = counterpart.make_train(net, image_shape, batch_size, **options)
+                trains[name] = make_train(net, image_shape, batch_size)
             except NotImplementedError as error:
                 skipped[name] = str(error)
     gemm, gemm_flops = make_gemm()

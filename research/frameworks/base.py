@@ -1,4 +1,4 @@
-"""What the comparison asks of a framework, and the table of the frameworks there are."""
+"""What a framework has to do for the comparison, and the table of frameworks."""
 
 import importlib
 import importlib.util
@@ -11,28 +11,29 @@ import numpy as np
 from research.utils.lookup import lookup
 
 Arrays = dict[str, np.ndarray]
+"""Parameters and batch-norm statistics by their path in the network, such as ``block1/body/conv1/kernel``."""
 
 OPTIMIZERS = ("sgd", "momentum", "adam")
-"""What every framework can train with: momentum of 0.9; Adam with 0.9, 0.999 and ``ADAM_EPSILON``."""
+"""Optimizers of every framework. Momentum is 0.9, and Adam has the decays 0.9 and 0.999."""
 
 ADAM_EPSILON = 1e-10
-"""So small that it does not matter where it is added: in Keras before the bias correction, elsewhere after.
+"""Adam's epsilon. It is tiny because Keras adds it before the bias correction, and the others after.
 
-With 1e-8 the losses of Keras and the others differ by 2e-3 after 50 steps on MNIST.
+With 1e-8 the losses of Keras and of the others differ by 2e-3 after 50 steps on MNIST.
 """
 
 
 @dataclass(frozen=True)
 class Task:
-    """What every framework is to build and how it is to train it.
+    """What a framework builds and how it trains it.
 
     Args:
-        image_shape: ``(H, W, C)``.
+        image_shape: ``(H, W, C)`` of one image.
         num_classes: number of logits.
         optimizer: a name of ``OPTIMIZERS``.
-        learning_rate: constant over the run.
-        model: a name of ``research.models.MODELS``; frameworks other than ours have "reference" only.
-        model_arguments: numbers of that model.
+        learning_rate: step size, constant over the run.
+        model: a name of `research.models.MODELS` without batch norm; NumPy has "reference" only.
+        model_arguments: keyword arguments of that model.
     """
 
     image_shape: tuple[int, int, int]
@@ -45,72 +46,76 @@ class Task:
 
 @runtime_checkable
 class Framework(Protocol):
-    """The reference network in one framework, built as that framework's tutorials build it.
+    """A network in one framework, trained as the tutorials of that framework train it.
 
-    A class that takes a ``Task``, and has these methods, is all that another framework needs, with a line in
-    ``FRAMEWORKS``. Images are float32 ``[N, H, W, C]`` in [0, 1], labels int32 ``[N]``; the loss is the mean
-    cross-entropy in nats. Parameters go in and out under the names ``conv1/kernel`` and so on, kernels
-    as ``[kh, kw, C_in, C_out]`` or ``[D_in, D_out]``, D_in in the order of an NHWC image in memory.
+    Another framework is a class that takes a `Task` and has these methods, and an entry of ``FRAMEWORKS``.
+    Images are float32 ``[N, H, W, C]`` in [0, 1], labels are int32 ``[N]``, and the loss is the mean
+    cross-entropy in nats. Parameters have the names and layouts of `research.layers`: ``conv1/kernel`` is
+    ``[kh, kw, C_in, C_out]`` and ``logits/kernel`` is ``[D_in, D_out]``, where D_in has the order of an NHWC
+    image in memory.
     """
 
     def load(self, params: Arrays) -> None:
-        """Take these parameters and forget the optimizer's state."""
+        """Set the parameters, and reset the optimizer's state."""
         ...
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> Arrays:
-        """Gradient of the mean loss, by the names and in the layout of the parameters."""
+        """Return the gradient of the mean loss, with the names and layouts of the parameters."""
         ...
 
     def step(self, images: np.ndarray, labels: np.ndarray) -> float:
-        """Update the parameters once; the loss is the one before the update."""
+        """Update the parameters once, and return the loss before the update."""
         ...
 
     def compile(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> float | None:
-        """Compile what ``train`` with such arguments needs, and say how many seconds it took.
+        """Compile the program that ``train`` runs for such arguments, and return how many seconds it took.
 
-        ``None`` where nothing is compiled. The parameters are to be loaded again afterwards.
+        Returns ``None`` if the framework does not compile. This may change the parameters, so the caller
+        loads them again.
         """
         ...
 
     def train(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> None:
-        """Update once for each row of ``order``, int32 ``[epochs, steps, B]``, and wait until it is done."""
+        """Update once for each batch of ``order``, int32 ``[epochs, steps, B]``, and wait for the end."""
         ...
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Logits ``[N, num_classes]``."""
+        """Return the logits ``[N, num_classes]``."""
         ...
 
     def parameters(self) -> Arrays:
-        """The parameters as ``load`` takes them."""
+        """Return the parameters as ``load`` takes them."""
         ...
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a framework's adapter is, and what it needs.
+    """The class of a framework, and the packages that it needs.
 
     Args:
-        path: "module:class".
-        packages: distributions whose versions are noted; their import names are the same.
+        path: "module:class" of a `Framework`.
+        packages: distributions whose versions are recorded; their import names are the same.
         options: keyword arguments of the class beside the task.
+        builds_layers: whether the class builds the layers of `research.models`, whose import starts JAX.
     """
 
     path: str
     packages: Sequence[str]
     options: Mapping[str, Any] = field(default_factory=dict)
+    builds_layers: bool = True
 
     @property
     def install(self) -> str:
-        """The command that installs the packages."""
+        """Return the command that installs the packages."""
         return f"pip install {' '.join(self.packages)}"
 
     @property
     def is_installed(self) -> bool:
-        """Whether all the packages can be imported; none is imported to find out."""
+        """Return whether every package can be imported, without importing any."""
         return all(importlib.util.find_spec(package) for package in self.packages)
 
     def build(self, task: Task) -> Framework:
-        """Import the adapter and build its network."""
+        """Import the class and build the network of a task."""
         module, _, attribute = self.path.partition(":")
         return getattr(importlib.import_module(module), attribute)(task, **self.options)
 
@@ -119,7 +124,7 @@ _HERE = "research.frameworks"
 _OWN = ("jax", "jaxlib", "optax")
 
 FRAMEWORKS: dict[str, Entry] = {
-    "numpy": Entry(f"{_HERE}.numpy_adapter:NumPy", ("numpy",)),
+    "numpy": Entry(f"{_HERE}.numpy_adapter:NumPy", ("numpy",), builds_layers=False),
     "jax_lax": Entry(f"{_HERE}.jax_own:Jax", _OWN, {"algorithm": "lax"}),
     "jax_im2col": Entry(f"{_HERE}.jax_own:Jax", _OWN, {"algorithm": "im2col"}),
     "flax_linen": Entry(f"{_HERE}.flax_linen:FlaxLinen", ("flax", *_OWN)),
@@ -129,11 +134,11 @@ FRAMEWORKS: dict[str, Entry] = {
     "keras_jax": Entry(f"{_HERE}.keras_any:Keras", ("keras", "jax", "jaxlib"), {"backend": "jax"}),
     "keras_torch": Entry(f"{_HERE}.keras_any:Keras", ("keras", "torch"), {"backend": "torch"}),
 }
-"""Adapters by name; a module is imported only when its framework is loaded."""
+"""Frameworks by name. The module of a framework is imported only when its network is built."""
 
 
 def load_framework(name: str, task: Task) -> Framework:
-    """Import the adapter of a framework and build its network.
+    """Import a framework and build the network of a task in it.
 
     Raises:
         ValueError: the name is unknown.
@@ -143,27 +148,3 @@ def load_framework(name: str, task: Task) -> Framework:
     if not entry.is_installed:
         raise ModuleNotFoundError(f"{name} is not installed; install it with: {entry.install}")
     return entry.build(task)
-
-
-def nest(arrays: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """From ``{"conv1/kernel": a}`` to ``{"conv1": {"kernel": a}}``."""
-    tree: dict[str, dict[str, Any]] = {}
-    for name, array in arrays.items():
-        layer, parameter = name.split("/")
-        tree.setdefault(layer, {})[parameter] = array
-    return tree
-
-
-def flatten(tree: Mapping[str, Mapping[str, Any]]) -> Arrays:
-    """The inverse of ``nest``, with every array a NumPy array."""
-    return {
-        f"{layer}/{name}": np.asarray(array) for layer, own in tree.items() for name, array in own.items()
-    }
-
-
-def require_reference(task: Task) -> None:
-    """Raise ValueError if the task asks for another network than the one that all frameworks have."""
-    if task.model != "reference" or task.model_arguments:
-        raise ValueError(
-            f"only research.models has the network {task.model!r} with {dict(task.model_arguments)}"
-        )

@@ -1,17 +1,18 @@
 # ruff: noqa: D102 -- the methods are documented once, in Framework
-"""The reference network in Flax linen, after its MNIST example."""
+"""The training of a network in Flax linen, as in its MNIST example."""
 
 import time
 from typing import Any
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from flax.training import train_state
 
-from research.frameworks.base import ADAM_EPSILON, Arrays, Task, flatten, nest, require_reference
+from research.frameworks.base import ADAM_EPSILON, Arrays, Task
+from research.frameworks.networks import flax_linen as networks
+from research.frameworks.networks import make_network
+from research.frameworks.networks.names import flatten
 from research.utils.lookup import lookup
 
 OPTIMIZERS = {
@@ -21,33 +22,14 @@ OPTIMIZERS = {
 }
 
 
-class CNN(nn.Module):
-    """Two convolutions with pools, two dense layers."""
-
-    num_classes: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.Conv(features=16, kernel_size=(3, 3), name="conv1")(x)
-        x = nn.relu(x)
-        x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
-        x = nn.Conv(features=32, kernel_size=(3, 3), name="conv2")(x)
-        x = nn.relu(x)
-        x = nn.max_pool(x, window_shape=(2, 2), strides=(2, 2))
-        x = x.reshape((x.shape[0], -1))
-        x = nn.Dense(features=64, name="dense1")(x)
-        x = nn.relu(x)
-        return nn.Dense(features=self.num_classes, name="logits")(x)
-
-
 @jax.jit
 def loss_and_gradients(
     state: train_state.TrainState, images: jax.Array, labels: jax.Array
 ) -> tuple[jax.Array, Any]:
-    """Mean cross-entropy and its gradient."""
+    """Return the mean cross-entropy and its gradient."""
 
     def loss_fn(params: Any) -> jax.Array:
-        logits = state.apply_fn({"params": params}, images)
+        logits = state.apply_fn({"params": params}, images, train=True)
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
     return jax.value_and_grad(loss_fn)(state.params)
@@ -57,28 +39,27 @@ def loss_and_gradients(
 def train_step(
     state: train_state.TrainState, images: jax.Array, labels: jax.Array
 ) -> tuple[train_state.TrainState, jax.Array]:
-    """One update."""
+    """Return the state after one update, and the loss before it."""
     loss, grads = loss_and_gradients(state, images, labels)
     return state.apply_gradients(grads=grads), loss
 
 
 @jax.jit
 def predict(state: train_state.TrainState, images: jax.Array) -> jax.Array:
-    """Logits."""
-    return state.apply_fn({"params": state.params}, images)
+    """Return the logits."""
+    return state.apply_fn({"params": state.params}, images, train=False)
 
 
 class FlaxLinen:
-    """The adapter."""
+    """A network without state, trained by a compiled step."""
 
     def __init__(self, task: Task) -> None:
-        require_reference(task)
-        self._net = CNN(task.num_classes)
+        self._net = networks.build(make_network(task), task.image_shape)
         self._optimizer = lookup(OPTIMIZERS, task.optimizer, "optimizer")(task.learning_rate)
         self._train_step = train_step
 
     def load(self, params: Arrays) -> None:
-        tree = jax.tree.map(jnp.asarray, nest(params))
+        tree = networks.load(params)["params"]
         self._state = train_state.TrainState.create(apply_fn=self._net.apply, params=tree, tx=self._optimizer)
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> Arrays:
@@ -103,4 +84,4 @@ class FlaxLinen:
         return np.asarray(predict(self._state, images))
 
     def parameters(self) -> Arrays:
-        return flatten(self._state.params)
+        return networks.read({"params": self._state.params})

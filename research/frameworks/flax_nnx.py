@@ -1,5 +1,5 @@
 # ruff: noqa: D102 -- the methods are documented once, in Framework
-"""The reference network in Flax NNX, after its MNIST tutorial."""
+"""The training of a network in Flax NNX, as in its MNIST tutorial."""
 
 import time
 from typing import Any
@@ -10,7 +10,10 @@ import numpy as np
 import optax
 from flax import nnx
 
-from research.frameworks.base import ADAM_EPSILON, Arrays, Task, flatten, nest, require_reference
+from research.frameworks.base import ADAM_EPSILON, Arrays, Task
+from research.frameworks.networks import flax_nnx as networks
+from research.frameworks.networks import make_network
+from research.frameworks.networks.names import flatten
 from research.utils.lookup import lookup
 
 OPTIMIZERS = {
@@ -20,60 +23,44 @@ OPTIMIZERS = {
 }
 
 
-class CNN(nnx.Module):
-    """Two convolutions with pools, two dense layers."""
-
-    def __init__(self, image_shape: tuple[int, int, int], num_classes: int, *, rngs: nnx.Rngs) -> None:
-        height, width, channels = image_shape
-        self.conv1 = nnx.Conv(channels, 16, kernel_size=(3, 3), rngs=rngs)
-        self.conv2 = nnx.Conv(16, 32, kernel_size=(3, 3), rngs=rngs)
-        self.dense1 = nnx.Linear(32 * (height // 4) * (width // 4), 64, rngs=rngs)
-        self.logits = nnx.Linear(64, num_classes, rngs=rngs)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = nnx.max_pool(nnx.relu(self.conv1(x)), window_shape=(2, 2), strides=(2, 2))
-        x = nnx.max_pool(nnx.relu(self.conv2(x)), window_shape=(2, 2), strides=(2, 2))
-        x = x.reshape(x.shape[0], -1)
-        x = nnx.relu(self.dense1(x))
-        return self.logits(x)
-
-
-def loss_fn(model: CNN, images: jax.Array, labels: jax.Array) -> jax.Array:
-    """Mean cross-entropy."""
+def loss_fn(model: networks.Chain, images: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return the mean cross-entropy."""
     return optax.softmax_cross_entropy_with_integer_labels(model(images), labels).mean()
 
 
 @nnx.jit
-def train_step(model: CNN, optimizer: nnx.Optimizer, images: jax.Array, labels: jax.Array) -> jax.Array:
-    """One update, in place."""
+def train_step(
+    model: networks.Chain, optimizer: nnx.Optimizer, images: jax.Array, labels: jax.Array
+) -> jax.Array:
+    """Update the model in place, and return the loss before the update."""
     loss, grads = nnx.value_and_grad(loss_fn)(model, images, labels)
     optimizer.update(model, grads)
     return loss
 
 
 @nnx.jit
-def gradients(model: CNN, images: jax.Array, labels: jax.Array) -> Any:
-    """Gradient of the mean cross-entropy."""
+def gradients(model: networks.Chain, images: jax.Array, labels: jax.Array) -> Any:
+    """Return the gradient of the mean cross-entropy."""
     return nnx.grad(loss_fn)(model, images, labels)
 
 
 @nnx.jit
-def predict(model: CNN, images: jax.Array) -> jax.Array:
-    """Logits."""
+def predict(model: networks.Chain, images: jax.Array) -> jax.Array:
+    """Return the logits."""
     return model(images)
 
 
 class FlaxNNX:
-    """The adapter."""
+    """A network without state, trained by a compiled step that updates it in place."""
 
     def __init__(self, task: Task) -> None:
-        require_reference(task)
-        # without arrays, because load brings its own
-        self._net = nnx.eval_shape(lambda: CNN(task.image_shape, task.num_classes, rngs=nnx.Rngs(0)))
+        net = make_network(task)
+        # the module has no arrays until load brings them
+        self._net = nnx.eval_shape(lambda: networks.build(net, task.image_shape, nnx.Rngs(0)))
         self._transform = lookup(OPTIMIZERS, task.optimizer, "optimizer")(task.learning_rate)
 
     def load(self, params: Arrays) -> None:
-        nnx.update(self._net, jax.tree.map(jnp.asarray, nest(params)))
+        networks.load(self._net, params)
         self._optimizer = nnx.Optimizer(self._net, self._transform, wrt=nnx.Param)
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> Arrays:
@@ -90,7 +77,7 @@ class FlaxNNX:
         return time.perf_counter() - started
 
     def train(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> None:
-        # the tutorials' way to look through the modules once and not at every step
+        # cached_partial, which the tutorials use, traverses the modules once instead of at every step
         cached_step = nnx.cached_partial(train_step, self._net, self._optimizer)
         for batch in order.reshape(-1, order.shape[-1]):
             cached_step(jnp.asarray(images[batch]), jnp.asarray(labels[batch]))
@@ -100,4 +87,4 @@ class FlaxNNX:
         return np.asarray(predict(self._net, jnp.asarray(images)))
 
     def parameters(self) -> Arrays:
-        return flatten(nnx.to_pure_dict(nnx.state(self._net, nnx.Param)))
+        return networks.read(self._net)

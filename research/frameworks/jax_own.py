@@ -1,5 +1,5 @@
 # ruff: noqa: D102 -- the methods are documented once, in Framework
-"""The networks of this codebase, trained by its own step."""
+"""The training of a network in this codebase, by its own training step."""
 
 import time
 from collections.abc import Iterator
@@ -9,27 +9,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.frameworks.base import ADAM_EPSILON, Arrays, Task, flatten, nest
-from research.models import MODELS
+from research.frameworks.base import ADAM_EPSILON, Arrays, Task
+from research.frameworks.networks import make_network
+from research.frameworks.networks.names import flatten, nest
+from research.layers.base import abstract_init, by_path
 from research.training.epoch import make_run_steps
 from research.training.objective import make_cross_entropy
 from research.training.optimizers import make_optimizer
 from research.training.schedules import SCHEDULES
 from research.training.state import Batch, TrainState
 from research.training.step import make_train_step
-from research.utils.lookup import lookup
 
 
 class Jax:
-    """A network of ``research.models``.
+    """A network of `research.models` without state.
 
     With im2col all the steps of an epoch are one compiled program, as everywhere in this codebase. With lax
-    each step is a program: XLA on the CPU has a fast form for ``lax.conv`` outside of loops only.
+    each step is a program of its own, because XLA on the CPU has a fast form of ``lax.conv`` only outside of
+    loops.
+
+    Args:
+        task: what to build and how to train it.
+        algorithm: a name of `CONV_ALGORITHMS`.
     """
 
     def __init__(self, task: Task, algorithm: str) -> None:
-        model = lookup(MODELS, task.model, "model")
-        net = model(task.image_shape, task.num_classes, algorithm=algorithm, **task.model_arguments)
+        net = make_network(task, algorithm=algorithm)
         numbers = {"learning_rate": task.learning_rate}
         numbers |= {"epsilon": ADAM_EPSILON} if task.optimizer == "adam" else {}
         optimizer = make_optimizer(task.optimizer, SCHEDULES["constant"](1), **numbers)
@@ -52,9 +57,9 @@ class Jax:
         self._predict = jax.jit(lambda params, images: net.apply(params, {}, images, train=False)[0])
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the parameters by name."""
-        tree = jax.eval_shape(lambda: self._net.init(jax.random.key(0), self._in_shape)[0])
-        return {f"{layer}/{name}": a.shape for layer, own in tree.items() for name, a in own.items()}
+        """Return the shapes of the parameters by path."""
+        params, _ = abstract_init(self._net, self._in_shape)
+        return {path: array.shape for path, array in by_path(params).items()}
 
     def load(self, params: Arrays) -> None:
         self._state = self._start(nest(params))
@@ -85,7 +90,7 @@ class Jax:
         if self._one_program:
             examples = jax.device_put((images, labels))
             for epoch in order:
-                # as many rows as were compiled for; only those of the epoch are run
+                # the program is compiled for this number of rows, and runs only those of the epoch
                 rows = np.pad(epoch, ((0, max(0, self._num_rows - len(epoch))), (0, 0)))
                 self._state, _ = self._run_steps(self._state, *examples, rows, *_interval(len(epoch)))
         else:

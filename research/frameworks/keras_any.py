@@ -1,5 +1,5 @@
 # ruff: noqa: D102 -- the methods are documented once, in Framework
-"""The reference network in Keras 3, after its MNIST example, on the backend that is asked for."""
+"""The training of a network in Keras 3, as in its MNIST example, on one of its backends."""
 
 import importlib
 import os
@@ -8,32 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from research.frameworks.base import ADAM_EPSILON, Arrays, Task, require_reference
+from research.frameworks.base import ADAM_EPSILON, Arrays, Task
 from research.utils.lookup import lookup
 
 
 class Keras:
-    """The adapter; a process can have one backend only, because Keras chooses it when it is imported."""
+    """A network without state. A process has one backend only, which Keras takes when it is imported.
+
+    Args:
+        task: what to build and how to train it.
+        backend: "jax" or "torch".
+    """
 
     def __init__(self, task: Task, backend: str) -> None:
-        require_reference(task)
         os.environ["KERAS_BACKEND"] = backend
         self._keras = keras = importlib.import_module("keras")
         if keras.backend.backend() != backend:
             raise RuntimeError(f"Keras runs on {keras.backend.backend()} in this process, not on {backend}")
-        layers = keras.layers
-        self._net = keras.Sequential(
-            [
-                keras.Input(shape=task.image_shape),
-                layers.Conv2D(16, kernel_size=(3, 3), padding="same", activation="relu", name="conv1"),
-                layers.MaxPooling2D(pool_size=(2, 2)),
-                layers.Conv2D(32, kernel_size=(3, 3), padding="same", activation="relu", name="conv2"),
-                layers.MaxPooling2D(pool_size=(2, 2)),
-                layers.Flatten(),
-                layers.Dense(64, activation="relu", name="dense1"),
-                layers.Dense(task.num_classes, name="logits"),
-            ]
-        )
+        from research.frameworks.networks import keras_layers as networks
+        from research.frameworks.networks import make_network
+
+        self._networks = networks
+        self._net = networks.build(make_network(task), task.image_shape)
         self._loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         optimizers = {
             "sgd": lambda rate: keras.optimizers.SGD(rate),
@@ -47,9 +43,8 @@ class Keras:
         self._backend = backend
 
     def load(self, params: Arrays) -> None:
-        for name in dict.fromkeys(key.split("/")[0] for key in params):
-            self._net.get_layer(name).set_weights([params[f"{name}/kernel"], params[f"{name}/bias"]])
-        for variable, start in self._optimizer_start:  # another optimizer would be another compilation
+        self._networks.load(self._net, params)
+        for variable, start in self._optimizer_start:  # a new optimizer would have to be compiled again
             variable.assign(start)
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> Arrays:
@@ -63,7 +58,7 @@ class Keras:
     def compile(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> float | None:
         if self._backend != "jax":
             return None
-        # Keras compiles inside its first step, so what that takes longer than the second one is compilation
+        # Keras compiles inside its first step, so compilation is the difference to the second step
         batch = order[0, 0]
         seconds = []
         for _ in range(2):
@@ -80,13 +75,14 @@ class Keras:
         return self._net.predict(images, verbose=0)
 
     def parameters(self) -> Arrays:
-        return self._named([variable.numpy() for variable in self._net.trainable_variables])
+        return self._networks.read(self._net)
 
     def _fit(self, images: np.ndarray, labels: np.ndarray, batch_size: int) -> None:
         self._net.fit(images, labels, batch_size=batch_size, epochs=1, shuffle=False, verbose=0)
 
     def _named(self, values: list[Any]) -> Arrays:
-        names = [f"{v.path.split('/')[-2]}/{v.name}" for v in self._net.trainable_variables]
+        paths = {id(v): path for path, v in self._networks.variables(self._net).items()}
+        names = [paths[id(variable)] for variable in self._net.trainable_variables]
         return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
 
     def _jax_gradients(self, images: np.ndarray, labels: np.ndarray) -> list[Any]:

@@ -1,19 +1,23 @@
 # ruff: noqa: D102 -- the methods are documented once, in Framework
-"""The NumPy network as a framework of the comparison."""
+"""The training of the reference network that is written in NumPy."""
 
 import numpy as np
 
-from research.frameworks.base import ADAM_EPSILON, Arrays, Task, require_reference
+from research.frameworks.base import ADAM_EPSILON, Arrays, Task
 from research.frameworks.numpy_scratch.network import REFERENCE, forward, loss_and_gradients
 from research.frameworks.numpy_scratch.optimizers import OPTIMIZERS
 from research.utils.lookup import lookup
 
 
 class NumPy:
-    """The reference network in NumPy alone."""
+    """The reference network in NumPy alone, forward and backward."""
 
     def __init__(self, task: Task) -> None:
-        require_reference(task)
+        if task.model != "reference" or task.model_arguments:
+            raise ValueError(
+                f"model={task.model!r} with {dict(task.model_arguments)} is not written in NumPy; "
+                "only the model reference without arguments is"
+            )
         more = {"epsilon": ADAM_EPSILON} if task.optimizer == "adam" else {}
         self._optimizer = lookup(OPTIMIZERS, task.optimizer, "optimizer")(task.learning_rate, **more)
 

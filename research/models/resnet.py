@@ -56,8 +56,10 @@ def simple_resnet(
     conv = partial(Conv2D, use_bias=False, initializer=initializer, algorithm=algorithm)
 
     def block(width: int, strides: int, project: bool) -> Residual:
+        # SAME pads a strided convolution at the bottom and right only; the published network pads every side
+        padding = "SAME" if strides == 1 else 1
         body: tuple[tuple[str, Layer], ...] = (
-            ("conv1", conv(width, strides=strides)),
+            ("conv1", conv(width, strides=strides, padding=padding)),
             ("norm1", BatchNorm()),
             ("act1", Activation(activation)),
             ("conv2", conv(width)),
