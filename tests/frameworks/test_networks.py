@@ -240,7 +240,7 @@ def test_keras_computes_the_same(typical, train, monkeypatch):
 
     grads, logits = run(trainable, others, typical.images)
     expected, expected_grads, _ = typical.steps[train]
-    tolerance = 1e-4  # Keras normalises batches in float32
+    tolerance = 1e-3  # Keras normalises batches in float32
     close({"logits": np.asarray(logits)}, {"logits": expected}, tolerance)
     names = {id(variable): path for path, variable in keras_layers.variables(model).items()}
     found = {names[id(v)]: np.asarray(g) for v, g in zip(model.trainable_variables, grads, strict=True)}
