@@ -1,4 +1,4 @@
-"""Real images: sources, splits, batches of a fixed shape, and augmentation."""
+"""Images before the network: datasets and where they come from, splits, and augmentation."""
 
 from research.data.augmentation import AUGMENTATIONS, Preprocess
 from research.data.dataset import DATASETS, DataError, Dataset, DatasetSpec, Split

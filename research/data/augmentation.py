@@ -1,4 +1,4 @@
-"""Random changes of training images, and the preprocessing that is compiled into the step."""
+"""Random changes of training images, and the preprocessing that is compiled into the training step."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,19 +10,21 @@ import numpy as np
 from research.utils.lookup import lookup
 
 Augmentation = Callable[[jax.Array, jax.Array], jax.Array]
+"""A function of typed keys `[N]` and images `[N, H, W, C]` that returns changed images of the same shape."""
 
 CROP_PADDING = 4
+"""The largest number of pixels by which `crop` shifts an image."""
 
 
 def flip(keys: jax.Array, images: jax.Array) -> jax.Array:
     """Mirror each image left to right with probability 1/2.
 
     Args:
-        keys: ``[N]`` typed keys, one per example.
-        images: ``[N, H, W, C]``, any dtype.
+        keys: the typed keys `[N]`, one per example.
+        images: the images `[N, H, W, C]`, of any dtype.
 
     Returns:
-        ``[N, H, W, C]``, same dtype.
+        The images `[N, H, W, C]`, with the same dtype.
 
     Example:
         >>> images = jnp.arange(3).reshape(1, 1, 3, 1)
@@ -34,20 +36,22 @@ def flip(keys: jax.Array, images: jax.Array) -> jax.Array:
 
 
 def crop(keys: jax.Array, images: jax.Array) -> jax.Array:
-    """Shift each image by up to 4 pixels each way: pad with zeros, then cut the old size out at random.
+    """Shift each image at random by up to 4 pixels, horizontally and vertically.
+
+    Each image is padded with 4 zeros on each side, and an image of the old size is cut out at random.
 
     Args:
-        keys: ``[N]`` typed keys, one per example.
-        images: ``[N, H, W, C]``, any dtype.
+        keys: the typed keys `[N]`, one per example.
+        images: the images `[N, H, W, C]`, of any dtype.
 
     Returns:
-        ``[N, H, W, C]``, same dtype.
+        The images `[N, H, W, C]`, with the same dtype.
 
     Example:
         >>> crop(jax.random.split(jax.random.key(0), 2), jnp.ones((2, 8, 8, 1))).shape
         (2, 8, 8, 1)
 
-    Source: He et al. (2016), "Deep residual learning for image recognition", section 4.2.
+    Source: He et al., Deep Residual Learning for Image Recognition, 2016, section 4.2.
     """
     pad = CROP_PADDING
     padded = jnp.pad(images, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
@@ -60,22 +64,28 @@ def crop(keys: jax.Array, images: jax.Array) -> jax.Array:
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {"flip": flip, "crop": crop}
+"""The augmentations by the name that a configuration gives."""
 
 
 @dataclass(frozen=True)
 class Preprocess:
-    """From stored pixels to what the network reads; a value that can be compared, hashed and compiled.
+    r"""Turn stored pixels into the input of a network.
 
-    .. math:: y = (x / 255 - \\mu) / \\sigma
+    $$
+    y = (x / 255 - \mu) / \sigma
+    $$
+
+    A `Preprocess` is a value: it can be compared and hashed, so that compiled functions can depend on it.
 
     Args:
-        mean: per channel, of pixels in [0, 1].
-        std: per channel, above 0.
-        augmentations: names in ``AUGMENTATIONS``, applied in this order before scaling.
-        dtype: of what it returns, in which the network computes; the scaling itself is in float32.
+        mean: the mean $\mu$ of each channel, for pixels scaled to [0, 1].
+        std: the standard deviation $\sigma$ of each channel, above 0.
+        augmentations: names in `AUGMENTATIONS`. They are applied in this order, before scaling.
+        dtype: the dtype of the result, in which the network computes. The scaling itself is in float32.
 
     Raises:
-        ValueError: an unknown augmentation, unequal lengths, or a deviation that is not above 0.
+        ValueError: an augmentation is unknown, `mean` and `std` differ in length, or a number in `std` is not
+            above 0.
 
     Example:
         >>> preprocess = Preprocess(mean=(0.5,), std=(0.25,), augmentations=("flip",))
@@ -97,17 +107,17 @@ class Preprocess:
             raise ValueError(f"std is {self.std}; every channel's must be above 0")
 
     def __call__(self, images: jax.Array, *, keys: jax.Array | None = None) -> jax.Array:
-        """Scale and standardise; with keys, augment first.
+        """Scale and standardise images, and augment them before if keys are given.
 
         Args:
-            images: ``[N, H, W, C]`` uint8.
-            keys: ``[N]`` typed keys, one per example; augmentation i draws from ``fold_in(key, i)``.
+            images: the images `[N, H, W, C]`, uint8.
+            keys: the typed keys `[N]`, one per example. Augmentation `i` draws from `fold_in(key, i)`.
 
         Returns:
-            ``[N, H, W, C]`` of ``dtype``.
+            The input of the network `[N, H, W, C]`, with the dtype `dtype`.
 
         Raises:
-            ValueError: the images have another number of channels.
+            ValueError: the number of channels of the images is not that of `mean`.
         """
         if images.shape[-1] != len(self.mean):
             raise ValueError(f"images have {images.shape[-1]} channels, mean has {len(self.mean)}")

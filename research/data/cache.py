@@ -1,4 +1,4 @@
-"""Decoded arrays kept as ``.npy`` files, so that images are decoded once and not at every start."""
+"""A cache of decoded images as `.npy` files, so that images are not decoded at every start."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -18,7 +19,7 @@ ARRAY_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def checksum(source: Source) -> str:
-    """The sha256, in hex, of the shapes, types and bytes of the arrays of both splits."""
+    """Return the sha256, in hexadecimal digits, of the dtypes, shapes and bytes of both splits."""
     digest = hashlib.sha256()
     for array in (*source.train, *source.test):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -27,15 +28,19 @@ def checksum(source: Source) -> str:
 
 
 def read_cached(folder: Path, decode: Callable[[], Source]) -> tuple[Source, str]:
-    """The source kept in ``folder``, or else decoded now and kept there.
+    """Return the source that is cached in a folder, or decode it now and cache it there.
 
-    The folder's name must change with whatever ``decode`` would return: then two processes that write at
-    the same time write the same bytes, and each file is replaced as a whole. The checksum, written last,
-    is checked at every reading; what does not match is decoded again. Where nothing can be written, a
-    warning says so and the work goes on.
+    The name of the folder must be different for every result of `decode`. Then two processes that write at
+    the same time write the same bytes, and each file is replaced as a whole. The checksum is written last and
+    checked at every reading. If it does not match, the source is decoded again. If the folder cannot be
+    written, a warning says so, and the source is returned without being cached.
+
+    Args:
+        folder: the folder of the cache.
+        decode: a function that reads and decodes the source.
 
     Returns:
-        The source and its ``checksum``.
+        The source and its `checksum`.
     """
     if (folder / "meta.json").exists():
         try:
@@ -55,8 +60,10 @@ def read_cached(folder: Path, decode: Callable[[], Source]) -> tuple[Source, str
 
 
 def _read(folder: Path) -> tuple[Source, str]:
+    """Return the cached source and its checksum, or raise an error if a file is damaged."""
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    # mapping first: a header that claims more than the file holds is refused before memory is taken
+    # The files are mapped first, since then a header that claims more than the file holds is refused before
+    # memory is allocated.
     maps = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAY_NAMES]
     arrays = [np.array(array) for array in maps]
     source = Source(Split(*arrays[:2]), Split(*arrays[2:]), tuple(meta["class_names"]))
@@ -67,6 +74,7 @@ def _read(folder: Path) -> tuple[Source, str]:
 
 
 def _write(folder: Path, source: Source, digest: str) -> None:
+    """Write the arrays of the source, and then its checksum and class names."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in zip(ARRAY_NAMES, (*source.train, *source.test), strict=True):
         _replace(folder / f"{name}.npy", lambda file, array=array: np.save(file, array, allow_pickle=False))
@@ -74,7 +82,8 @@ def _write(folder: Path, source: Source, digest: str) -> None:
     _replace(folder / "meta.json", lambda file: file.write(meta.encode()))
 
 
-def _replace(path: Path, write: Callable) -> None:
+def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Write a temporary file by `write`, and put it in the place of `path`."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:

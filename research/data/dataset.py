@@ -1,4 +1,4 @@
-"""What a loaded dataset is, and the table of the datasets there are."""
+"""A dataset in memory, and the table of the known datasets."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -7,11 +7,11 @@ import numpy as np
 
 
 class DataError(ValueError):
-    """A dataset is missing, damaged or cannot be prepared; the message says which and what to do."""
+    """A dataset is missing, damaged or cannot be prepared. The message names it and says what to do."""
 
 
 class Split(NamedTuple):
-    """Images ``[N, H, W, C]`` uint8 and labels ``[N]`` int32, in the order of their source."""
+    """Images `[N, H, W, C]` uint8 and their labels `[N]` int32, in the order of their source."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -19,18 +19,21 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Real images in three splits, decoded and in memory.
+    """A dataset in three splits, decoded and in memory.
 
     Args:
-        name: a key of ``DATASETS``.
-        train: what parameters are fitted to.
-        validation: what chooses between parameters; taken from the source's training images.
-        test: what is read once, at the end.
-        num_classes: labels lie in ``[0, num_classes)``.
+        name: the name of the dataset, a key of `DATASETS`.
+        train: the examples to which parameters are fitted.
+        validation: the examples by which parameters are chosen. They are a part of the training images of the
+            source.
+        test: the examples on which the chosen parameters are measured once, at the end.
+        num_classes: the number of classes. Labels are in [0, num_classes).
         class_names: the name of each label.
-        mean: per channel, of the training split's pixels scaled to [0, 1].
-        std: likewise; 1 for a channel that never changes, so that it can be divided by.
-        checksum: sha256 (hex) of the source's decoded arrays, whatever the splits.
+        mean: the mean of each channel over the pixels of `train`, scaled to [0, 1].
+        std: the standard deviation of each channel over the same pixels. It is 1 for a channel that is
+            constant.
+        checksum: the sha256 of the decoded arrays of the source, in hexadecimal digits. It does not depend on
+            the splits.
     """
 
     name: str
@@ -45,7 +48,7 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """``(H, W, C)``."""
+        """The shape `(H, W, C)` of one image."""
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
 

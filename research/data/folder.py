@@ -1,4 +1,4 @@
-"""Writes a TFDS folder, without TensorFlow."""
+"""Writing of a dataset as a folder of TFDS, without TensorFlow."""
 
 import contextlib
 import io
@@ -17,17 +17,17 @@ Example = dict[str, Any]
 
 
 class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """A TFDS builder of images that are already encoded.
+    """A builder of TFDS for images that are already encoded.
 
     Args:
-        name: of the dataset.
-        spec: its shapes and version.
+        name: the name of the dataset.
+        spec: the shapes and the version of the dataset.
         class_names: the name of each label.
-        examples: for each split ``{"image": PNG bytes, "label": int}`` in order.
-        data_dir: the folder of TFDS datasets to write into.
+        examples: for each split, its examples `{"image": PNG bytes, "label": int}` in order.
+        data_dir: the folder of TFDS datasets, in which the dataset is written.
     """
 
-    # TFDS would look for checksums beside this file, with a package that it does not install
+    # Otherwise TFDS would look for checksums beside this file, by a package that it does not install.
     code_path: ClassVar = None
 
     def __init__(
@@ -67,17 +67,18 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 def write_folder(
     name: str, spec: DatasetSpec, source: Source, data_dir: Path, progress: Callable[[str, int, int], None]
 ) -> Path:
-    """Write the two splits of a source as PNG, in order.
+    """Write the two splits of a source as a dataset of PNG images, in the order of the source.
 
     Args:
-        name: of the dataset.
-        spec: its shapes and version.
-        source: what to write.
-        data_dir: the folder of TFDS datasets to write into.
-        progress: called with what is done, how many images are and how many there are.
+        name: the name of the dataset.
+        spec: the shapes and the version of the dataset.
+        source: the images, labels and class names.
+        data_dir: the folder of TFDS datasets, in which the dataset is written.
+        progress: a function that is called with a description of the work, the number of images that are
+            done, and the number of all images.
 
     Returns:
-        The dataset's folder in ``data_dir``.
+        The folder of the dataset in `data_dir`.
     """
     examples: dict[str, list[Example]] = {}
     for split in SPLIT_NAMES:
@@ -88,7 +89,7 @@ def write_folder(
             if len(examples[split]) % 1000 == 0 or len(examples[split]) == len(labels):
                 progress(f"encoding {name} {split}", len(examples[split]), len(labels))
     builder = FolderBuilder(name, spec, source.class_names, examples, data_dir)
-    # TFDS prints and draws bars whether asked to or not
+    # TFDS prints text and progress bars, and has no option to turn them off.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         builder.download_and_prepare(
             download_dir=str(data_dir / "downloads"),
@@ -98,6 +99,7 @@ def write_folder(
 
 
 def _encode(image: np.ndarray) -> bytes:
+    """Return the image `[H, W, C]` as the bytes of a PNG file."""
     file = io.BytesIO()
     Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, "PNG")
     return file.getvalue()

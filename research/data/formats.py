@@ -1,4 +1,4 @@
-"""Parsers of the files that datasets are published as: IDX, and the binary version of CIFAR."""
+"""Parsers of the published files of datasets: IDX for MNIST, and the binary version of CIFAR."""
 
 import gzip
 import math
@@ -16,10 +16,14 @@ DAMAGED = (OSError, EOFError, zlib.error, tarfile.TarError)
 
 
 def parse_idx_files(spec: DatasetSpec, folder: Path) -> Source:
-    """The four gzipped files of MNIST and Fashion-MNIST.
+    """Return the images and labels in the four gzipped files of MNIST or Fashion-MNIST.
+
+    Args:
+        spec: the shapes of the dataset.
+        folder: the folder that holds the files.
 
     Raises:
-        DataError: a file is not what it should be; the message names it.
+        DataError: a file is damaged, or its shape is wrong. The message names the file.
     """
     splits = []
     for split in ("train", "t10k"):
@@ -35,14 +39,15 @@ def parse_idx_files(spec: DatasetSpec, folder: Path) -> Source:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An array of uint8 from a gzipped IDX file.
+    """Return the uint8 array that a gzipped IDX file holds.
 
-    A zero, a zero, the type (8), the number of axes, each axis' length in 4 bytes (big-endian), the values.
+    The file begins with two zero bytes, the byte 8 for the type uint8, and one byte with the number of axes.
+    Then come the length of each axis in 4 bytes (big-endian) and the values.
 
     Raises:
-        DataError: the file is damaged, or is no IDX file of bytes.
+        DataError: the file is damaged, or it is not an IDX file of bytes.
 
-    Source: LeCun, Cortes, Burges, "The MNIST database of handwritten digits", file formats.
+    Source: LeCun, Cortes and Burges, The MNIST Database of Handwritten Digits, file formats.
     """
     try:
         content = gzip.decompress(path.read_bytes())
@@ -60,7 +65,17 @@ def read_idx(path: Path) -> np.ndarray:
 
 
 def parse_cifar10(spec: DatasetSpec, folder: Path) -> Source:
-    """The binary version of CIFAR-10: a label and 3072 pixels, channels first, per record."""
+    """Return the images and labels in the binary version of CIFAR-10.
+
+    Each record holds a label and 3072 pixel values, with the channels first.
+
+    Args:
+        spec: the shapes of the dataset.
+        folder: the folder that holds the archive.
+
+    Raises:
+        DataError: the archive is damaged or does not hold what it should. The message names it.
+    """
     train = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
     return _parse_cifar(
         spec,
@@ -73,7 +88,17 @@ def parse_cifar10(spec: DatasetSpec, folder: Path) -> Source:
 
 
 def parse_cifar100(spec: DatasetSpec, folder: Path) -> Source:
-    """The binary version of CIFAR-100: a coarse label, a fine label and 3072 pixels per record."""
+    """Return the images and fine labels in the binary version of CIFAR-100.
+
+    Each record holds a coarse label, a fine label and 3072 pixel values, with the channels first.
+
+    Args:
+        spec: the shapes of the dataset.
+        folder: the folder that holds the archive.
+
+    Raises:
+        DataError: the archive is damaged or does not hold what it should. The message names it.
+    """
     return _parse_cifar(
         spec,
         folder / "cifar-100-binary.tar.gz",
@@ -87,10 +112,11 @@ def parse_cifar100(spec: DatasetSpec, folder: Path) -> Source:
 def _parse_cifar(
     spec: DatasetSpec, path: Path, prefix: str, train: tuple[str, ...], test: str, names: str
 ) -> Source:
+    """Return the source in an archive, given the names of its files below the folder `prefix`."""
     wanted = {f"{prefix}/{name}" for name in (*train, test, names)}
     content = {}
     try:
-        # members are read by name, in one pass; nothing is extracted to disk
+        # The members are read by name and in one pass, and nothing is extracted to disk.
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
                 file = archive.extractfile(member) if member.name in wanted and member.isfile() else None
@@ -111,6 +137,7 @@ def _parse_cifar(
 
 
 def _read_cifar_records(what: str, content: bytes, spec: DatasetSpec) -> Split:
+    """Return the split in the records of one file, which errors name by `what`."""
     height, width, channels = spec.image_shape
     num_pixels = height * width * channels
     num_labels = 2 if spec.num_classes == 100 else 1

@@ -1,4 +1,4 @@
-"""From the name of a dataset to its three splits in memory."""
+"""Loading of a dataset by its name into three splits in memory."""
 
 import os
 from pathlib import Path
@@ -14,16 +14,23 @@ from research.utils.lookup import lookup
 
 
 def default_data_dir() -> Path:
-    """``$TFDS_DATA_DIR``, or else ``~/tensorflow_datasets``, as TFDS itself has it."""
+    """Return the folder of TFDS datasets: `$TFDS_DATA_DIR`, or `~/tensorflow_datasets` if that is not set.
+
+    This is also the default of TFDS.
+    """
     return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
-    """The folder that a dataset is read from; ``None`` for one that comes with a package.
+    """Return the folder from which a dataset is read, or `None` for a dataset that comes with a package.
+
+    Args:
+        name: the name of the dataset, a key of `DATASETS`.
+        data_dir: the folder of TFDS datasets, which is `default_data_dir()` if not given.
 
     Raises:
-        DataError: the dataset is not there; the message says how to get it.
-        ValueError: an unknown name.
+        DataError: there is no such folder. The message says how to prepare the dataset.
+        ValueError: the name is unknown.
     """
     spec = lookup(DATASETS, name, "dataset")
     if spec.version is None:
@@ -41,25 +48,28 @@ def load_dataset(
     split_seed: int = 0,
     train_limit: int | None = None,
 ) -> Dataset:
-    """Load a dataset, split off its validation images and measure its pixels.
+    """Load a dataset, split off its validation images, and compute the mean and deviation of its pixels.
 
-    The splits are stratified and depend on ``split_seed`` alone, never on the seed of a run.
+    The splits are stratified. They depend on `split_seed`, but not on the seed of a run.
 
     Args:
-        name: a key of ``DATASETS``.
-        data_dir: the folder of TFDS datasets; ``None`` for ``default_data_dir()``.
-        cache_dir: where decoded arrays are kept; ``None`` for the user's cache folder.
-        validation_fraction: share of the training images that is set apart, in (0, 1).
-        test_fraction: share of all images kept for testing, in (0, 1), where the source has no test split.
-        split_seed: at least 0.
-        train_limit: train on a stratified subset of this many images; ``None`` for all.
+        name: the name of the dataset, a key of `DATASETS`.
+        data_dir: the folder of TFDS datasets, which is `default_data_dir()` if not given.
+        cache_dir: the folder in which decoded images are cached. If not given, it is in the cache folder of
+            the user.
+        validation_fraction: the fraction of the training images that are used for validation, in (0, 1).
+        test_fraction: the fraction of all images that are used for testing, in (0, 1). It is used only if the
+            source has no test split.
+        split_seed: the seed of the splits, at least 0.
+        train_limit: the number of training images to keep, as a stratified subset. If not given, all are
+            kept.
 
     Returns:
-        The dataset; ``train`` is what is left after validation and limit, and ``mean`` and ``std`` are its.
+        The dataset. Its `mean` and `std` are those of the training images that are kept.
 
     Raises:
         DataError: the dataset is missing or damaged.
-        ValueError: an unknown name, or a number out of range.
+        ValueError: the name is unknown, or a number is out of range.
 
     Example:
         >>> digits = load_dataset("digits")
@@ -96,16 +106,24 @@ def load_dataset(
 
 
 def take(split: Split, indices: np.ndarray) -> Split:
-    """The examples at ``indices``, in the order of the split they are taken from."""
+    """Return the examples at `indices`, in the order in which they stand in `split`."""
     indices = np.sort(indices)
     return Split(split.images[indices], split.labels[indices])
 
 
 def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """A stratified share of a split, at least one example, and the rest, at least one.
+    """Split a split in two, stratified by class.
+
+    Args:
+        split: the examples.
+        fraction: the fraction of examples in the first part, in (0, 1).
+        seed: the seed of the random order.
+
+    Returns:
+        The first part and the rest. Each has at least one example.
 
     Raises:
-        ValueError: the split has fewer than two examples.
+        ValueError: `split` has fewer than two examples.
     """
     count = len(split.labels)
     if count < 2:
@@ -116,13 +134,15 @@ def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
 
 
 def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and deviation of each channel of pixels scaled to [0, 1], from exact sums of integers.
+    """Return the mean and the standard deviation of each channel, for pixels scaled to [0, 1].
+
+    Both are computed from exact sums of integers.
 
     Args:
-        images: ``[N, H, W, C]`` uint8.
+        images: the images `[N, H, W, C]`, uint8.
 
     Returns:
-        The means and the deviations, ``C`` of each; 1 for the deviation of a constant channel.
+        The means and the standard deviations, `C` numbers each. The deviation of a constant channel is 1.
     """
     values = np.arange(256)
     channels = [images[..., channel] for channel in range(images.shape[-1])]
@@ -135,13 +155,17 @@ def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float
 
 
 def _count_values(channel: np.ndarray) -> np.ndarray:
-    # in parts, because bincount widens every pixel to 8 bytes
+    """Return how often each of the 256 pixel values occurs."""
+    # The images are counted in parts, because bincount converts every pixel to 8 bytes.
     parts = np.array_split(channel, -(-len(channel) // 4096))
     return sum((np.bincount(part.ravel(), minlength=256) for part in parts), np.zeros(256, np.int64))
 
 
 def _read_digits(spec: DatasetSpec, test_fraction: float, seed: int) -> Source:
-    from sklearn.datasets import load_digits  # takes a second, and the other datasets do not need it
+    """Return the digits of scikit-learn, of which a stratified fraction is the test split."""
+    from sklearn.datasets import (
+        load_digits,
+    )  # This import takes a second, and the other datasets do not need it.
 
     pixels, labels = load_digits(return_X_y=True)
     images = np.rint(np.asarray(pixels) * 255 / 16).astype(np.uint8).reshape(-1, *spec.image_shape)

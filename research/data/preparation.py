@@ -1,4 +1,4 @@
-"""Downloads a published dataset, checks it, and writes it as a TFDS folder."""
+"""Download and check of a published dataset, which is then written as a folder of TFDS."""
 
 import hashlib
 import http.client
@@ -7,7 +7,7 @@ import os
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +21,10 @@ from research.utils.errors import first_line
 from research.utils.lookup import lookup
 
 Progress = Callable[[str, int, int], None]
+"""A function of a description of the work, the amount that is done, and the amount in all."""
 
-TIMEOUT = 30  # seconds without a byte
+TIMEOUT = 30
+"""The number of seconds without a byte after which a download fails."""
 
 PARSERS: dict[str, Callable[[DatasetSpec, Path], Source]] = {
     "mnist": parse_idx_files,
@@ -30,10 +32,11 @@ PARSERS: dict[str, Callable[[DatasetSpec, Path], Source]] = {
     "cifar10": parse_cifar10,
     "cifar100": parse_cifar100,
 }
+"""The parsers of the published files, by the name of the dataset."""
 
 
 class Download(NamedTuple):
-    """A published file: its address, its size in bytes and its sha256 in hex."""
+    """A published file, with its address, its size in bytes, and its sha256 in hexadecimal digits."""
 
     url: str
     size: int
@@ -41,12 +44,12 @@ class Download(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """The last part of the address."""
+        """The name of the file, which is the last part of the address."""
         return self.url.rsplit("/", 1)[-1]
 
 
 def published(name: str) -> tuple[Download, ...]:
-    """The files of a dataset as the installed tensorflow-datasets lists them.
+    """Return the published files of a dataset, as the installed tensorflow-datasets lists them.
 
     Example:
         >>> [file.file_name for file in published("cifar10")]
@@ -65,24 +68,26 @@ def prepare(
     downloads: Sequence[Download] | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Path:
-    """Download a dataset and write it as a TFDS folder, without TensorFlow; do nothing if it is there.
+    """Download a dataset and write it as a folder of TFDS, unless the folder exists.
 
-    Everything happens in a temporary folder inside ``data_dir``; the finished dataset is read back, compared
-    with what was downloaded, and moved into place in one step.
+    TensorFlow is not needed. The work is done in a temporary folder inside `data_dir`. The finished dataset
+    is read back, compared with what was downloaded, and moved to its place in one step.
 
     Args:
-        name: a key of ``DATASETS`` other than ``digits``.
-        data_dir: the folder of TFDS datasets; ``None`` for ``default_data_dir()``.
-        mirror: an address to which file names are appended, instead of the published addresses.
-        downloads: other files than the published ones, of the same names.
-        progress: called with what is being done, how much is done and how much there is to do.
+        name: the name of the dataset, a key of `DATASETS` other than `digits`.
+        data_dir: the folder of TFDS datasets, which is `default_data_dir()` if not given.
+        mirror: an address that replaces the published addresses. The names of the files are appended to it.
+        downloads: the files to download, which are the published ones if not given. Their names must be the
+            same.
+        progress: a function that is called with a description of the work, the amount that is done, and the
+            amount in all.
 
     Returns:
-        The dataset's folder.
+        The folder of the dataset.
 
     Raises:
-        DataError: the dataset cannot be downloaded, is not what was published, or cannot be written.
-        ValueError: an unknown name.
+        DataError: the dataset cannot be downloaded, differs from what was published, or cannot be written.
+        ValueError: the name is unknown.
     """
     spec = lookup(DATASETS, name, "dataset")
     if name not in PARSERS:
@@ -102,24 +107,29 @@ def prepare(
                 download(file, scratch / file.file_name, progress)
             finished = _convert(name, spec, scratch, progress)
             target.parent.mkdir(exist_ok=True)
-            if not target.exists():  # another process may have been faster
+            if not target.exists():  # another process may have finished first
                 os.rename(finished, target)
-    except (OSError, RuntimeError) as error:  # RuntimeError is how array_record says that the disk is full
+    except (OSError, RuntimeError) as error:  # array_record raises RuntimeError if the disk is full
         reason = getattr(error, "strerror", None) or first_line(error).split(";")[0]
         raise DataError(f"{name} cannot be written in {data_dir}: {reason}") from error
     return target
 
 
 def download(file: Download, path: Path, progress: Progress) -> None:
-    """Download a file to ``path``, checking its size and its sha256 on the way.
+    """Download a file, and check its size and its sha256.
+
+    Args:
+        file: the published file.
+        path: the path to which the file is written.
+        progress: a function that is called after each part of the file.
 
     Raises:
-        DataError: the server cannot be reached, refuses, or sends something else.
+        DataError: the server cannot be reached, refuses the request, or sends something else.
         OSError: the file cannot be written.
     """
     digest = hashlib.sha256()
     received = 0
-    with path.open("wb") as target, _sentences(file.url):
+    with path.open("wb") as target, _errors_as_sentences(file.url):
         if not file.url.startswith(("http://", "https://")):
             raise DataError(f"{file.url} is not an http or https address")
         with urllib.request.urlopen(file.url, timeout=TIMEOUT) as response:
@@ -137,7 +147,8 @@ def download(file: Download, path: Path, progress: Progress) -> None:
 
 
 @contextmanager
-def _sentences(url: str):
+def _errors_as_sentences(url: str) -> Iterator[None]:
+    """Turn the errors of a download into a `DataError` that names the address."""
     try:
         yield
     except urllib.error.HTTPError as error:
@@ -151,7 +162,8 @@ def _sentences(url: str):
 
 
 @contextmanager
-def _scratch_folder(data_dir: Path, prefix: str):
+def _scratch_folder(data_dir: Path, prefix: str) -> Iterator[Path]:
+    """Yield a temporary folder inside `data_dir`, and remove it and the empty folders made for it."""
     made = [folder for folder in (data_dir, *data_dir.parents) if not folder.exists()]
     try:
         data_dir.mkdir(parents=True, exist_ok=True)
@@ -159,12 +171,13 @@ def _scratch_folder(data_dir: Path, prefix: str):
             yield Path(scratch)
     finally:
         for folder in made:
-            with suppress(OSError):  # what is not empty stays
+            with suppress(OSError):  # a folder that is not empty is kept
                 folder.rmdir()
 
 
 def _convert(name: str, spec: DatasetSpec, scratch: Path, progress: Progress) -> Path:
-    from research.data.folder import write_folder  # imports TFDS, which takes a second
+    """Write the dataset from its downloaded files, compare what is read back, and return its folder."""
+    from research.data.folder import write_folder  # This imports TFDS, which takes a second.
 
     source = PARSERS[name](spec, scratch)
     for labels in (source.train.labels, source.test.labels):

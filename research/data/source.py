@@ -1,4 +1,4 @@
-"""Reads a prepared TFDS folder into arrays, without TensorFlow."""
+"""Reading of a prepared folder of TFDS into arrays, without TensorFlow."""
 
 import hashlib
 import io
@@ -16,16 +16,20 @@ from research.utils.errors import first_line
 from research.utils.progress_bar import track
 
 RECORDS_AT_ONCE = 1000
+"""The number of records that are read at once."""
 
 SPLIT_NAMES = ("train", "test")
+"""The splits of a source."""
 
 MODES = {1: "L", 3: "RGB"}
+"""The mode of an image in Pillow, by its number of channels."""
 
 FEATURES = "tensorflow_datasets.core.features."
+"""The start of the names of the classes that a description of features may name."""
 
 
 class Source(NamedTuple):
-    """All that is read of a dataset, before it is split further."""
+    """The splits of a dataset as they were published, and the names of its classes."""
 
     train: Split
     test: Split
@@ -33,15 +37,15 @@ class Source(NamedTuple):
 
 
 def folder_of(name: str, spec: DatasetSpec, data_dir: Path) -> Path:
-    """Where TFDS keeps a dataset: ``data_dir/name/version``."""
+    """Return the folder in which TFDS keeps a dataset, `data_dir/name/version`."""
     return data_dir / name / str(spec.version)
 
 
 def find_folder(name: str, spec: DatasetSpec, data_dir: Path) -> Path:
-    """The folder of a dataset that is there.
+    """Return the folder of a dataset, after checking that it exists.
 
     Raises:
-        DataError: it is not there; the message says how to get it.
+        DataError: the folder does not exist. The message says how to prepare the dataset.
     """
     folder = folder_of(name, spec, data_dir)
     if not (folder / "dataset_info.json").is_file():
@@ -50,30 +54,37 @@ def find_folder(name: str, spec: DatasetSpec, data_dir: Path) -> Path:
 
 
 def fingerprint(folder: Path) -> str:
-    """16 hex digits that change when a file of the folder is changed, without reading the files."""
+    """Return 16 hexadecimal digits that change when a file in the folder changes.
+
+    They are computed from the names, sizes and times of the files, which are not read.
+    """
     stats = [(path.name, path.stat()) for path in sorted(folder.iterdir())]
     listing = [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
     return hashlib.sha256(repr(listing).encode()).hexdigest()[:16]
 
 
 class Records(NamedTuple):
-    """The encoded examples of a split, in the files that hold them."""
+    """The encoded examples of a split, as an `ArrayRecordDataSource`, and its files.
 
-    examples: Any  # an ArrayRecordDataSource
-    shards: tuple[tuple[Path, int], ...]  # each file and how many examples it holds
+    `shards` has a pair for each file: its path and the number of examples that it holds.
+    """
+
+    examples: Any
+    shards: tuple[tuple[Path, int], ...]
 
 
 def open_folder(folder: Path) -> tuple[dict[str, Records], tuple[str, ...]]:
-    """The splits of a prepared folder, all of whose files are there, and the names of its classes.
+    """Return the splits of a prepared folder, whose files all exist, and the names of its classes.
 
     Raises:
-        DataError: a file is missing, its description is damaged, or it needs TensorFlow to be read.
+        DataError: a file is missing, the description of the dataset is damaged, or TensorFlow would be needed
+            to read it.
     """
-    import tensorflow_datasets as tfds  # takes a second, and a cached dataset does not need it
+    import tensorflow_datasets as tfds  # This import takes a second, and a cached dataset does not need it.
 
     again = f"move {folder} away and run: {_how_to_prepare(folder)}"
     try:
-        # TFDS imports whatever module this file names
+        # The file is checked first, because TFDS imports any module that it names.
         json.loads((folder / "features.json").read_text(encoding="utf-8"), object_hook=_check_feature)
         builder: Any = tfds.builder_from_directory(folder)
         kinds = {name: type(feature).__name__ for name, feature in builder.info.features.items()}
@@ -97,11 +108,16 @@ def open_folder(folder: Path) -> tuple[dict[str, Records], tuple[str, ...]]:
 
 
 def read_folder(name: str, spec: DatasetSpec, folder: Path) -> Source:
-    """Read and decode the splits ``train`` and ``test``.
+    """Read and decode the splits `train` and `test` of a dataset.
+
+    Args:
+        name: the name of the dataset.
+        spec: the shapes of the dataset.
+        folder: the folder of the dataset.
 
     Raises:
         DataError: a file is missing or damaged, an image has another size or mode, or a label is out of
-            range; the message names the file, and the record where there is one.
+            range. The message names the file, and the record if one is wrong.
     """
     splits, class_names = open_folder(folder)
     class_names = spec.class_names or class_names
@@ -114,11 +130,13 @@ def read_folder(name: str, spec: DatasetSpec, folder: Path) -> Source:
 
 
 def _how_to_prepare(folder: Path) -> str:
+    """Return the command that prepares the dataset of a folder."""
     data_dir, name = folder.parent.parent, folder.parent.name
     return f"python scripts/prepare_data.py data={name} {shlex.quote(f'data.dir={data_dir}')}"
 
 
 def _check_feature(content: dict[str, Any]) -> dict[str, Any]:
+    """Return an object of the description of features, after checking that it names a class of TFDS."""
     feature = str(content.get("pythonClassName", FEATURES))
     if not feature.startswith(FEATURES):
         raise DataError(f"features.json names {feature}, which is not a feature of TFDS")
@@ -126,6 +144,7 @@ def _check_feature(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read_split(name: str, spec: DatasetSpec, records: Records) -> Split:
+    """Return the decoded images and the labels of one split."""
     from array_record.python.array_record_module import ArrayRecordReader
 
     images, labels = [], []
@@ -133,7 +152,7 @@ def _read_split(name: str, spec: DatasetSpec, records: Records) -> Split:
     for path, length in records.shards:
         try:
             held = ArrayRecordReader(str(path)).num_records()
-        except Exception as error:  # array_record raises RuntimeError for all that can be wrong
+        except Exception as error:  # array_record raises RuntimeError for every problem
             raise DataError(f"{path} is damaged: {first_line(error)}") from error
         if held != length:
             raise DataError(f"{path} holds {held} records, dataset_info.json says {length}")
@@ -154,12 +173,16 @@ def _read_split(name: str, spec: DatasetSpec, records: Records) -> Split:
 
 
 def _decode(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return the image `[H, W, C]` of the bytes of a PNG or JPEG file."""
     height, width, channels = shape
     try:
         image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
-        # the header is believed only this far: nothing is decoded into more memory than was expected
+        # The size in the header is compared with the expected size before decoding, so that a wrong header
+        # cannot make Pillow allocate more memory than expected.
         if image.size == (width, height) and image.mode == MODES[channels]:
-            image.verify()  # the checksums within a PNG, which decoding passes over; leaves nothing to decode
+            # `verify` checks the checksums in a PNG, which decoding ignores. It uses the image up, so the
+            # image is opened again.
+            image.verify()
             return np.asarray(Image.open(io.BytesIO(content))).reshape(shape)
     except Exception as error:  # Pillow raises many types
         raise DataError(f"its image cannot be decoded ({first_line(error)})") from error
@@ -168,6 +191,7 @@ def _decode(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
 
 
 def _check_label(label: Any, num_classes: int) -> int:
+    """Return the label as an int, after checking that it is in [0, num_classes)."""
     if not 0 <= int(label) < num_classes:
         raise DataError(f"its label is {int(label)}, not in 0..{num_classes - 1}")
     return int(label)

@@ -1,23 +1,27 @@
-"""Stratified order: any prefix of it holds the classes in their proportions."""
+"""An order of examples in which every prefix holds the classes in their proportions."""
 
 import numpy as np
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
-    r"""A random order of the examples whose every prefix is stratified.
+    r"""Return a random order of the examples in which every prefix is stratified.
 
-    .. math:: p_i = \frac{r_i + 1/2}{n_{c(i)}}
+    The examples are sorted by
 
-    where :math:`r_i` is the random rank of example i within its class c(i) of :math:`n_{c(i)}` examples;
-    examples are sorted by p. A prefix of size k then holds each class to within one of its share of k, and
-    a smaller subset lies within a larger one.
+    $$
+    p_i = \frac{r_i + 1/2}{n_{c(i)}}
+    $$
+
+    where $r_i$ is the random rank of example $i$ within its class $c(i)$ of $n_{c(i)}$ examples. So the
+    number of examples of a class in a prefix of size $k$ differs by less than one from the share of the class
+    in $k$. A smaller prefix is a subset of a larger one.
 
     Args:
-        labels: ``[N]`` integers.
-        seed: decides the order, together with the labels.
+        labels: the labels `[N]`, integers.
+        seed: the seed of the random ranks.
 
     Returns:
-        ``[N]`` indices into ``labels``, each once.
+        The order `[N]`, each index into `labels` once.
 
     Example:
         >>> labels = np.array([0] * 6 + [1] * 3)

@@ -1,4 +1,4 @@
-"""Arrays on disk, through Orbax, whole or absent, with a checksum of every file."""
+"""Checkpoints: trees of arrays on disk, written by Orbax as a whole or not at all, with checksums."""
 
 import hashlib
 import logging
@@ -23,30 +23,38 @@ from research.utils.errors import first_line
 from research.utils.files import seal, sha256, unseal, write_atomically
 
 FORMAT = 1
+"""The version of the format of checkpoints that this code writes and reads."""
 
 MANIFEST = "manifest.json"
+"""The file of a checkpoint that lists the checksums of the others."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint cannot be written, is missing, or is of another network or format."""
+    """A checkpoint cannot be written, does not exist, or has another structure or format."""
 
 
 class DamagedError(CheckpointError):
-    """A file of a checkpoint is not what was written."""
+    """A file of a checkpoint is missing or differs from what was written."""
 
 
 def save(folder: Path, tree: Any, meta: Mapping[str, Any] | None = None) -> None:
-    """Write a tree of arrays, and JSON beside it, to ``folder``, which appears whole or not at all.
+    """Write a tree of arrays to a folder, which appears as a whole or not at all.
 
-    One that is there is removed just before.
+    If the folder exists, it is replaced.
+
+    Args:
+        folder: the folder of the checkpoint.
+        tree: the tree of arrays.
+        meta: further values, which are stored as JSON beside the arrays.
 
     Raises:
-        CheckpointError: it cannot be written, for example on a full disk.
+        CheckpointError: the checkpoint cannot be written, for example because the disk is full.
     """
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
-        folder.parent.mkdir(exist_ok=True)  # but not its parents: a run whose folder was deleted ends
+        folder.parent.mkdir(exist_ok=True)
+        # The parents of the folder are not made, so that a run whose folder was deleted ends with an error.
         temporary.mkdir()
         with _silent(), _checkpointer() as checkpointer:
             checkpointer.save(temporary.absolute() / "arrays", args=ocp.args.StandardSave(_by_name(tree)))
@@ -62,18 +70,18 @@ def save(folder: Path, tree: Any, meta: Mapping[str, Any] | None = None) -> None
 
 
 def restore(folder: Path, like: Any) -> Any:
-    """Read the tree that ``save`` wrote.
+    """Return the tree of arrays that `save` wrote.
 
     Args:
-        folder: where it was written.
-        like: a tree of the expected structure, shapes and dtypes; what claims other shapes is refused before
-            memory is taken for it; where its leaves are arrays on devices,
-            what is read is placed as they are.
+        folder: the folder of the checkpoint.
+        like: a tree with the expected structure, shapes and dtypes. A checkpoint with other shapes is refused
+            before memory is allocated for it. If a leaf is an array on devices, the array that is read is
+            placed on the same devices.
 
     Raises:
-        CheckpointError: there is none, or it is of a newer format or another structure; the message names
-            the folder and the first array that differs.
-        DamagedError: a file is damaged; the message names it.
+        CheckpointError: there is no checkpoint, or it has another format or another structure. The message
+            names the folder and the first array that differs.
+        DamagedError: a file is damaged. The message names it.
     """
     read_meta(folder)
     expected = _by_name(like, shapes=True)
@@ -86,7 +94,7 @@ def restore(folder: Path, like: Any) -> Any:
                     raise CheckpointError(
                         f"{folder} is of another network: {name} is {there} there, {here} here"
                     )
-                # a chunk is unpacked as a whole, whatever the array has of it
+                # A chunk is unpacked as a whole, so a chunk that is larger than its array must be refused.
                 chunk = getattr(stored[name].storage, "chunk_shape", None) or ()
                 if math.prod(chunk) > max(math.prod(stored[name].shape), 1):
                     raise DamagedError(f"{folder} cannot be read: {name} is {there} in chunks of {chunk}")
@@ -111,11 +119,11 @@ def checksum(tree: Any) -> str:
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
-    """The JSON that was saved beside the arrays, after every file was checked.
+    """Return the further values that `save` wrote, after checking every file of the checkpoint.
 
     Raises:
-        CheckpointError: there is no checkpoint, or it is of a newer format.
-        DamagedError: a file is damaged; the message names it.
+        CheckpointError: there is no checkpoint, or it has another format.
+        DamagedError: a file is damaged. The message names it.
     """
     path = folder / MANIFEST
     if not folder.is_dir():
@@ -135,18 +143,19 @@ def read_meta(folder: Path) -> dict[str, Any]:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    # of several processes each reads for itself, and the one that writes waits for no other
+    """Return an Orbax checkpointer that waits for no other process."""
+    # If there are several processes, each of them reads the checkpoint, and only one writes it.
     index = jax.process_index()
     options = ocp.options.MultiprocessingOptions(
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
     )
-    # it does not write behind our back: that one gives up where the clock jumps
+    # It writes synchronously, since the asynchronous checkpointer gives up if the clock jumps.
     return ocp.Checkpointer(ocp.StandardCheckpointHandler(), multiprocessing_options=options)
 
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """No traceback is printed of what Orbax also raises."""
+    """Keep Orbax from printing the errors that it also raises."""
     _ignore_late_errors()
     logger = logging.getLogger("absl")
     logger.addFilter(_nothing)
@@ -157,12 +166,16 @@ def _silent() -> Iterator[None]:
 
 
 def _nothing(record: logging.LogRecord) -> bool:
+    """Let no record through."""
     return False
 
 
 @cache
 def _ignore_late_errors() -> None:
-    """After one write has failed, TensorStore goes on with the others and finds nobody to tell."""
+    """Keep Python from printing the errors of writes that fail after `save` has already raised an error.
+
+    TensorStore continues with the other writes after one has failed.
+    """
     previous = sys.unraisablehook
 
     def hook(unraisable: Any) -> None:
@@ -174,29 +187,38 @@ def _ignore_late_errors() -> None:
 
 
 def _by_name(tree: Any, shapes: bool = False) -> dict[str, Any]:
-    """The arrays of a tree on the host by their path, in order; typed keys as the integers in them."""
+    """Return the arrays of a tree by their path, on the host and in the order of the tree.
+
+    Typed keys are replaced by the integers that they hold. With `shapes`, the arrays have the shapes and
+    dtypes of the tree, but no values.
+    """
     named = by_path(tree)
     for name, leaf in named.items():
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             leaf = jax.eval_shape(jax.random.key_data, leaf) if shapes else jax.random.key_data(leaf)
-        # Orbax reads onto the host where it is given NumPy arrays; this one takes no memory
+        # Orbax reads onto the host if it is given NumPy arrays. A broadcast zero has a shape but takes no
+        # memory.
         named[name] = np.broadcast_to(np.zeros((), leaf.dtype), leaf.shape) if shapes else np.asarray(leaf)
     return named
 
 
 def _placed(array: np.ndarray, like: Any) -> Any:
+    """Return the array on the devices of `like`, as typed keys if `like` holds typed keys."""
     placed: Any = jax.device_put(array, like.sharding) if isinstance(like, jax.Array) else array
-    if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):  # which cannot be put onto other processes
+    if jnp.issubdtype(
+        like.dtype, jax.dtypes.prng_key
+    ):  # typed keys cannot be put on the devices of other processes
         return jax.random.wrap_key_data(jnp.asarray(placed), impl=jax.random.key_impl(like))
     return placed
 
 
 def _describe(array: Any) -> str:
+    """Return the dtype and the shape of an array, or "absent" if there is none."""
     return "absent" if array is None else f"{np.dtype(array.dtype)} {tuple(array.shape)}"
 
 
 def _synced_files(folder: Path) -> list[Path]:
-    """The files below a folder, each safely on the disk."""
+    """Return the files below a folder, after writing all of their content to the disk."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     for path in files:
         with path.open("rb") as file:
@@ -205,8 +227,9 @@ def _synced_files(folder: Path) -> list[Path]:
 
 
 def _reason(error: Exception) -> str:
+    """Return why a write failed, in a few words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    # TensorStore's own account is a page long
+    # The message of TensorStore is a page long, so only the error code of the system is taken from it.
     code = re.search(r"os_error_code='(\d+)'", str(error))
     return os.strerror(int(code[1])) if code else first_line(error)
