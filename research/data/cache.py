@@ -2,18 +2,16 @@
 
 import hashlib
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from research.data.dataset import Split
 from research.data.source import Source
 from research.utils.errors import first_line
+from research.utils.files import write_atomically
 
 ARRAY_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
 
@@ -77,18 +75,7 @@ def _write(folder: Path, source: Source, digest: str) -> None:
     """Write the arrays of the source, and then its checksum and class names."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in zip(ARRAY_NAMES, (*source.train, *source.test), strict=True):
-        _replace(folder / f"{name}.npy", lambda file, array=array: np.save(file, array, allow_pickle=False))
+        path = folder / f"{name}.npy"
+        write_atomically(path, lambda file, array=array: np.save(file, array, allow_pickle=False))
     meta = json.dumps({"checksum": digest, "class_names": source.class_names}, ensure_ascii=False)
-    _replace(folder / "meta.json", lambda file: file.write(meta.encode()))
-
-
-def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
-    """Write a temporary file by `write`, and put it in the place of `path`."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(folder / "meta.json", meta.encode())

@@ -3,27 +3,29 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 CHECKSUM = "sha256"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
     """Write `content` to a file, which holds either its old content or all of the new content at any time.
 
     Args:
         path: the file.
-        content: the bytes of the file.
+        content: the bytes of the file, or a function that writes them to an open file.
 
     Raises:
         OSError: the file cannot be written. The error names `path`.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    # Each thread of each process writes to a file of its own.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         with temporary.open("wb") as file:
-            file.write(content)
+            content(file) if callable(content) else file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
