@@ -4,18 +4,19 @@ A strict build fails where a public module, class, function or method of the pac
 """
 
 import ast
+import json
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents[2])]
 
-import architecture
+import architecture  # noqa: E402
 
 LOG = logging.getLogger("mkdocs.hooks.reference")
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,7 +76,8 @@ def index() -> str:
         "# Reference",
         "",
         "Each page shows one folder of the package: its modules, and their public classes and functions.",
-        "The pages are made from the docstrings.",
+        "The pages are made from the docstrings. [Keys of the configuration](keys.md) lists what the command",
+        "line takes, with each default and its meaning.",
         "",
         "| folder | what is in it |",
         "|---|---|",
@@ -95,8 +97,47 @@ def generated() -> dict[str, str]:
     pages["reference/config.md"] = (
         "# `research.config`\n\n::: research.config\n    options:\n      show_root_heading: false\n"
     )
+    pages["reference/keys.md"] = keys()
     pages["reference/index.md"] = index()
     return pages
+
+
+def keys() -> str:
+    """Return the Markdown of the page of all keys of the configuration, with defaults and meanings."""
+    from research.cli.keys import choice_rows, rows
+    from research.config import CHOICES, Config
+
+    lines = [
+        "# Keys of the configuration",
+        "",
+        "Every key can be given on the command line (`cnn-research train training.epochs=5`) and in Python",
+        '(`Config.from_dict({"training": {"epochs": 5}})`). The defaults are those in the signatures of the',
+        "code. Where the default is `null`, the meaning says what happens then.",
+        "",
+        "## The run",
+        "",
+        *_table(rows(Config)),
+    ]
+    for group in CHOICES:
+        by_choice = choice_rows(group)
+        lines += [f"## {group.capitalize()}", "", f"`{group}=NAME` chooses one of these:", ""]
+        if len({tuple(map(str, found)) for found in by_choice.values()}) == 1:
+            lines += [", ".join(f"`{name}`" for name in by_choice), ""]
+            lines += _table(next(iter(by_choice.values())))
+            continue
+        for name, found in by_choice.items():
+            lines += [f"### `{group}={name}`", "", *(_table(found) if found else ["It has no keys.", ""])]
+    return "\n".join(lines)
+
+
+def _table(found: Iterable[Any]) -> list[str]:
+    """Return the lines of a table of keys."""
+    lines = ["| key | default | meaning | allowed |", "|---|---|---|---|"]
+    for row in found:
+        default = "null" if row.default is None else json.dumps(row.default)
+        cells = (f"`{row.key}`", f"`{default}`", row.meaning, row.allowed)
+        lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+    return [*lines, ""]
 
 
 def undocumented() -> Iterator[str]:
@@ -151,6 +192,7 @@ def on_config(config: Any) -> Any:
     for section in config.nav:
         if "Reference" in section:
             section["Reference"] += [
+                {"Keys of the configuration": "reference/keys.md"},
                 *({f"research.{folder}": f"reference/{folder}.md"} for folder in folders()),
                 {"research.config": "reference/config.md"},
             ]
