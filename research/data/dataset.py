@@ -55,15 +55,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What is known of a dataset before it is read.
+    """What is known about a dataset before it is read.
 
     Args:
-        image_shape: ``(H, W, C)``.
-        num_classes: labels lie in ``[0, num_classes)``.
-        epochs: recommended number of epochs.
-        batch_size: recommended number of images in a training step.
-        version: of the TFDS dataset that ``prepare`` writes; ``None`` for one that needs no folder.
-        class_names: the name of each label, where its source does not carry them.
+        image_shape: the shape `(H, W, C)` of one image.
+        num_classes: the number of classes. Labels are in [0, num_classes).
+        epochs: the recommended number of epochs.
+        batch_size: the recommended number of images in a training step.
+        version: the version of the TFDS dataset that `prepare` writes, or `None` for a dataset that comes with
+            a package.
+        class_names: the name of each label, if the source does not hold the names.
     """
 
     image_shape: tuple[int, int, int]
@@ -98,3 +99,4 @@ DATASETS: dict[str, DatasetSpec] = {
     "cifar10": DatasetSpec((32, 32, 3), 10, 10, 128, CIFAR_VERSION),
     "cifar100": DatasetSpec((32, 32, 3), 100, 10, 128, CIFAR_VERSION),
 }
+"""The known datasets by name."""

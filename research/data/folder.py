@@ -28,7 +28,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """
 
     # Otherwise TFDS would look for checksums beside this file, by a package that it does not install.
-    code_path: ClassVar = None
+    code_path: ClassVar = None  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,

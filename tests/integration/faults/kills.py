@@ -75,7 +75,7 @@ def whole_sweep() -> tuple[Path, float]:
 
 def timed(*arguments: str) -> tuple[Path, float]:
     """Train twice; the second finds its programs compiled, as those that are killed do."""
-    seconds = 0.0
+    folder, seconds = Path(), 0.0
     for _ in range(2):
         folder = kept_folder("whole")
         process = start("train.py", *arguments, folder=folder)
