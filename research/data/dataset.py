@@ -62,8 +62,8 @@ class DatasetSpec:
         num_classes: the number of classes. Labels are in [0, num_classes).
         epochs: the recommended number of epochs.
         batch_size: the recommended number of images in a training step.
-        version: the version of the TFDS dataset that `prepare` writes, or `None` for a dataset that comes with
-            a package.
+        version: the version of the TFDS dataset that `prepare` writes, or `None` for a dataset that comes
+            with a package.
         class_names: the name of each label, if the source does not hold the names.
     """
 

@@ -1,36 +1,39 @@
-"""Several processes as one JAX program: how they find each other, agree, and part."""
+"""Several processes as one JAX program: how they connect, agree on a value and disconnect."""
 
 import os
 import sys
 
 import jax
 import numpy as np
-from jax._src.distributed import global_state  # jax.process_index() and its like would start the devices
+from jax._src.distributed import global_state  # jax.process_index() would start the devices
 from jax.experimental import multihost_utils
 
-HEARTBEAT_SECONDS = 30  # without a sign of life, after which a process counts as dead
+HEARTBEAT_SECONDS = 30
+"""The number of seconds without a heartbeat after which a process counts as dead."""
 
 
 def join(coordinator: str | None, num_processes: int | None, process_id: int | None, timeout: int) -> None:
-    """Become one of the processes of a program, before JAX starts its devices.
+    """Make this process one of the processes of a program, before JAX starts its devices.
 
-    Where JAX cannot reach the others in time, or loses one later, it aborts this process.
+    If JAX cannot reach the other processes in time, or loses one of them later, it aborts this process. If
+    the first three arguments are `None`, JAX detects them from the cluster.
 
     Args:
-        coordinator: ``host:port`` of process 0; ``None``, as the other two, for what JAX detects.
-        num_processes: of the program.
-        process_id: of this one, from 0.
-        timeout: seconds to wait for the others.
+        coordinator: the address `host:port` of process 0.
+        num_processes: the number of processes of the program.
+        process_id: the number of this process, from 0.
+        timeout: the number of seconds to wait for the other processes.
 
     Raises:
-        ValueError: JAX detects nothing.
+        ValueError: JAX detects no cluster.
     """
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")  # on a CPU there is no other
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")  # there is no other for several CPUs
     jax.distributed.initialize(
         coordinator,
         num_processes,
         process_id,
-        # all is given by hand or all is detected; on a GPU cluster that includes the devices of a process
+        # Either all values are given or all are detected. On a GPU cluster JAX also detects which devices
+        # belong to each process.
         cluster_detection_method="deactivate" if coordinator else None,
         initialization_timeout=timeout,
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
@@ -38,29 +41,35 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
 
 
 def num_processes() -> int:
-    """Processes of the program; does not start JAX."""
+    """Return the number of processes of the program, without starting the devices of JAX."""
     return global_state.num_processes
 
 
 def is_writer() -> bool:
-    """Whether this process is the one that writes files and talks; does not start JAX."""
+    """Return whether this process writes files and prints, without starting the devices of JAX."""
     return global_state.process_id == 0
 
 
 def largest(value: float) -> float:
-    """The largest of the values that the processes give; all must call it."""
+    """Return the largest of the values of all processes. Every process must call this function."""
     if num_processes() == 1:
         return value
     return float(multihost_utils.process_allgather(np.float32(value)).max())
 
 
 def leave() -> None:
-    """Wait until all processes are done, and part from them: process 0 may not end before the others."""
+    """Disconnect when all processes have called this function. Process 0 must not end before the others."""
     jax.distributed.shutdown()
 
 
 def silence(log: str) -> None:
-    """Send what native code writes to standard output and error to a file; Python still writes to both."""
+    """Redirect what native code writes to standard output and standard error to a file.
+
+    What Python code prints still goes to standard output and standard error.
+
+    Args:
+        log: the path of the file.
+    """
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     for number, name in ((1, "stdout"), (2, "stderr")):
         getattr(sys, name).flush()

@@ -1,4 +1,4 @@
-"""What devices exchange, read from a compiled program."""
+"""The exchanges between devices that a compiled program contains."""
 
 import math
 import re
@@ -9,12 +9,12 @@ BITS = {"pred": 8, "bf16": 16} | {f"{kind}{bits}": bits for kind in "suf" for bi
 
 
 class Collective(NamedTuple):
-    """One exchange.
+    """One exchange between devices.
 
     Args:
-        kind: one of ``COLLECTIVES``.
-        num_bytes: size of what it returns, on each device.
-        in_loop: whether it happens in every step, and not once per call of the program.
+        kind: the kind of exchange, one of `COLLECTIVES`.
+        num_bytes: the size of its result on each device, in bytes.
+        in_loop: whether it is in the body of a loop, so that every step exchanges data.
     """
 
     kind: str
@@ -23,7 +23,7 @@ class Collective(NamedTuple):
 
 
 def collectives(text: str) -> list[Collective]:
-    """The exchanges in the text of an optimised HLO module, such as ``executable.as_text()``.
+    """Return the exchanges in the text of an optimised HLO module, as `executable.as_text()` returns it.
 
     Example:
         >>> collectives("  %r = f32[10,2]{1,0} all-reduce(%x), channel_id=1, to_apply=%add")
@@ -42,6 +42,7 @@ def collectives(text: str) -> list[Collective]:
 
 
 def _num_bytes(shape: str) -> int:
+    """Return the size in bytes of the arrays in a shape such as `(f32[10,2]{1,0}, s32[])`."""
     arrays = re.findall(r"([a-z]+\d*)\[([\d,]*)\]", shape)
     return sum(
         BITS[dtype] // 8 * math.prod(map(int, sizes.split(","))) if sizes else BITS[dtype] // 8

@@ -1,4 +1,4 @@
-"""Many training steps as one compiled program."""
+"""The loop over the training steps of an epoch, as one compiled program."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,16 +14,17 @@ from research.utils.xla import jit_for_one_call
 
 @partial(jit_for_one_call, static_argnames=("num_examples", "batch_size"))
 def epoch_order(key: jax.Array, epoch: int | jax.Array, num_examples: int, batch_size: int) -> jax.Array:
-    """Which examples the steps of an epoch see.
+    """Return the random order in which an epoch takes the examples.
 
     Args:
-        key: typed PRNG key of the run's data order.
-        epoch: number of the epoch.
-        num_examples: examples in the training split.
-        batch_size: examples per step; the rest after the last full batch is left out this epoch.
+        key: the typed key for the order of the data of a run.
+        epoch: the number of the epoch.
+        num_examples: the number of examples in the training split.
+        batch_size: the number of examples in a step. Examples that do not fill a last batch are left out.
 
     Returns:
-        int32 ``[num_examples // batch_size, batch_size]``, each example at most once.
+        The indices of the examples of each step, int32 `[num_examples // batch_size, batch_size]`. Each
+        example occurs at most once.
     """
     order = jax.random.permutation(jax.random.fold_in(key, epoch), jnp.arange(num_examples, dtype=jnp.int32))
     num_steps = num_examples // batch_size
@@ -33,15 +34,23 @@ def epoch_order(key: jax.Array, epoch: int | jax.Array, num_examples: int, batch
 def make_run_steps(
     train_step: TrainStep, *, axis_name: str | None = None
 ) -> Callable[..., tuple[TrainState, Metrics]]:
-    """Make ``run_steps(state, images, labels, order, start, stop) -> (state, metrics)``.
+    """Return a function that runs a part of the steps of an epoch.
 
-    It runs the steps ``start`` to ``stop`` of ``order`` ``[num_steps, B]`` over ``images`` ``[N, H, W, C]``
-    and ``labels`` ``[N]``. ``start`` and ``stop`` are data, int32 ``[]``: one program serves an epoch cut
-    into pieces of any length, and gives the same bits however it is cut. So ``metrics.loss`` is
-    ``[num_steps]``, a sum for each step and 0 for those that were not run; correct and count, which are
-    whole numbers, are summed over the steps.
-    Where ``order`` is ``None``, images ``[num_steps, B, H, W, C]`` and labels lie in batches already. Inside
-    ``shard_map`` or ``pmap`` over ``axis_name``, ``B`` is this device's part of the batch.
+    The first and the last step are arguments of the compiled program. So one program runs any part of an
+    epoch, and the bits of the result do not depend on how the epoch is cut into parts.
+
+    Args:
+        train_step: the training step.
+        axis_name: the axis of `shard_map` or `pmap` over which each batch is split, or `None`. With an axis,
+            `B` below is the number of examples of a batch on this device.
+
+    Returns:
+        The function `run_steps(state, images, labels, order, start, stop) -> (state, metrics)`. It runs the
+        steps from `start` up to and without `stop`, which are int32 scalars. Step `i` takes the examples
+        `order[i]` of `images` `[N, H, W, C]` and `labels` `[N]`, where `order` is `[num_steps, B]`. If
+        `order` is `None`, step `i` takes `images[i]` of `[num_steps, B, H, W, C]` and `labels[i]`.
+        `metrics.loss` is `[num_steps]`, the sum for each step, and 0 for steps that were not run. The
+        other metrics are integers, which are summed over the steps.
     """
 
     def run_steps(

@@ -1,4 +1,4 @@
-"""Logits of a whole split, and what is measured from them."""
+"""The logits of a whole split, and the loss, accuracy and mistakes that follow from them."""
 
 from collections.abc import Callable
 
@@ -12,14 +12,25 @@ from research.training.objective import make_cross_entropy
 from research.utils.xla import jit_for_one_call
 
 SMALL_BYTES = 2**20
-"""Of activations for an image, in float32; see `docs/benchmarks/step.md`."""
+"""The number of bytes of activations per image, in float32, up to which a network counts as small.
+
+See `docs/benchmarks/step.md`.
+"""
 
 
 def make_predict(net: Sequential, preprocess: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Make ``predict(params, model_state, images [N, H, W, C]) -> logits [N, K]``, without augmentation.
+    """Return a function that computes logits, without augmentation.
 
-    On the CPU a small network convolves by ``lax`` where its layers leave that open: outside of a loop it is
-    as fast there, and compiled in a fifth of the time.
+    On the CPU, the convolutions of a small network whose algorithm is "auto" use `lax`. Outside of a loop
+    that is as fast as the other algorithms, and it compiles in a fifth of the time.
+
+    Args:
+        net: the network.
+        preprocess: a function `preprocess(images)` that scales the images.
+
+    Returns:
+        The function `predict(params, model_state, images)`. It maps images `[N, H, W, C]` to logits `[N, K]`,
+        in float32 or a wider dtype.
     """
 
     def predict(params: Params, model_state: State, images: jax.Array) -> jax.Array:
@@ -37,7 +48,20 @@ def make_predict(net: Sequential, preprocess: Callable[..., jax.Array]) -> Calla
 def predict_all(
     predict: Callable[..., jax.Array], params: Params, model_state: State, images: np.ndarray, batch_size: int
 ) -> np.ndarray:
-    """Logits ``[N, K]`` of all images, in batches of one shape: the last is padded, its padding cut off."""
+    """Return the logits of all images.
+
+    All batches have the same shape. The last one is padded, and the logits of the padding are cut off.
+
+    Args:
+        predict: the function that `make_predict` returns, which may be compiled.
+        params: the parameters of the network.
+        model_state: the state of the network.
+        images: the images `[N, H, W, C]`.
+        batch_size: the number of images in a batch.
+
+    Returns:
+        The logits `[N, K]`.
+    """
     logits = []
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
@@ -51,13 +75,26 @@ _cross_entropy = jit_for_one_call(make_cross_entropy())
 
 
 def measure(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Mean cross-entropy in nats and accuracy in [0, 1] of logits ``[N, K]`` and labels ``[N]``."""
+    """Return the mean cross-entropy and the accuracy.
+
+    Args:
+        logits: the logits `[N, K]`.
+        labels: the labels `[N]`, integers.
+
+    Returns:
+        The cross-entropy in nats, and the accuracy in [0, 1].
+    """
     loss = float(np.asarray(_cross_entropy(logits, labels), np.float64).mean())
     return loss, float((logits.argmax(-1) == labels).mean())
 
 
 def most_confident_mistakes(logits: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
-    """Positions of the wrong predictions with the largest probability, the surest first, at most ``count``.
+    """Return the positions of the wrong predictions with the largest probabilities, the largest first.
+
+    Args:
+        logits: the logits `[N, K]`.
+        labels: the labels `[N]`, integers.
+        count: the largest number of positions.
 
     Example:
         >>> logits = np.array([[4.0, 0.0], [1.0, 0.0], [0.0, 9.0]])

@@ -25,7 +25,7 @@ def make_cross_entropy(label_smoothing: float = 0.0) -> Objective:
 
     Returns:
         A function of logits `[N, K]` and integer labels `[N]`. It returns the losses `[N]` in nats, in
-            float32 or a wider dtype of the logits.
+        float32 or a wider dtype of the logits.
 
     Example:
         >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Everything that a training step reads and writes."""
+"""The state of training, a batch and the metrics: all that a training step reads and returns."""
 
 from typing import Any, NamedTuple
 
@@ -10,34 +10,63 @@ from research.layers.base import Layer, Params, Shape, State
 
 
 class TrainState(NamedTuple):
-    """Arrays only; donated to the compiled steps, except by ``pmap`` and by replicas."""
+    """The state of training. It holds arrays only.
 
-    step: jax.Array  # int32 []
+    It is donated to most compiled steps, which reuse its memory; see `parallel.strategies`.
+
+    Args:
+        step: the number of steps so far, an int32 scalar.
+        params: the parameters of the network.
+        model_state: the state of the network, such as running averages.
+        opt_state: the state of the optimizer, an `optax.OptState`.
+        key: a single typed key, from which the keys of all steps are made.
+    """
+
+    step: jax.Array
     params: Params
     model_state: State
-    opt_state: Any  # optax.OptState
-    key: jax.Array  # typed PRNG key []
+    opt_state: Any
+    key: jax.Array
 
 
 class Batch(NamedTuple):
-    """Examples of one step."""
+    """The examples of one step.
 
-    images: jax.Array  # uint8 [N, H, W, C]
-    labels: jax.Array  # int32 [N]
+    Args:
+        images: the images `[N, H, W, C]`, uint8.
+        labels: the labels `[N]`, int32.
+    """
+
+    images: jax.Array
+    labels: jax.Array
 
 
 class Metrics(NamedTuple):
-    """Sums over examples, so that batches, steps and devices add up."""
+    """Sums over examples, which can be added over batches, steps and devices.
 
-    loss: jax.Array  # float32 [], nats; of many steps [num_steps]
-    correct: jax.Array  # int32 []
-    count: jax.Array  # int32 []
+    Args:
+        loss: the sum of the losses in nats, a float32 scalar, or `[num_steps]` for the steps of an epoch.
+        correct: the number of examples that are classified correctly, an int32 scalar.
+        count: the number of examples, an int32 scalar.
+    """
+
+    loss: jax.Array
+    correct: jax.Array
+    count: jax.Array
 
 
 def init_state(
     net: Layer, optimizer: optax.GradientTransformation, key: jax.Array, in_shape: Shape
 ) -> TrainState:
-    """The first state: parameters from ``fold_in(key, 0)``, the steps' key ``fold_in(key, 1)``."""
+    """Return the state before the first step.
+
+    Args:
+        net: the network.
+        optimizer: the optimizer.
+        key: a single typed key. `fold_in(key, 0)` gives the parameters, and `fold_in(key, 1)` is the key of
+            the state.
+        in_shape: the shape of the input of the network, `[N, H, W, C]`. `N` may be any number.
+    """
     params, model_state = net.init(jax.random.fold_in(key, 0), in_shape)
     return TrainState(
         jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), jax.random.fold_in(key, 1)

@@ -1,4 +1,4 @@
-"""The training step: one pure function, wrapped by the epoch loop and by every parallel strategy."""
+"""The training step, a pure function that the loop of an epoch and every parallel strategy use."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +14,7 @@ from research.training.objective import Objective, is_correct
 from research.training.state import Batch, Metrics, TrainState
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+"""A pure function of a state and a batch that returns the next state and the metrics of the batch."""
 
 
 def make_train_step(
@@ -25,29 +26,31 @@ def make_train_step(
     axis_name: str | None = None,
     num_parts: int = 1,
 ) -> TrainStep:
-    """Make the training step.
+    """Return the training step.
 
-    The key of a step is ``fold_in(state.key, state.step)`` and the key of example ``i`` of the batch is
-    ``fold_in(step_key, i)``, folded once more with 0 for the network and with 1 for the augmentation.
+    The key of a step is `fold_in(state.key, state.step)`, and the key of example `i` of the batch is
+    `fold_in(step_key, i)`. The key of an example is folded with 0 for the network and with 1 for
+    augmentation.
 
     Args:
-        net: the network; its output are logits ``[N, K]``.
-        optimizer: turns gradients into updates.
-        objective: logits ``[N, K]`` and labels ``[N]`` to losses ``[N]``.
-        preprocess: ``preprocess(images, keys=keys)`` scales and augments the batch's images.
-        axis_name: axis of ``shard_map`` or ``pmap`` over which the batch is split in equal parts; ``None``
-            where the step sees the whole batch, as under jit.
-        num_parts: parts of a batch whose gradients are accumulated one after the other.
+        net: the network, whose outputs are logits `[N, K]`.
+        optimizer: the optimizer, which turns gradients into updates.
+        objective: a function of logits `[N, K]` and labels `[N]` that returns losses `[N]`.
+        preprocess: a function `preprocess(images, keys=keys)` that scales and augments the images.
+        axis_name: the axis of `shard_map` or `pmap` over which the batch is split in equal parts. It is
+            `None` if the step gets the whole batch, as under jit.
+        num_parts: the number of parts of a batch. Their gradients are computed one after the other, and
+            added.
 
     Returns:
-        ``train_step(state, batch) -> (state, metrics)``, pure.
+        The pure function `train_step(state, batch) -> (state, metrics)`.
     """
 
     def mean_loss(params: Any, model_state: Any, batch: Batch, keys: jax.Array) -> Any:
         images = preprocess(batch.images, keys=fold_in_keys(keys, 1))
         logits, model_state = net.apply(params, model_state, images, train=True, key=fold_in_keys(keys, 0))
         losses = objective(logits, batch.labels)
-        # summed as the loss is, so that devices exchange both, and the gradients, at once
+        # The sum has the dtype of the loss, so that devices exchange both sums and the gradients at once.
         correct = is_correct(logits, batch.labels).sum(dtype=losses.dtype).astype(jnp.int32)
         return losses.mean(), (model_state, Metrics(losses.sum(), correct, jnp.int32(losses.size)))
 
@@ -66,7 +69,16 @@ def make_train_step(
 
 
 def example_keys(state: TrainState, count: int, axis_name: str | None = None) -> jax.Array:
-    """The keys ``[count]`` of a step's examples, those of this device's part under ``axis_name``."""
+    """Return the keys of the examples of a step.
+
+    Args:
+        state: the state before the step.
+        count: the number of examples on this device.
+        axis_name: the axis over which the batch is split, or `None`.
+
+    Returns:
+        The typed keys `[count]` of the examples on this device.
+    """
     step_key = jax.random.fold_in(state.key, state.step)
     positions = position(axis_name) * count + jnp.arange(count)
     return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(step_key, positions)
