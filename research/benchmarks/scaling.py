@@ -60,21 +60,20 @@ def make_steps(config: Config, num_steps: int) -> tuple[Work, Exchange]:
     """
     batch_size = config.training.batch_size
     dataset = random_dataset(config.data.name, num_steps * batch_size)
-    compiled = compile_program(program_spec(config, dataset))
+    program = compile_program(program_spec(config, dataset))
     rate = jnp.float32(config.optimizer.arguments["learning_rate"])
-    state = compiled.program.init(jax.random.key(0), rate, jnp.float32(0))
+    state = program.init(jax.random.key(0), rate, jnp.float32(0))
     order = jnp.arange(num_steps * batch_size, dtype=jnp.int32).reshape(num_steps, batch_size)
-    feed = compiled.program.make_feed(dataset.train.images, dataset.train.labels)
+    feed = program.make_feed(dataset.train.images, dataset.train.labels)
     ((examples, _, _),) = feed(order, 0)
 
     def work() -> Any:
         nonlocal state
-        ((state, metrics),) = compiled.program.run_steps(
-            [state], [examples], jnp.int32(0), jnp.int32(num_steps)
-        )
+        state, metrics, *_ = program.run_steps(state, examples, 0, num_steps)
         return metrics
 
-    found = [exchange for exchange in collectives(compiled.executable.as_text() or "") if exchange.in_loop]
+    assert program.executable is not None
+    found = [exchange for exchange in collectives(program.executable.as_text() or "") if exchange.in_loop]
     sums = [exchange.num_bytes for exchange in found if exchange.kind == "all-reduce"]
     return work, Exchange(len(sums), sum(sums), len(found) - len(sums))
 

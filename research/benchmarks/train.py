@@ -101,21 +101,22 @@ def make_ours(config: Config, num_steps: int, replicas: int = 1) -> tuple[Train,
     batch_size = config.training.batch_size
     dataset = random_dataset(config.data.name, num_steps * batch_size)
     spec = program_spec(config, dataset)
-    compiled = compile_program(spec)
+    program = compile_program(spec)
     rate = jnp.float32(config.optimizer.arguments["learning_rate"])
-    states = [compiled.program.init(jax.random.key(seed), rate, jnp.float32(0)) for seed in range(replicas)]
+    states = [program.init(jax.random.key(seed), rate, jnp.float32(0)) for seed in range(replicas)]
     order = np.arange(num_steps * batch_size, dtype=np.int32).reshape(num_steps, batch_size)
-    examples, _, _ = next(compiled.program.make_feed(*dataset.train)(jnp.asarray(order), 0))
+    examples, _, _ = next(program.make_feed(*dataset.train)(jnp.asarray(order), 0))
 
     def train(num_steps: int) -> Any:
         nonlocal states
-        trained = compiled.program.run_steps(
-            states, [examples] * replicas, jnp.int32(0), jnp.int32(num_steps)
-        )
-        states = [state for state, _ in trained]
-        return trained
+        if program.run_many is None:
+            states = [program.run_steps(states[0], examples, 0, num_steps).state]
+        else:
+            trained = program.run_many(states, [examples] * replicas, 0, num_steps)
+            states = [state for state, _ in trained]
+        return states
 
-    return train, {"compile_s": compiled.compile_seconds, "temp_bytes": compiled.temporary_bytes}
+    return train, {"compile_s": program.compile_seconds, "temp_bytes": program.temporary_bytes}
 
 
 def make_ours_per_step(config: Config, algorithm: str) -> Train:

@@ -21,10 +21,11 @@ from research.cli.keys import Command
 from research.cli.wrapper import pop_choice, pop_folder, run_command
 from research.config import Config, ConfigError, SweepConfig, construct
 from research.records import RunResult
-from research.runs.callbacks import Progress
+from research.runs.callbacks import ProgressBar
 from research.runs.multiprocess import run_with_peers
+from research.runs.preemption import stop_on_signal
 from research.runs.program import check
-from research.runs.run import configure_jax, leave_accelerators, run_until_signal
+from research.runs.run import configure_jax, leave_accelerators, run
 from research.sweeps.sweep import run_apart
 from research.sweeps.tuning import TunedSweep
 
@@ -93,7 +94,8 @@ def job(sweep: TunedSweep, exit_codes: list[int], values: dict[str, Any]) -> Non
     if resume and records.is_finished(folder):
         result = records.read_run(folder).outcome
     else:
-        result = run_until_signal(config, folder, Progress(), resume=resume)
+        with stop_on_signal(folder) as stop:
+            result = run(config, folder, [stop, ProgressBar()], resume=resume)
     report(result, folder)
     return exit_codes.append(result.exit_code)
 

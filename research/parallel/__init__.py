@@ -3,8 +3,8 @@
 from research.parallel.devices import count_cpu_devices, request_cpu_devices
 from research.parallel.feed import make_feed
 from research.parallel.layout import DATA_AXIS, MODEL_AXIS, RUN_AXIS, Layout
-from research.parallel.replicas import compile_replicas
-from research.parallel.strategies import EXPLICIT_COLLECTIVES, STRATEGIES, choose
+from research.parallel.stacked import compile_stacked
+from research.parallel.strategies import EXPLICIT_COLLECTIVES, STRATEGIES, default_strategy
 
 __all__ = [
     "DATA_AXIS",
@@ -13,9 +13,9 @@ __all__ = [
     "RUN_AXIS",
     "STRATEGIES",
     "Layout",
-    "choose",
-    "compile_replicas",
+    "compile_stacked",
     "count_cpu_devices",
+    "default_strategy",
     "make_feed",
     "request_cpu_devices",
 ]

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from research.parallel.layout import Layout
-from research.training.fit import Examples, Feed
+from research.training.program import Examples, Feed
 
 
 def make_feed(layout: Layout, images: np.ndarray, labels: np.ndarray, window: int | None = None) -> Feed:

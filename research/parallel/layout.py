@@ -73,8 +73,8 @@ class Layout:
         return self.mesh.shape[DATA_AXIS]
 
     @property
-    def num_replicas(self) -> int:
-        """Over how many groups of devices runs are spread."""
+    def num_run_groups(self) -> int:
+        """Number of groups of devices over which the runs of one program are spread."""
         return self.mesh.shape[RUN_AXIS]
 
     @property
@@ -99,7 +99,7 @@ class Layout:
         """
         size = self.mesh.shape[MODEL_AXIS]
 
-        def choose(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
+        def sharding_of(path: tuple[Any, ...], leaf: Any) -> NamedSharding:
             is_kernel = path[-1] == jax.tree_util.DictKey("kernel")
             if size == 1 or not is_kernel or leaf.shape[-1] % size:
                 return self.everywhere
@@ -107,7 +107,7 @@ class Layout:
                 return self.everywhere
             return self.sharding(*(None,) * (leaf.ndim - 1), MODEL_AXIS)
 
-        return jax.tree_util.tree_map_with_path(choose, state)
+        return jax.tree_util.tree_map_with_path(sharding_of, state)
 
     def put_data(self, arrays: Any) -> Any:
         """Arrays whole onto every device."""

@@ -1,27 +1,26 @@
 """The ways to run one loop of training steps on the devices of a layout."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 from jax.sharding import PartitionSpec as P
 
 from research.parallel.layout import DATA_AXIS, Layout
+from research.training.state import Metrics, TrainState
 from research.utils.xla import CompilerOptions
 
-RunSteps = Callable[..., Any]  # (state, images, labels, order, start, stop) -> (state, metrics)
+CompiledSteps = Callable[..., tuple[TrainState, Metrics]]
+"""``(state, images, labels, order, start, stop) -> (state, metrics)``, as ``make_run_steps`` makes it.
 
-
-class CompiledSteps(NamedTuple):
-    """A compiled loop of steps."""
-
-    run: RunSteps
-    executable: jax.stages.Compiled  # for its text and its memory
+Each strategy takes such a function and returns it compiled for the devices of a layout, together with the
+executable, for its text and its memory.
+"""
 
 
 def jit(
-    run_steps: RunSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
-) -> CompiledSteps:
+    run_steps: CompiledSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
+) -> tuple[CompiledSteps, jax.stages.Compiled]:
     """The compiler splits the program by the shardings of its arguments and adds what the devices exchange.
 
     Source: Xu et al. (2021), GSPMD: general and scalable parallelization for ML computation graphs.
@@ -35,12 +34,12 @@ def jit(
         donate_argnums=0,
     )
     compiled = wrapped.lower(*arguments).compile(options)
-    return CompiledSteps(compiled, compiled)
+    return compiled, compiled
 
 
 def shard_map(
-    run_steps: RunSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
-) -> CompiledSteps:
+    run_steps: CompiledSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
+) -> tuple[CompiledSteps, jax.stages.Compiled]:
     """Every device runs the program on its part of each batch; what they exchange is written in the step.
 
     The map is around the loop of steps and not inside it: state and metrics cross it once per call.
@@ -49,12 +48,12 @@ def shard_map(
     specs = (P(), *_place(data, P(), P(None, DATA_AXIS)), P(), P())
     mapped = jax.shard_map(run_steps, mesh=layout.mesh, in_specs=specs, out_specs=P())
     compiled = jax.jit(mapped, donate_argnums=0).lower(*arguments).compile(options)
-    return CompiledSteps(compiled, compiled)
+    return compiled, compiled
 
 
 def pmap(
-    run_steps: RunSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
-) -> CompiledSteps:
+    run_steps: CompiledSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
+) -> tuple[CompiledSteps, jax.stages.Compiled]:
     """As ``shard_map``, by JAX's older interface, which is in maintenance since JAX 0.8."""
     _, *data, _, _ = arguments
     axes: Any = (None, *_place(data, None, 1), None, None)
@@ -71,7 +70,7 @@ def pmap(
         ]
 
     compiled = mapped.lower(*jax.eval_shape(by_device, *arguments)).compile(options)
-    return CompiledSteps(lambda *arguments: compiled(*by_device(*arguments)), compiled)
+    return lambda *arguments: compiled(*by_device(*arguments)), compiled
 
 
 def _place(data: list[Any], whole: Any, split: Any) -> list[Any]:
@@ -81,13 +80,11 @@ def _place(data: list[Any], whole: Any, split: Any) -> list[Any]:
 
 STRATEGIES = {"single": jit, "jit": jit, "shard_map": shard_map, "pmap": pmap}
 
-EXPLICIT_COLLECTIVES = (
-    "shard_map",
-    "pmap",
-)  # those under which the step itself names the axis it averages over
+EXPLICIT_COLLECTIVES = ("shard_map", "pmap")
+"""The strategies under which the step itself names the axis that it averages over."""
 
 
-def choose(num_devices: int, num_model: int, platform: str) -> str:
+def default_strategy(num_devices: int, num_model: int, platform: str) -> str:
     """The strategy that ``auto`` means on several devices: ``shard_map`` on a CPU, ``jit`` on accelerators.
 
     Args:
@@ -96,8 +93,8 @@ def choose(num_devices: int, num_model: int, platform: str) -> str:
         platform: "cpu", "gpu" or "tpu".
 
     Example:
-        >>> choose(2, 1, "cpu"), choose(8, 1, "gpu"), choose(1, 1, "gpu")
-        ('shard_map', 'jit', 'single')
+        >>> [default_strategy(*which) for which in ((2, 1, "cpu"), (8, 1, "gpu"), (1, 1, "gpu"))]
+        ['shard_map', 'jit', 'single']
     """
     if num_devices == 1:
         return "single"

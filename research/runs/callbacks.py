@@ -1,51 +1,138 @@
-"""How a run tells a person where it is: a bar on a terminal, plain lines elsewhere."""
+"""What is done while a run trains: a progress bar, records on disk, checkpoints, TensorBoard."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 
 from rich.console import Console
 
-from research.training.fit import EpochMetrics
+from research import records
+from research.parallel.distributed import is_writer
+from research.training.callback import Callback, EpochMetrics, Position
+from research.training.program import Program
+from research.training.resume import Checkpoints
 from research.utils.progress_bar import make_bar
 
+__all__ = ["Callback", "CheckpointWriter", "Heartbeat", "MetricsWriter", "ProgressBar", "TensorBoard"]
 
-class Quiet:
-    """Says nothing."""
-
-    @contextmanager
-    def training(self, num_steps: int) -> Iterator[None]:
-        """Surround the training of ``num_steps`` steps."""
-        yield
-
-    def steps(self, count: int) -> None:
-        """Note ``count`` more steps."""
-
-    def epoch(self, metrics: EpochMetrics) -> None:
-        """Note the end of an epoch."""
+TENSORBOARD_FOLDER = "tensorboard"
 
 
-class Progress(Quiet):
-    """A line per epoch, and a bar below where the output is a terminal."""
+class ProgressBar(Callback):
+    """Prints a line per epoch, and shows a bar below the lines if the output is a terminal."""
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._bar = make_bar(self._console, "steps")
 
-    @contextmanager
-    def training(self, num_steps: int) -> Iterator[None]:
-        """Show the bar for ``num_steps`` steps."""
-        with self._bar:
-            self._task = self._bar.add_task("training", total=num_steps)
-            yield
+    def on_start(self, position: Position, num_steps: int) -> None:
+        """Show the bar, at the step where training begins."""
+        self._bar.start()
+        self._task = self._bar.add_task("training", total=num_steps, completed=int(position.state.step))
 
-    def steps(self, count: int) -> None:
+    def on_steps(self, position: Position, count: int) -> None:
         """Advance the bar."""
         self._bar.advance(self._task, count)
 
-    def epoch(self, metrics: EpochMetrics) -> None:
+    def on_epoch(self, metrics: EpochMetrics) -> None:
         """Print the epoch's line."""
         self._console.print(
             f"epoch {metrics.epoch:3d}  train loss {metrics.train_loss:.4f}  "
             f"accuracy {metrics.train_accuracy:.4f}  validation loss {metrics.validation_loss:.4f}  "
             f"accuracy {metrics.validation_accuracy:.4f}  {metrics.seconds:.1f} s"
         )
+
+    def on_end(self) -> None:
+        """Remove the bar."""
+        self._bar.stop()
+
+
+class Heartbeat(Callback):
+    """Notes in the lock of the run's folder how far the run is.
+
+    Args:
+        beat: ``beat(step, num_steps)``, of ``records.lock.hold``.
+    """
+
+    def __init__(self, beat: Callable[[int, int], None]) -> None:
+        self._beat = beat
+
+    def on_start(self, position: Position, num_steps: int) -> None:
+        """Keep the number of steps."""
+        self._num_steps = num_steps
+
+    def on_steps(self, position: Position, count: int) -> None:
+        """Note the step."""
+        self._beat(int(position.state.step), self._num_steps)
+
+
+class MetricsWriter(Callback):
+    """Writes a line for each epoch to ``metrics.jsonl`` in the run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def on_start(self, position: Position, num_steps: int) -> None:
+        """Write the epochs that were trained before."""
+        records.write_metrics(self._folder, map(asdict, position.history))
+
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Append the epoch's line."""
+        records.append_metrics(self._folder, asdict(metrics))
+
+
+class CheckpointWriter(Callback):
+    """Writes a checkpoint at each multiple of some steps, and where training is stopped.
+
+    All processes of a run must have one, since a part of an array may lie with each; the first one writes.
+
+    Args:
+        checkpoints: where they are written.
+        program: the run's program.
+        every: steps between two checkpoints; ``None`` writes one only where training is stopped.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, program: Program, every: int | None) -> None:
+        self._checkpoints, self._program, self._every = checkpoints, program, every
+        self._saved_at: int | None = None
+
+    def on_steps(self, position: Position, count: int) -> None:
+        """Write a checkpoint if one is due."""
+        if self._every and int(position.state.step) % self._every == 0:
+            self._save(position)
+
+    def on_stop(self, position: Position) -> None:
+        """Write a checkpoint, unless this step has one."""
+        if self._saved_at != int(position.state.step):
+            self._save(position)
+
+    def on_end(self) -> None:
+        """Wait for the last checkpoint."""
+        self._checkpoints.close()
+
+    def _save(self, position: Position) -> None:
+        state, best = self._program.whole((position.state, position.best))
+        self._saved_at = int(state.step)
+        if is_writer():
+            self._checkpoints.save(position._replace(state=state, best=best))
+
+
+class TensorBoard(Callback):
+    """Writes each epoch's metrics to ``<folder>/tensorboard``."""
+
+    def __init__(self, folder: Path) -> None:
+        from tensorboardX import SummaryWriter  # of the extra "tensorboard"
+
+        self._writer = SummaryWriter(str(folder / TENSORBOARD_FOLDER))
+
+    def on_epoch(self, metrics: EpochMetrics) -> None:
+        """Write the metrics at the epoch's step, under names such as ``loss/train``."""
+        for key, value in asdict(metrics).items():
+            split, _, metric = key.partition("_")
+            tag = f"{metric}/{split}" if split in ("train", "validation") else key
+            if key != "step":
+                self._writer.add_scalar(tag, value, metrics.step)
+
+    def on_end(self) -> None:
+        """Close the file."""
+        self._writer.close()

@@ -5,7 +5,7 @@ import re
 import jax
 
 from research.config import Config, ConfigError
-from research.parallel import Layout, choose, count_cpu_devices
+from research.parallel import Layout, count_cpu_devices, default_strategy
 
 
 def check_parallel(config: Config) -> None:
@@ -128,7 +128,7 @@ def build_layout(config: Config) -> tuple[str, Layout]:
         )
     if parallel.name != "auto":
         return parallel.name, layout
-    strategy = choose(layout.mesh.size, mesh.model, jax.default_backend())
+    strategy = default_strategy(layout.mesh.size, mesh.model, jax.default_backend())
     if parallel.batch_norm == "local" and strategy == "jit":
         raise ConfigError(
             "parallel.batch_norm=local is not allowed with parallel=auto, which takes jit here and sees the "

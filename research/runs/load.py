@@ -19,7 +19,7 @@ from research.training.resume import FINAL
 from research.training.state import TrainState
 
 
-class Trained(NamedTuple):
+class TrainedNetwork(NamedTuple):
     """A network with the parameters that its run kept; ``preprocess`` turns pixels into what it reads."""
 
     net: Sequential
@@ -55,7 +55,7 @@ def start_from(folder: Path, state: TrainState, optimizer: optax.GradientTransfo
     return state._replace(opt_state=placed, **there)
 
 
-def load_trained(folder: Path) -> Trained:
+def load_trained(folder: Path) -> TrainedNetwork:
     """Load the network of a finished run, on however many devices it was trained.
 
     Raises:
@@ -78,7 +78,7 @@ def load_trained(folder: Path) -> Trained:
     params, model_state = abstract_init(net, (1, *dataset.image_shape))
     like = {"params": params, "model_state": model_state}
     saved = jax.tree.map(jnp.asarray, checkpoint.restore(folder / "checkpoints" / FINAL, like))
-    return Trained(
+    return TrainedNetwork(
         net,
         saved["params"],
         saved["model_state"],

@@ -18,8 +18,9 @@ from research import records
 from research.config import Config, ConfigError, DistributedConfig
 from research.parallel.distributed import is_writer, join, leave, silence
 from research.records import RunResult
-from research.runs.callbacks import Progress
-from research.runs.run import configure_jax, run_until_signal
+from research.runs.callbacks import Callback, ProgressBar
+from research.runs.preemption import stop_on_signal
+from research.runs.run import configure_jax, run
 from research.runs.worker import RunError, Worker
 from research.utils.signals import noticed_signals
 
@@ -34,7 +35,7 @@ class LostError(RuntimeError):
 
 
 def run_with_peers(config: Config, folder: Path, *, resume: bool = False) -> tuple[RunResult, bool]:
-    """As ``run_until_signal``, as one of the processes of a run.
+    """Run as one of the processes of a run.
 
     Returns:
         The result, and whether this process is the one that records and reports it.
@@ -91,7 +92,9 @@ def _take_part(config: Config, folder: Path, resume: bool) -> tuple[RunResult, b
         if resume and records.is_finished(folder):
             result = records.read_run(folder).outcome
         else:
-            result = run_until_signal(config, folder, Progress() if is_writer() else None, resume=resume)
+            shown: list[Callback] = [ProgressBar()] if is_writer() else []
+            with stop_on_signal(folder) as stop:
+                result = run(config, folder, [stop, *shown], resume=resume)
         leave()
     except Exception as error:
         if any(word in str(error).lower() for word in BETWEEN_PROCESSES):

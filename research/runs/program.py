@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -21,16 +21,16 @@ from research.layers.base import abstract_init
 from research.layers.remat import Remat
 from research.layers.rewrite import with_axis_name, without_chunks
 from research.models import MODELS
-from research.parallel import DATA_AXIS, EXPLICIT_COLLECTIVES, STRATEGIES, Layout, compile_replicas, make_feed
+from research.parallel import DATA_AXIS, EXPLICIT_COLLECTIVES, STRATEGIES, Layout, compile_stacked, make_feed
 from research.parallel.distributed import largest
+from research.parallel.strategies import CompiledSteps
 from research.runs.devices import build_layout, check_parallel
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
-from research.training.fit import Program
 from research.training.nans import make_find
 from research.training.objective import make_cross_entropy
 from research.training.optimizers import RATES, make_optimizer, set_rates
-from research.training.replicas import one_by_one
+from research.training.program import Init, Program, Trace, make_timed, make_timed_alone
 from research.training.schedules import SCHEDULES
 from research.training.state import TrainState, init_state
 from research.training.step import TrainStep, make_train_step
@@ -120,7 +120,7 @@ class ProgramSpec:
     local_batch_norm: bool
     num_parts: int
     remat: bool
-    replicas: int
+    runs_per_program: int
     optimization_level: int | None
     use_fusion_emitters: bool
 
@@ -152,17 +152,6 @@ class ProgramSpec:
         )
 
 
-class CompiledProgram(NamedTuple):
-    """A program and what it cost."""
-
-    program: Program
-    trace: Callable[..., dict[str, jax.Array]]  # (params, model_state, images) -> activations by layer
-    learning_rate_factor: Callable[[int], float]  # by step
-    compile_seconds: float
-    temporary_bytes: int | None  # of the training steps; None where the backend does not say
-    executable: jax.stages.Compiled  # the training steps, for their text
-
-
 def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
     """What the program of a configuration depends on.
 
@@ -182,7 +171,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
             f"training.runs_per_program={training.runs_per_program} is not allowed with "
             f"{jax.process_count()} processes; give training.runs_per_program=1"
         )
-    num_evaluating = layout.num_replicas * layout.num_shards
+    num_evaluating = layout.num_run_groups * layout.num_shards
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     _refuse_too_large(config, net, dataset.image_shape)
     num_steps = num_train // training.batch_size
@@ -212,7 +201,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         num_parts=training.accumulate
         or choose_num_parts(net, dataset.image_shape, training.batch_size // layout.num_shards, strategy),
         remat=training.remat == "blocks",
-        replicas=training.runs_per_program,
+        runs_per_program=training.runs_per_program,
         optimization_level=training.xla_optimization_level,
         use_fusion_emitters=training.xla_cpu_use_fusion_emitters,
     )
@@ -268,71 +257,118 @@ def choose_num_parts(
     return next((n for n in parts if num_bytes * batch_size // n <= PART_BYTES), max(parts, default=1))
 
 
+def compile_program(spec: ProgramSpec) -> Program:
+    """Return the program of a specification, which is compiled once for all runs that share it.
+
+    ``compile_seconds`` is 0 if an earlier call had compiled it.
+    """
+    misses = _compile.cache_info().misses
+    program = _compile(spec)
+    return program if _compile.cache_info().misses > misses else replace(program, compile_seconds=0.0)
+
+
+def forget_programs() -> None:
+    """Drop the compiled programs, so that the next call of ``compile_program`` traces its functions anew."""
+    _compile.cache_clear()
+
+
 @lru_cache(maxsize=16)
-def compile_program(spec: ProgramSpec) -> CompiledProgram:
-    """Compile the functions of a run, once for all runs with this specification."""
-    schedule, optimizer = spec.make_schedule(), spec.make_optimizer()
-
-    def init(key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array) -> TrainState:
-        state = init_state(spec.net, optimizer, key, (1, *spec.image_shape))
-        rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
-        return state._replace(opt_state=set_rates(state.opt_state, **rates))
-
-    layout = spec.layout
-    run_steps = make_run_steps(spec.make_train_step(), axis_name=spec.axis_name)
-
-    def trace(params: Params, model_state: State, images: jax.Array) -> dict[str, jax.Array]:
-        return spec.net.trace(params, model_state, spec.preprocess(images), train=False)[2]
-
-    def images(*shape: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((*shape, *spec.image_shape), jnp.uint8)
-
-    def integers(*shape: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, jnp.int32)
-
+def _compile(spec: ProgramSpec) -> Program:
     began = time.perf_counter()
-    number = jax.ShapeDtypeStruct((), jnp.float32)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    state = jax.eval_shape(init, key, number, number)
+    layout, functions = spec.layout, make_functions(spec)
+    state, rates, data = argument_shapes(spec, functions)
     states = layout.shardings_of(state)
-    num_steps = spec.window or spec.num_train // spec.batch_size
-    data = (images(spec.num_train), integers(spec.num_train), integers(num_steps, spec.batch_size))
-    if spec.window:  # the examples of a window come in batches
-        data = (images(num_steps, spec.batch_size), integers(num_steps, spec.batch_size), None)
-    arguments = (layout, state, *data, integers(), integers())
-    placed = (states.params, states.model_state, layout.by_image)
-    lowered_init = jax.jit(init, out_shardings=states).lower(key, number, number)
+    lowered_init = jax.jit(functions.init, out_shardings=states).lower(*rates)
     lowered_predict = jax.jit(
-        make_predict(spec.net, spec.preprocess), in_shardings=placed, out_shardings=layout.everywhere
-    ).lower(state.params, state.model_state, images(spec.eval_batch_size))
+        functions.predict,
+        in_shardings=(states.params, states.model_state, layout.by_image),
+        out_shardings=layout.everywhere,
+    ).lower(state.params, state.model_state, _images(spec, spec.eval_batch_size))
     with ThreadPoolExecutor(1) as pool:  # XLA compiles these while JAX traces the training steps
         compiling_init = pool.submit(lowered_init.compile, for_one_call())
         compiling_predict = pool.submit(lowered_predict.compile, for_few_calls())
         options = at_level(spec.optimization_level, use_fusion_emitters=spec.use_fusion_emitters)
-        if spec.replicas == 1:
-            steps = STRATEGIES[spec.strategy](run_steps, *arguments, options=options)
-            steps = steps._replace(run=one_by_one(steps.run))
+        arguments = (layout, state, *data, _integers(), _integers())
+        run_many = None
+        if spec.runs_per_program == 1:
+            steps, executable = STRATEGIES[spec.strategy](functions.run_steps, *arguments, options=options)
+            run_steps = make_timed(steps)
         else:
-            steps = compile_replicas(spec.strategy, run_steps, spec.replicas, *arguments, options=options)
+            run_many, executable = compile_stacked(
+                spec.strategy, functions.run_steps, spec.runs_per_program, *arguments, options=options
+            )
+            run_steps = make_timed_alone(run_many)
     compiled_init, compiled_predict = compiling_init.result(), compiling_predict.result()
 
-    def predict(params: Params, model_state: State, images: np.ndarray) -> jax.Array:
+    def predict(params: Params, model_state: State, images: np.ndarray, /) -> jax.Array:
         return compiled_predict(params, model_state, layout.put_batch(images))
 
-    factor = jit_for_one_call(schedule)
-    memory = steps.executable.memory_analysis()
-    return CompiledProgram(
-        Program(
-            compiled_init,
-            steps.run,
-            predict,
-            partial(make_feed, layout, window=spec.window),
-            make_find(spec.net, make_cross_entropy(spec.label_smoothing), spec.preprocess),
-            largest,
-        ),
-        jit_for_one_call(trace),
+    factor = jit_for_one_call(spec.make_schedule())
+    memory = executable.memory_analysis()
+    return Program(
+        compiled_init,
+        run_steps,
+        predict,
+        jit_for_one_call(functions.trace),
+        make_find(spec.net, make_cross_entropy(spec.label_smoothing), spec.preprocess),
+        partial(make_feed, layout, window=spec.window),
         lambda step: float(factor(step)),
-        time.perf_counter() - began,
-        None if memory is None else memory.temp_size_in_bytes,
-        steps.executable,
+        num_train=spec.num_train,
+        batch_size=spec.batch_size,
+        eval_batch_size=spec.eval_batch_size,
+        num_steps=spec.num_steps,
+        run_many=run_many,
+        compile_seconds=time.perf_counter() - began,
+        temporary_bytes=None if memory is None else memory.temp_size_in_bytes,
+        executable=executable,
+        whole=layout.replicate if jax.process_count() > 1 else lambda tree: tree,
+        largest=largest,
     )
+
+
+class Functions(NamedTuple):
+    """The pure functions of a program before they are compiled."""
+
+    init: Init
+    run_steps: CompiledSteps  # of ``make_run_steps``, for one run
+    predict: Callable[[Params, State, jax.Array], jax.Array]
+    trace: Trace
+
+
+def make_functions(spec: ProgramSpec) -> Functions:
+    """Return the functions of a program; a test may jit them as they are, without ``compile_program``."""
+    optimizer = spec.make_optimizer()
+
+    def init(key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array, /) -> TrainState:
+        state = init_state(spec.net, optimizer, key, (1, *spec.image_shape))
+        rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+        return state._replace(opt_state=set_rates(state.opt_state, **rates))
+
+    def trace(params: Params, model_state: State, images: Any, /) -> dict[str, jax.Array]:
+        return spec.net.trace(params, model_state, spec.preprocess(images), train=False)[2]
+
+    run_steps = make_run_steps(spec.make_train_step(), axis_name=spec.axis_name)
+    return Functions(init, run_steps, make_predict(spec.net, spec.preprocess), trace)
+
+
+Shapes = tuple[Any, ...]
+
+
+def argument_shapes(spec: ProgramSpec, functions: Functions) -> tuple[TrainState, Shapes, Shapes]:
+    """Return the shapes of the state, of the arguments of ``init``, and of images, labels and order."""
+    number = jax.ShapeDtypeStruct((), jnp.float32)
+    rates = (jax.eval_shape(lambda: jax.random.key(0)), number, number)
+    state = jax.eval_shape(functions.init, *rates)
+    num_steps = spec.window or spec.num_train // spec.batch_size
+    order = _integers(num_steps, spec.batch_size)
+    if spec.window:  # the examples of a window come in batches
+        return state, rates, (_images(spec, num_steps, spec.batch_size), order, None)
+    return state, rates, (_images(spec, spec.num_train), _integers(spec.num_train), order)
+
+
+def _images(spec: ProgramSpec, *shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((*shape, *spec.image_shape), jnp.uint8)
+
+
+def _integers(*shape: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, jnp.int32)

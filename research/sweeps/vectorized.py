@@ -1,32 +1,31 @@
 """Runs that differ in seed, learning rate or weight decay only, trained as one program, each as if alone."""
 
 import contextlib
-import dataclasses
-import os
-import signal
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 
 from research import records
 from research.config import Config, Named
 from research.records import RunResult
-from research.records.lock import LockedError, heartbeat
-from research.runs.run import preempted, prepare, run_in_steps
+from research.records.lock import LockedError
+from research.runs.callbacks import Callback
+from research.runs.preemption import stop_on_signal
+from research.runs.run import Load, Loaded, load_program, run
+from research.sweeps.lockstep import Lockstep
 from research.training.optimizers import RATES
-from research.training.replicas import Training, together
-from research.utils.signals import Received, noticed_signals
 
 
 def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
-    """The runs in their order, up to ``training.runs_per_program`` that one program can train together."""
+    """Return the runs in their order, in groups of up to ``training.runs_per_program`` that can share one."""
     full: list[dict[Path, Config]] = []
     open_groups: dict[Config, dict[Path, Config]] = {}
     for folder, config in runs.items():
         others = tuple(item for item in config.optimizer.items if item[0] not in RATES)
         optimizer = Named(config.optimizer.name, others)
-        shared = dataclasses.replace(config, seed=0, optimizer=optimizer, study=None, init_from=None)
+        shared = replace(config, seed=0, optimizer=optimizer, study=None, init_from=None)
         group = open_groups.setdefault(shared, {})
         if not group:
             full.append(group)
@@ -37,37 +36,49 @@ def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
 
 
 def run_together(runs: Mapping[Path, Config]) -> dict[Path, RunResult]:
-    """Run some of ``groups``, or one, as a process of its own; what each ``result.json`` holds.
+    """Run one of ``groups``, and return the result of each run by its folder.
 
     An exception is recorded as a result with the status "failed" instead of being raised, and ends that run
-    only. A run that another process works on, or has finished, is left to it and has the status "locked". A
-    signal ends them all, as in ``run_until_signal``.
+    only. A run that another process works on, or has finished, has the status "locked". A signal ends all
+    runs with checkpoints.
     """
-    outcomes: dict[Path, RunResult] = {}
-    prepared = cache(partial(prepare, next(iter(runs.values()))))
+    with stop_on_signal(*runs) as stop:
+        if len(runs) == 1:
+            return {folder: run_safely(config, folder, stop, load_program) for folder, config in runs.items()}
+        lockstep = Lockstep()
+        shared = cache(partial(_load_shared, next(iter(runs.values())), len(runs)))
 
-    def give_up(number: signal.Signals) -> None:
-        for folder in runs:
-            with contextlib.suppress(OSError):  # the disk may be full
-                ours = (heartbeat(folder) or {}).get("pid") == os.getpid()
-                if ours and not records.is_finished(folder):
-                    records.write_result(folder, preempted(number, "before a checkpoint could be written"))
-        os._exit(128 + number)
-
-    def recorded(folder: Path, config: Config, received: Received) -> Training[None]:
-        try:
-            outcomes[folder] = yield from run_in_steps(
-                config, folder, prepared, resume=True, received=received, num_together=len(runs)
+        def load(index: int, config: Config) -> Loaded:
+            lockstep.meet(index)
+            dataset, spec, program = shared()
+            return (
+                dataset,
+                spec,
+                replace(program, run_steps=partial(lockstep.run_steps, index, program.run_many)),
             )
-        except (LockedError, FileExistsError) as error:  # another sweep is at it, or was faster
-            outcomes[folder] = RunResult("locked", str(error))
-        except Exception as error:
-            outcomes[folder] = RunResult(
-                "failed", f"{type(error).__name__}: {error}", traceback=traceback.format_exc(), exit_code=1
-            )
-            with contextlib.suppress(OSError):  # the folder may be gone or the disk full: the sweep says so
-                records.write_result(folder, outcomes[folder])
 
-    with noticed_signals(give_up) as received:
-        together([recorded(folder, config, received) for folder, config in runs.items()])
-    return {folder: outcomes[folder] for folder in runs}
+        works = [
+            partial(run_safely, config, folder, stop, partial(load, index))
+            for index, (folder, config) in enumerate(runs.items())
+        ]
+        return dict(zip(runs, lockstep.run(works), strict=True))
+
+
+def _load_shared(config: Config, num_runs: int) -> Loaded:
+    dataset, spec, program = load_program(config)
+    feed = program.make_feed(*dataset.train)
+    return dataset, spec, replace(program, make_feed=lambda *_: feed, shared_by=num_runs)
+
+
+def run_safely(config: Config, folder: Path, callback: Callback, load: Load) -> RunResult:
+    """Return the result of a run; an exception becomes a result, which is recorded."""
+    try:
+        return run(config, folder, [callback], resume=True, load=load)
+    except (LockedError, FileExistsError) as error:  # another sweep works on it, or was faster
+        return RunResult("locked", str(error))
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        failed = RunResult("failed", message, traceback=traceback.format_exc(), exit_code=1)
+        with contextlib.suppress(OSError):  # the folder may be gone or the disk full: the sweep reports it
+            records.write_result(folder, failed)
+        return failed

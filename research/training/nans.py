@@ -6,14 +6,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from research.data import Split
 from research.layers.base import Container, by_path, fold_in_keys
 from research.training.objective import Objective
-from research.training.replicas import Examples, RunSteps
+from research.training.program import Examples, Find, Program, RunSteps
 from research.training.state import Batch, TrainState
 from research.training.step import example_keys
 from research.utils.xla import for_few_calls, jit_for_one_call
-
-Find = Callable[..., str | None]
 
 
 @jit_for_one_call
@@ -98,7 +97,7 @@ class Watch:
             return f"the first value of {path.partition('/')[2]}"
         for index in range(start, stop):
             copy = jax.tree.map(jnp.copy, state)
-            ((after, metrics),) = self._run_steps([copy], [each], jnp.int32(index), jnp.int32(index + 1))
+            after, metrics, *_ = self._run_steps(copy, each, index, index + 1)
             moved = (after.params, after.model_state)
             if not all_finite((metrics.loss, moved)):
                 examples = index if order is None else order[index]
@@ -107,3 +106,12 @@ class Watch:
                 return f"{name or 'the new value of ' + path.partition('/')[2]} at step {int(state.step) + 1}"
             state = after
         return None
+
+
+def first_in_validation(program: Program, state: TrainState, split: Split) -> str | None:
+    """Return the name of the first value that is not finite in an evaluation of a split, or ``None``."""
+    for start in range(0, len(split.labels), program.eval_batch_size):
+        batch = Batch(*(jnp.asarray(array[start : start + program.eval_batch_size]) for array in split))
+        if name := program.find(state, batch, False):
+            return f"{name} at validation"
+    return None

@@ -13,8 +13,8 @@ import numpy as np
 
 from research.layers.base import Params, State
 from research.training import checkpoint
+from research.training.callback import EpochMetrics, Position, Totals
 from research.training.checkpoint import CheckpointError, DamagedError
-from research.training.fit import EpochMetrics, Position, Totals
 from research.training.state import TrainState
 
 FINAL = "final"  # the parameters that are evaluated; beside the checkpoints of the training
@@ -30,8 +30,8 @@ class Arrays(NamedTuple):
 class Checkpoints:
     """Checkpoints of a run's ``Position``, each whole in itself: the best parameters so far are in each.
 
-    They are written by a thread of their own, from a copy on the host: training waits for the copy only, and
-    for the one before where that is not written yet. The end of a ``with`` block waits for the last.
+    They are written by a thread of their own, from a copy on the host: training waits for that copy, and for
+    the checkpoint before if it is not written yet.
 
     Args:
         folder: of the run's checkpoints.
@@ -70,13 +70,14 @@ class Checkpoints:
         }
         self._pending = self._writer.submit(self._write, int(tree.state.step), tree, meta)
 
-    def __enter__(self) -> "Checkpoints":
-        return self
+    def close(self) -> None:
+        """Wait for the last checkpoint.
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        Raises:
+            CheckpointError: it could not be written.
+        """
         self._writer.shutdown()
-        if kind is None:
-            self._wait()
+        self._wait()
 
     def _wait(self) -> None:
         pending, self._pending = self._pending, None

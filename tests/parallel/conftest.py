@@ -84,19 +84,19 @@ def train(digits):
         run_steps = make_run_steps(step, axis_name=axis_name)
         order = epoch_order(jax.random.key(1), 1, len(digits.train.labels), batch_size)[:num_steps]
         feed = make_feed(layout, digits.train.images, digits.train.labels, window)
-        compiled, all_metrics = None, []
+        compiled, executable, all_metrics = None, None, []
         state = jax.device_put(state, layout.shardings_of(state))
         for examples, start, stop in feed(order, 0):
             bounds = (jnp.int32(start), jnp.int32(stop))
             if compiled is None:
-                compiled = STRATEGIES[strategy](
+                compiled, executable = STRATEGIES[strategy](
                     run_steps, layout, *jax.eval_shape(lambda *a: a, state, *examples, *bounds)
                 )
-            state, metrics = compiled.run(state, *examples, *bounds)
+            state, metrics = compiled(state, *examples, *bounds)
             all_metrics.append(jax.device_get(metrics._replace(loss=metrics.loss.sum())))
-        assert compiled is not None
+        assert executable is not None
         metrics = jax.tree.map(lambda *parts: sum(parts), *all_metrics)
-        return Trained(jax.device_get(state), metrics, collectives(compiled.executable.as_text() or ""))
+        return Trained(jax.device_get(state), metrics, collectives(executable.as_text() or ""))
 
     return train
 

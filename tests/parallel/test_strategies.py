@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from research.config import Config
-from research.parallel import STRATEGIES, Layout, compile_replicas
+from research.parallel import STRATEGIES, Layout, compile_stacked
 from research.runs import program as build
 from research.training.state import Metrics, TrainState
 
@@ -27,13 +27,13 @@ def run_steps(state, images, labels, order, start, stop):
 
 
 @pytest.mark.parametrize(
-    ("name", "replicas"), [*((name, 1) for name in STRATEGIES), ("single", 2), ("jit", 2), ("shard_map", 2)]
+    ("name", "num_runs"), [*((name, 1) for name in STRATEGIES), ("single", 2), ("jit", 2), ("shard_map", 2)]
 )
-def test_options_reach_the_compiler(name, replicas):
+def test_options_reach_the_compiler(name, num_runs):
     def compile_steps(*arguments, options):
-        if replicas == 1:
+        if num_runs == 1:
             return STRATEGIES[name](run_steps, *arguments, options=options)
-        return compile_replicas(name, run_steps, replicas, *arguments, options=options)
+        return compile_stacked(name, run_steps, num_runs, *arguments, options=options)
 
     layout = Layout.of(1)
     compile_steps(layout, *ARGUMENTS, options={"xla_backend_optimization_level": 1})

@@ -3,8 +3,11 @@
 import itertools
 import json
 import signal
+from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +16,18 @@ import pytest
 
 from research import records
 from research.config import Config
+from research.parallel.stacked import stack_runs
 from research.records import RunResult, read_run
 from research.runs.load import load_trained
+from research.runs.preemption import StopOnSignal
 from research.runs.run import run
-from research.sweeps import vectorized as group
+from research.sweeps import vectorized
+from research.sweeps.lockstep import Lockstep
 from research.sweeps.vectorized import groups, run_together
 from research.training.epoch import epoch_order, make_run_steps
 from research.training.objective import make_cross_entropy
 from research.training.optimizers import make_optimizer
-from research.training.replicas import Asked, make_run_replicas, together
+from research.training.program import RunMany, RunSteps
 from research.training.schedules import constant
 from research.training.state import Metrics, TrainState, init_state
 from research.training.step import make_train_step
@@ -118,10 +124,10 @@ def interrupt(monkeypatch):
         calls = itertools.count(1)
 
         @contextmanager
-        def noticed(give_up):
-            yield lambda: signal.SIGTERM if next(calls) > times else None
+        def stop(*folders):
+            yield StopOnSignal(lambda: signal.SIGTERM if next(calls) > times else None)
 
-        monkeypatch.setattr(group, "noticed_signals", noticed)
+        monkeypatch.setattr(vectorized, "stop_on_signal", stop)
 
     return interrupt
 
@@ -196,54 +202,101 @@ def test_the_program_gives_what_one_of_a_run_gives(net, preprocess, digits, asse
     orders = jnp.stack([epoch_order(key, 1, len(train.labels), 64) for key in keys])
     live = jnp.array([True, False, True])
     steps = (train.images, train.labels, orders, jnp.int32(2), jnp.int32(12))
-    replicas = jax.jit(make_run_replicas(run_steps, at_once=at_once))(states, *steps, live)
+    stacked = jax.jit(stack_runs(run_steps, at_once=at_once))(states, *steps, live)
     alone = jax.jit(run_steps)
     for index in (0, 2):
         state, order = jax.tree.map(lambda leaf, i=index: leaf[i], (states, orders))
         expected = alone(state, train.images, train.labels, order, *steps[3:])
-        trained = jax.tree.map(lambda leaf, i=index: leaf[i], replicas)
+        trained = jax.tree.map(lambda leaf, i=index: leaf[i], stacked)
         if at_once:
             assert_close(trained[0].params, expected[0].params)
         else:
             assert_same(trained, expected)
     if not at_once:
-        idle = jax.tree.map(lambda leaf: leaf[1], (replicas[0], states))
+        idle = jax.tree.map(lambda leaf: leaf[1], (stacked[0], states))
         assert_same(*idle)
 
 
-STATE = TrainState(jnp.int32(0), {}, {}, (), jax.random.key(0))
 METRICS = Metrics(jnp.zeros(6), jnp.int32(0), jnp.int32(0))
 EXAMPLES = (jnp.zeros(1), jnp.zeros(1), None)
 
 
+def state_at(step: int) -> TrainState:
+    return TrainState(jnp.int32(step), {}, {}, (), jax.random.key(0))
+
+
+def in_lockstep(run_many: RunMany, works: list[Callable[[RunSteps], Any]]) -> list[Any]:
+    """What the works return, each of which is given the steps of its run."""
+    lockstep = Lockstep()
+
+    def in_turn(index: int, work: Callable[[RunSteps], Any]) -> Any:
+        lockstep.meet(index)
+        return work(partial(lockstep.run_steps, index, run_many))
+
+    return lockstep.run([partial(in_turn, index, work) for index, work in enumerate(works)])
+
+
 def test_an_error_of_the_program_reaches_all_that_wait_for_it():
-    def run_steps(states, examples, start, stop):
+    def run_many(states, examples, start, stop):
         raise MemoryError("too large")
 
-    def training():
+    def work(run_steps):
         try:
-            yield Asked(run_steps, STATE, EXAMPLES, 0, 0, 1)
+            run_steps(state_at(0), EXAMPLES, 0, 1)
         except MemoryError as error:
             return str(error)
 
-    assert together([training(), training()]) == ["too large"] * 2
+    assert in_lockstep(run_many, [work, work]) == ["too large"] * 2
+
+
+def advance(step: int, until: int = 6):
+    """A run that goes from one step to another and returns where it is."""
+
+    def work(run_steps):
+        at = step
+        while at < until:
+            result = run_steps(state_at(at), EXAMPLES, at, until)
+            at = result.stop
+        return at
+
+    return work
 
 
 def test_those_behind_catch_up_then_all_go_together():
     calls = []
 
-    def run_steps(states, examples, start, stop):
+    def run_many(states, examples, start, stop):
         calls.append((len(states), int(start), int(stop)))
         return [(state, METRICS) for state in states]
 
-    def training(name, step):
-        while step < 6:
-            ran = yield Asked(run_steps, STATE, EXAMPLES, step, step, 6)
-            step = ran.stop
-        return name
-
-    assert together([training("a", 4), training("b", 1), training("c", 4)]) == ["a", "b", "c"]
+    assert in_lockstep(run_many, [advance(4), advance(1), advance(4)]) == [6, 6, 6]
     assert calls == [(1, 1, 4), (3, 4, 6)]
+
+
+def test_the_others_go_on_whatever_a_run_does():
+    calls = []
+
+    def run_many(states, examples, start, stop):
+        calls.append(len(states))
+        return [(state, METRICS) for state in states]
+
+    def asks_for_none(run_steps):
+        return None
+
+    def leaves(run_steps):
+        run_steps(state_at(0), EXAMPLES, 0, 2)
+        return "left"
+
+    works = [advance(0, 2), leaves, advance(0, 4), asks_for_none]
+    assert in_lockstep(run_many, works) == [2, "left", 4, None]
+    assert calls == [3, 1]
+
+    def interrupted(run_steps):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        in_lockstep(run_many, [interrupted, advance(0), advance(0)])
+    assert calls == [3, 1, 2]
 
 
 def test_runs_that_differ_in_seed_and_rates_are_grouped():

@@ -1,6 +1,5 @@
 import dataclasses
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +8,14 @@ import pytest
 
 from research.data import Split
 from research.parallel import Layout, make_feed
+from research.training.callback import Callback
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict, measure, predict_all
-from research.training.fit import Program, first_position, fit
+from research.training.fit import FitOptions, first_position, fit
 from research.training.nans import make_find
 from research.training.objective import make_cross_entropy
 from research.training.optimizers import make_optimizer, set_rates
-from research.training.replicas import one_by_one, together
+from research.training.program import Program, make_timed
 from research.training.schedules import constant
 from research.training.state import init_state
 from research.training.step import make_train_step
@@ -33,36 +33,48 @@ def program(net, preprocess):
     train_step = make_train_step(net, optimizer, make_cross_entropy(), preprocess)
     return Program(
         jax.jit(init),
-        one_by_one(jax.jit(make_run_steps(train_step), donate_argnums=0)),
+        make_timed(jax.jit(make_run_steps(train_step), donate_argnums=0)),
         jax.jit(make_predict(net, preprocess)),
-        partial(make_feed, Layout.of(1)),
+        lambda params, model_state, images: net.trace(params, model_state, images, train=False)[2],
         make_find(net, make_cross_entropy(), preprocess),
+        partial(make_feed, Layout.of(1)),
+        lambda step: 1.0,
+        num_train=0,
+        batch_size=64,
+        eval_batch_size=100,
+        num_steps=0,
     )
 
 
 @pytest.fixture
 def run(program, digits):
-    def run(learning_rate=0.01, train=digits.train, window=None, **options):
+    def run(learning_rate=0.01, train=digits.train, window=None, epochs=3, callbacks=(), **options):
         state = program.init(jax.random.key(0), jnp.float32(learning_rate), jnp.float32(0))
-        defaults: Any = {"epochs": 3, "batch_size": 64, "eval_batch_size": 100}
-        training = fit(
-            program,
+        num_train = len(train.labels)
+        return fit(
+            dataclasses.replace(program, num_train=num_train, num_steps=epochs * (num_train // 64)),
             first_position(state),
             make_feed(Layout.of(1), train.images, train.labels, window=window),
             digits.validation,
-            num_train=len(train.labels),
             order_key=jax.random.key(2),
-            learning_rate_at=lambda step: learning_rate,
-            **defaults | options,
+            options=FitOptions(**options),
+            callbacks=callbacks,
         )
-        return together([training])[0]
 
     return run
 
 
 def test_training_learns_and_logs_each_epoch(run, digits):
     steps, lines = [], []
-    fitted = run(on_progress=steps.append, on_epoch=lines.append)
+
+    class Told(Callback):
+        def on_steps(self, position, count):
+            steps.append(count)
+
+        def on_epoch(self, metrics):
+            lines.append(metrics)
+
+    fitted = run(callbacks=[Told()])
     assert fitted.status == "completed"
     assert tuple(lines) == fitted.history
     assert [line.epoch for line in lines] == [1, 2, 3]
@@ -74,7 +86,8 @@ def test_training_learns_and_logs_each_epoch(run, digits):
 
 
 @pytest.mark.parametrize(
-    "options", [{"scan_steps": 1}, {"scan_steps": 7}, {"pause_every": 3}, {"window": 3}, {"window": 1000}]
+    "options",
+    [{"scan_steps": 1}, {"scan_steps": 7}, {"checkpoint_every": 3}, {"window": 3}, {"window": 1000}],
 )
 def test_scans_and_windows_give_the_same_bits(run, assert_same, options):
     whole = run(epochs=2)
@@ -127,3 +140,47 @@ def test_fewer_examples_than_a_batch_train_no_step(run, digits):
     few = Split(digits.train.images[:10], digits.train.labels[:10])
     with pytest.raises(ZeroDivisionError):
         run(train=few)
+
+
+class Recorder(Callback):
+    """Keeps the names of the methods that were called; ``failing`` raises."""
+
+    def __init__(self, failing: str = "", stop_at: int = 0) -> None:
+        self.calls: list[str] = []
+        self._failing, self._stop_at = failing, stop_at
+
+    def _note(self, name: str) -> None:
+        self.calls.append(name)
+        if name == self._failing:
+            raise OSError(name)
+
+    def on_start(self, position, num_steps):
+        self._note(f"start {num_steps}")
+
+    def on_steps(self, position, count):
+        self._note("steps")
+        return "enough" if int(position.state.step) == self._stop_at else None
+
+    def on_epoch(self, metrics):
+        self._note(f"epoch {metrics.epoch}")
+
+    def on_stop(self, position):
+        self._note(f"stop {int(position.state.step)}")
+
+    def on_end(self):
+        self._note("end")
+
+
+def test_callbacks_are_told_in_order_and_may_stop_training(run):
+    recorder, other = Recorder(stop_at=10), Recorder()
+    fitted = run(scan_steps=10, epochs=1, callbacks=[recorder, other])
+    assert (fitted.status, fitted.error, fitted.num_steps) == ("preempted", "enough", 10)
+    assert recorder.calls == other.calls == ["start 20", "steps", "stop 10", "end"]
+
+
+@pytest.mark.parametrize("failing", ["start 20", "steps", "epoch 1", "end"])
+def test_callbacks_are_told_of_the_end_whatever_happens(run, failing):
+    first, recorder = Recorder(), Recorder(failing)
+    with pytest.raises(OSError, match=failing):
+        run(scan_steps=20, epochs=1, callbacks=[first, recorder])
+    assert first.calls[-1] == recorder.calls[-1] == "end"

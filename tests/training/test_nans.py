@@ -32,9 +32,9 @@ def config(nans=True, learning_rate=0.01, augmentations=(), **training) -> Confi
 @pytest.fixture
 def fresh():
     """Programs compiled from what a test puts into a table are forgotten."""
-    build.compile_program.cache_clear()
+    build.forget_programs()
     yield
-    build.compile_program.cache_clear()
+    build.forget_programs()
 
 
 @pytest.mark.parametrize("options", [{}, {"scan_steps": 1}, {"scan_steps": 3}, {"window": 2}], ids=str)

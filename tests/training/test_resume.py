@@ -12,6 +12,7 @@ from research.config import Config
 from research.data import AUGMENTATIONS
 from research.parallel import STRATEGIES
 from research.records import read_run
+from research.runs.preemption import StopOnSignal
 from research.runs.run import run
 from research.training import checkpoint
 from research.training.checkpoint import CheckpointError
@@ -39,9 +40,9 @@ def config(
 
 
 def interrupted_after(steps: int):
-    """What a run is given in place of its signals: SIGTERM comes during the step of that number."""
+    """A callback to which SIGTERM seems to come during the step of that number."""
     calls = itertools.count(1)
-    return lambda: signal.SIGTERM if next(calls) >= steps else None
+    return StopOnSignal(lambda: signal.SIGTERM if next(calls) >= steps else None)
 
 
 def log(folder: Path) -> list[dict]:
@@ -86,7 +87,7 @@ CASES = [
 def test_an_interrupted_run_ends_with_the_same_bits(settings, steps, tmp_path):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     run(config(**settings), whole)
-    result = run(config(**settings), cut, received=interrupted_after(steps))
+    result = run(config(**settings), cut, callbacks=[interrupted_after(steps)])
     assert result.status == "preempted"
     assert result.error == f"SIGTERM after {steps} of {NUM_STEPS} steps"
     assert run(config(**settings), cut, resume=True).status == "completed"
@@ -121,7 +122,7 @@ def test_it_holds_for_other_networks_and_settings(settings, tmp_path):
 def test_a_run_interrupted_at_every_step_ends_with_the_same_bits(tmp_path):
     run(config(), tmp_path / "whole")
     for _ in range(NUM_STEPS):
-        result = run(config(), tmp_path / "cut", resume=True, received=interrupted_after(1))
+        result = run(config(), tmp_path / "cut", resume=True, callbacks=[interrupted_after(1)])
         assert result.status == "preempted"
     run(config(), tmp_path / "cut", resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
@@ -129,7 +130,7 @@ def test_a_run_interrupted_at_every_step_ends_with_the_same_bits(tmp_path):
 
 def test_a_run_goes_on_over_another_number_of_devices(tmp_path):
     run(config(), tmp_path / "one")
-    run(config(), tmp_path / "four", received=interrupted_after(6))
+    run(config(), tmp_path / "four", callbacks=[interrupted_after(6)])
     run(config(parallel="shard_map"), tmp_path / "four", resume=True)
     losses = [[line["train_loss"] for line in log(tmp_path / name)] for name in ("one", "four")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -139,7 +140,11 @@ def test_a_run_goes_on_over_another_number_of_devices(tmp_path):
 def interrupted(tmp_path):
     """A run that ended after ten steps with checkpoints after steps 9 and 10."""
     folder = tmp_path / "run"
-    run(config(checkpoint_every=3, keep_checkpoints=2), folder, received=interrupted_after(10))
+    run(
+        config(checkpoint_every=3, keep_checkpoints=2),
+        folder,
+        [interrupted_after(10)],
+    )
     assert [path.name for path in saved(folder)] == ["step-000000009", "step-000000010"]
     return folder
 

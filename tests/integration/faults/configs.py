@@ -131,7 +131,7 @@ def call_train(words: list[str], folder: Path, runs: bool) -> tuple[int, str, st
     """Exit code, output and errors of ``scripts/train.py`` in a folder within ``folder``."""
     inner = folder / "1" / "2" / "3"  # so that ../.. stays within
     inner.mkdir(parents=True)
-    run = run_module.run_until_signal
+    run = run_module.run
 
     def run_small(config: Config, folder: Path, *rest: Any, resume: bool = False) -> records.RunResult:
         small = check_shapes(config)
@@ -145,7 +145,7 @@ def call_train(words: list[str], folder: Path, runs: bool) -> tuple[int, str, st
         mock.patch.object(sys, "argv", ["scripts/train.py", *words]),
         mock.patch.object(sys, "path", [str(SCRIPTS), *sys.path]),
         mock.patch.dict(os.environ, {"XDG_CACHE_HOME": str(folder / "cache"), "TFDS_DATA_DIR": str(folder)}),
-        mock.patch.object(train, "run_until_signal", run_small),
+        mock.patch.object(train, "run", run_small),
         mock.patch.object(train, "configure_jax"),
         mock.patch("research.sweeps.tuning.TunedSweep.run", return_value=0),
         contextlib.redirect_stdout(out),

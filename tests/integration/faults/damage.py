@@ -12,6 +12,7 @@ from typing import Any
 
 from research.config import Config
 from research.records import RecordError
+from research.runs.preemption import StopOnSignal
 from research.runs.run import evaluate, run
 from research.studies.report.write import write_report
 from research.training.checkpoint import CheckpointError
@@ -74,7 +75,7 @@ def examples() -> Path:
     folder, calls = kept_folder("damage"), itertools.count(1)
     run(Config.from_dict(CONFIG), folder / "finished")
     stop = lambda: signal.SIGTERM if next(calls) >= 8 else None  # noqa: E731
-    run(Config.from_dict(CONFIG), folder / "interrupted", received=stop)
+    run(Config.from_dict(CONFIG), folder / "interrupted", callbacks=[StopOnSignal(stop)])
     return folder
 
 

@@ -19,6 +19,7 @@ from research.data.cache import checksum
 from research.data.folder import write_folder
 from research.data.source import Source, folder_of, read_folder
 from research.records import RecordError
+from research.runs.preemption import StopOnSignal
 from research.runs.run import evaluate, run
 from research.studies.results import read_studies
 from tests.integration.faults.configs import call_train
@@ -83,7 +84,9 @@ def changed_data(rng: random.Random, folder: Path) -> None:
     data = copy_dataset(folder).parent.parent
     config = Config.from_dict(RUN | {"data": {"name": "mnist", "dir": str(data), "cache_dir": str(folder)}})
     calls = itertools.count()
-    interrupted = run(config, folder / "cut", received=lambda: signal.SIGTERM if next(calls) else None)
+    interrupted = run(
+        config, folder / "cut", callbacks=[StopOnSignal(lambda: signal.SIGTERM if next(calls) else None)]
+    )
     assert interrupted.status == "preempted"
     assert run(config, folder / "whole").status == "completed"
     shutil.rmtree(data)

@@ -13,6 +13,7 @@ from typing import Any
 from research.config import Config
 from research.records import find_runs
 from research.records.status import read_status
+from research.runs.preemption import StopOnSignal
 from research.runs.run import run
 from research.studies.report.write import write_report
 from research.training.checkpoint import CheckpointError
@@ -98,7 +99,7 @@ def assert_survives(
 
     if left == 0:
         fault()
-    said = said_by(lambda: run(Config.from_dict(CONFIG), folder / "cut", received=received))
+    said = said_by(lambda: run(Config.from_dict(CONFIG), folder / "cut", callbacks=[StopOnSignal(received)]))
     if said:
         assert str(folder / "cut") in said, said
         assert "\n" not in said, said

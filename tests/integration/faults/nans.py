@@ -48,9 +48,9 @@ def bad_value(rng: random.Random, folder: Path) -> None:
         mock.patch.dict(ACTIVATIONS, {"relu": relu_with_bad_slope(bad)} if kind == "gradient" else {}),
         mock.patch.dict(INITIALIZERS, {"he_normal": constant(bad)} if kind == "initializer" else {}),
     ):
-        build.compile_program.cache_clear()
+        build.forget_programs()
         result = run(config, folder / "run")
-    build.compile_program.cache_clear()
+    build.forget_programs()
     assert result.status == read_run(folder / "run").status == "diverged", f"{kind}: {result}"
     error = str(result.error)
     said, _, first = error.partition("; first in ")

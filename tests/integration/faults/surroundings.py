@@ -9,6 +9,7 @@ from pathlib import Path
 from research.config import Config
 from research.records import read_run
 from research.records.status import read_status, seconds_left
+from research.runs.preemption import StopOnSignal
 from research.runs.run import evaluate, run
 from research.studies.report.write import write_report
 from tests.integration.faults.damage import CONFIG, examples
@@ -33,7 +34,7 @@ def clock(rng: random.Random, folder: Path) -> None:
         assert "-" not in status.detail
 
     with unittest.mock.patch.object(time, "time", jumping):
-        result = run(Config.from_dict(CONFIG), folder / "run", received=received)
+        result = run(Config.from_dict(CONFIG), folder / "run", callbacks=[StopOnSignal(received)])
         (status,) = read_status(folder)
         assert status.status == "completed"
         assert seconds_left([status]) == 0

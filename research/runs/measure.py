@@ -1,0 +1,76 @@
+"""What a run measures with the parameters that it kept, and what it saves for the figures."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from research import records
+from research.data import Dataset
+from research.layers import Sequential
+from research.parallel.distributed import is_writer, num_processes
+from research.training import checkpoint
+from research.training.evaluate import measure, most_confident_mistakes, predict_all
+from research.training.fit import FitResult
+from research.training.program import Program
+from research.training.resume import FINAL
+
+NUM_MISTAKES = 24
+"""Number of wrong predictions whose images a run keeps."""
+
+
+class Measured(NamedTuple):
+    """What a run measured with the parameters that it kept; a run that did not complete measured nothing."""
+
+    test_accuracy: float | None = None
+    test_loss: float | None = None
+    validation_accuracy: float | None = None
+    validation_loss: float | None = None
+
+
+def measure_run(
+    folder: Path, program: Program, net: Sequential, fitted: FitResult, dataset: Dataset, *, trial: bool
+) -> Measured:
+    """Read the test split, once, with the kept parameters; save the parameters and what the figures need.
+
+    Args:
+        folder: the folder of the run.
+        program: the program of the run.
+        net: the network of the run.
+        fitted: where training ended.
+        dataset: the data of the run.
+        trial: whether the run is a trial of a rate. A trial is chosen by validation, so it never reads the
+            test split, and it saves nothing.
+    """
+    params, model_state = fitted.params, fitted.model_state
+    if fitted.status != "completed" or params is None or model_state is None:
+        return Measured()
+    chosen = fitted.history[fitted.best_epoch - 1]
+    measured = Measured(None, None, chosen.validation_accuracy, chosen.validation_loss)
+    if trial:
+        return measured
+    images, batch_size = dataset.test.images, program.eval_batch_size
+    logits = predict_all(program.predict, params, model_state, images, batch_size)
+    loss, accuracy = measure(logits, dataset.test.labels)
+    measured = measured._replace(test_accuracy=accuracy, test_loss=loss)
+    if num_processes() > 1:
+        params, model_state = jax.device_get(program.whole((params, model_state)))
+    if not is_writer():
+        return measured
+    kept = {"params": params, "model_state": model_state}
+    checkpoint.save(folder / "checkpoints" / FINAL, kept, {"sha256": checkpoint.checksum(kept)})
+    image = dataset.test.images[:1]
+    arrays = {"test_logits": logits, "test_labels": dataset.test.labels, "image": image[0]}
+    mistakes = most_confident_mistakes(logits, dataset.test.labels, NUM_MISTAKES)
+    arrays |= {"mistakes": mistakes, "mistake_images": images[mistakes]}
+    kernels = [params[name]["kernel"] for name, _ in net.layers if "kernel" in params.get(name, {})]
+    if kernels and kernels[0].ndim == 4:
+        arrays["first_kernels"] = np.asarray(kernels[0])
+    activations = program.trace(params, model_state, image)
+    order = [name for name, _ in net.layers]  # jit returns a dict in the order of its sorted keys
+    for name in sorted(activations, key=lambda name: order.index(name.partition("/")[0])):
+        if activations[name].ndim == 4:
+            arrays[f"feature_map/{name}"] = np.asarray(activations[name][0])
+    records.write_arrays(folder, arrays)
+    return measured

@@ -1,0 +1,167 @@
+"""The compiled functions of a run, together with the numbers that belong to them."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from research.layers.base import Params, State
+from research.training.state import Batch, Metrics, TrainState
+
+Examples = tuple[jax.Array, jax.Array, jax.Array | None]
+"""Images, labels and order, as the compiled steps read them; see ``make_run_steps``."""
+
+Feed = Callable[[jax.Array, int], Iterator[tuple[Examples, int, int]]]
+"""``feed(order, first_step)`` yields what one or more calls of the program read, and the first and the last
+step (exclusive) that are run over it."""
+
+
+class StepResult(NamedTuple):
+    """What one call of the compiled steps returns."""
+
+    state: TrainState
+    metrics: Metrics  # on the host
+    stop: int  # step at which the call ended; it may be earlier than asked
+    seconds: float  # of the call
+    shared_by: int = 1  # number of runs that the call trained
+
+
+@runtime_checkable
+class Init(Protocol):
+    """Makes the first state of a run."""
+
+    def __call__(self, key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array, /) -> TrainState:
+        """Return the state for a typed key and the two rates, float32 ``[]``."""
+        ...
+
+
+@runtime_checkable
+class RunSteps(Protocol):
+    """Runs some training steps of one run."""
+
+    def __call__(self, state: TrainState, examples: Examples, start: int, stop: int, /) -> StepResult:
+        """Run the steps ``start`` to ``stop`` over the examples; the state may be donated."""
+        ...
+
+
+@runtime_checkable
+class RunMany(Protocol):
+    """Runs the same training steps of several runs, whose images and labels are the same."""
+
+    def __call__(
+        self, states: Sequence[TrainState], examples: Sequence[Examples], start: int, stop: int, /
+    ) -> Sequence[tuple[TrainState, Metrics]]:
+        """Return the new state and the metrics of each run."""
+        ...
+
+
+@runtime_checkable
+class Predict(Protocol):
+    """Computes the logits of a batch."""
+
+    def __call__(self, params: Params, model_state: State, images: np.ndarray, /) -> jax.Array:
+        """Return logits ``[B, K]`` of images ``[B, H, W, C]``."""
+        ...
+
+
+@runtime_checkable
+class Trace(Protocol):
+    """Computes the activations of a batch."""
+
+    def __call__(self, params: Params, model_state: State, images: np.ndarray, /) -> dict[str, jax.Array]:
+        """Return the output of each layer by the layer's name."""
+        ...
+
+
+@runtime_checkable
+class Find(Protocol):
+    """Names the first value of a step that is not finite; see ``nans.make_find``."""
+
+    def __call__(self, state: TrainState, batch: Batch, train: bool = True) -> str | None:
+        """Return what the value is, or ``None`` if all are finite."""
+        ...
+
+
+def _unchanged(tree: Any) -> Any:
+    return tree
+
+
+@dataclass(frozen=True)
+class Program:
+    """The compiled functions of a run; all runs that differ in seed, data or rates only share them.
+
+    Args:
+        init: makes the first state.
+        run_steps: runs training steps.
+        predict: computes logits for evaluation, ``eval_batch_size`` images at a time.
+        trace: computes the activations of each layer.
+        find: names the first value that is not finite; it is compiled when it is first called.
+        make_feed: ``make_feed(images, labels)`` puts the training split onto the devices.
+        learning_rate_factor: factor of the learning rate at a step.
+        num_train: number of training examples.
+        batch_size: examples per training step.
+        eval_batch_size: images per call of ``predict``.
+        num_steps: training steps of a whole run.
+        run_many: runs training steps of several runs; ``None`` if the program is for one run.
+        shared_by: number of runs that are trained side by side; each counts its part of the seconds.
+        compile_seconds: time of tracing and compiling; 0 if an earlier run had done it.
+        temporary_bytes: temporary memory of the training steps; ``None`` if the backend does not report it.
+        executable: the compiled training steps, for their text; ``None`` if they are not compiled ahead.
+        whole: ``whole(tree)`` returns arrays that are split over processes whole in each of them.
+        largest: ``largest(value)`` returns the largest of the values that the processes of the run give.
+    """
+
+    init: Init
+    run_steps: RunSteps
+    predict: Predict
+    trace: Trace
+    find: Find
+    make_feed: Callable[[np.ndarray, np.ndarray], Feed]
+    learning_rate_factor: Callable[[int], float]
+    num_train: int
+    batch_size: int
+    eval_batch_size: int
+    num_steps: int
+    run_many: RunMany | None = None
+    shared_by: int = 1
+    compile_seconds: float = 0.0
+    temporary_bytes: int | None = None
+    executable: jax.stages.Compiled | None = None
+    whole: Callable[[Any], Any] = _unchanged
+    largest: Callable[[float], float] = float
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Training steps of an epoch; the examples after the last full batch are left out of it."""
+        return self.num_train // self.batch_size
+
+    @property
+    def num_epochs(self) -> int:
+        """Epochs of a whole run."""
+        return self.num_steps // self.steps_per_epoch
+
+
+def make_timed(compiled: Callable[..., tuple[TrainState, Metrics]]) -> RunSteps:
+    """Make ``RunSteps`` of a compiled ``make_run_steps``: the metrics are on the host when it returns."""
+
+    def run_steps(state: TrainState, examples: Examples, start: int, stop: int, /) -> StepResult:
+        began = time.perf_counter()
+        state, metrics = compiled(state, *examples, jnp.int32(start), jnp.int32(stop))
+        return StepResult(state, jax.device_get(metrics), stop, time.perf_counter() - began)
+
+    return run_steps
+
+
+def make_timed_alone(run_many: RunMany) -> RunSteps:
+    """Make ``RunSteps`` of a program for several runs, all but one of which are left idle."""
+
+    def run_steps(state: TrainState, examples: Examples, start: int, stop: int, /) -> StepResult:
+        began = time.perf_counter()
+        ((state, metrics),) = run_many([state], [examples], start, stop)
+        return StepResult(state, jax.device_get(metrics), stop, time.perf_counter() - began)
+
+    return run_steps
