@@ -3,6 +3,7 @@
 import contextlib
 import traceback
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
@@ -12,10 +13,11 @@ from research.config import Config, Named
 from research.records import RunResult
 from research.records.lock import LockedError
 from research.runs.callbacks import Callback
-from research.runs.preemption import stop_on_signal
+from research.runs.preemption import StopOnSignal, stop_on_signal
 from research.runs.run import Load, Loaded, load_program, run
 from research.sweeps.lockstep import Lockstep
 from research.training.optimizers import RATES
+from research.utils.signals import Received
 
 
 def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
@@ -35,14 +37,18 @@ def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
     return full
 
 
-def run_together(runs: Mapping[Path, Config]) -> dict[Path, RunResult]:
+def run_together(runs: Mapping[Path, Config], received: Received | None = None) -> dict[Path, RunResult]:
     """Run one of ``groups``, and return the result of each run by its folder.
 
     An exception is recorded as a result with the status "failed" instead of being raised, and ends that run
     only. A run that another process works on, or has finished, has the status "locked". A signal ends all
     runs with checkpoints.
+
+    Args:
+        runs: the configurations by folder.
+        received: returns a signal that came; ``None`` handles signals here.
     """
-    with stop_on_signal(*runs) as stop:
+    with stop_on_signal(*runs) if received is None else nullcontext(StopOnSignal(received)) as stop:
         if len(runs) == 1:
             return {folder: run_safely(config, folder, stop, load_program) for folder, config in runs.items()}
         lockstep = Lockstep()
