@@ -26,7 +26,7 @@ FLOOR = "utils"
 """The folder that all others may import; it is drawn as a floor without arrows."""
 
 COLOURS = {"cli": "#e8eaf6", "config": "#fff8e1", FLOOR: "#eceff1"}
-BOX, STEP = (3.3, 1.0), (3.7, 1.6)
+BOX, STEP = (3.6, 1.05), (4.0, 1.6)
 """Size of a box, and the distances of boxes in a row and of rows."""
 
 Graph = dict[str, set[str]]

@@ -16,9 +16,11 @@ Errors = Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]
 
 
 def relative_errors(channels: Sequence[int] = CHANNELS, batch_size: int = 4, size: int = 12) -> Errors:
-    """Largest error of a value and of both gradients over the largest number in it, 3×3, SAME.
+    r"""Return the largest error of a value and of both gradients over the largest number in it, 3×3, SAME.
 
-    .. math:: \\max_i |y_i - \\hat y_i| \\, / \\, \\max_i |\\hat y_i|
+    $$
+    \max_i |y_i - \hat y_i| \, / \, \max_i |\hat y_i|
+    $$
 
     against im2col in float64 on the same numbers, rounded to the dtype beforehand. Pixels and gradients are
     drawn from N(0, 1), kernels from N(0, 2 / (9 C)).
