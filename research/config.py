@@ -228,6 +228,7 @@ class StudyConfig:
         reference: the arm that the others are compared with.
         tuning: trials before the runs; null: none.
         trial: whether this run is such a trial, which no comparison contains.
+        stage: earlier stage of the study that this run belongs to, which no comparison contains; null: none.
     """
 
     name: str
@@ -238,6 +239,7 @@ class StudyConfig:
     reference: str
     tuning: TuningConfig | None = None
     trial: bool = False
+    stage: str | None = None
 
 
 DEFAULT_CHOICES = {"model": "plain", "optimizer": "adam", "schedule": "cosine"}

@@ -4,16 +4,11 @@ The nodes are plain dicts: with dataclasses as nodes, OmegaConf would refuse a v
 can say what is allowed.
 """
 
-from pathlib import Path
-
 from hydra.core.config_store import ConfigStore
 
 from research.cli.keys import Command, choice_rows, nested
 from research.config import CHOICES
-
-PACKAGE = Path(__file__).resolve().parents[1]
-CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
-"""Inside an installed package `research/conf`, in a checkout `conf`."""
+from research.utils.conf import CONF
 
 
 def register(command: Command) -> None:
@@ -26,6 +21,12 @@ def register(command: Command) -> None:
             node = {"name": name} | nested(rows).get(group, {})
             store.store(group=group, name=name, node=node, provider="research")
     store.store(name="keys", node=nested(command.rows()), provider="research")
+    if "study" in command.config_keys:
+        from research.studies import Study, study_names  # it takes half a second that other commands save
+
+        for name in study_names():
+            node = Study.from_conf(name).hydra_node()
+            store.store(group="study", name=name, node=node, package="_global_", provider="research")
 
 
 def choices(group: str) -> list[str]:

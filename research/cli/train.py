@@ -26,8 +26,10 @@ from research.runs.multiprocess import run_with_peers
 from research.runs.preemption import stop_on_signal
 from research.runs.program import check
 from research.runs.run import configure_jax, leave_accelerators, run
+from research.studies.stages import given_keys, staged_run_of_job
+from research.studies.study import describe_too_few_seeds
+from research.sweeps.stages import StagedRun, StagedSweep
 from research.sweeps.sweep import run_apart
-from research.sweeps.tuning import TunedSweep
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,13 @@ class TrainKeys:
 COMMAND = Command("config", __doc__, (TrainKeys,), [key.name for key in fields(Config)])
 
 
-def job(sweep: TunedSweep, exit_codes: list[int], values: dict[str, Any]) -> None:
+def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> None:
     """Run one configuration, or, in a sweep on this machine, only plan it."""
     folder, resume = pop_folder(values), pop_choice(values, "resume", (True, False))
     sweep.retry_failed = construct(SweepConfig, values.pop("sweep", {}), "sweep").retry_failed
     hydra = HydraConfig.get()
-    config = Config.from_dict(values)
+    staged = staged_run_of_job(values, given_keys(hydra.overrides.task))
+    config = staged.configs[staged.last]
     replicas = config.training.runs_per_program
     is_group = replicas > 1 and not (folder / "config.yaml").exists()
     sweeps = hydra.mode == RunMode.MULTIRUN
@@ -62,18 +65,21 @@ def job(sweep: TunedSweep, exit_codes: list[int], values: dict[str, Any]) -> Non
     configure_jax(config)
     if sweeps or is_group or config.distributed.is_on:
         leave_accelerators()
-    check(config)
+    for each in staged.configs.values():
+        check(each)
     here = sweeps and hydra.runtime.choices["hydra/launcher"] == "basic"
     if config.study and config.study.tuning and not here:
         raise ConfigError(
             "study.tuning is for a sweep on this machine; give -m without a launcher, or study.tuning=null"
         )
+    if len(staged.configs) > 1 and not here:
+        raise ConfigError("a study with stages is for a sweep on this machine; give -m without a launcher")
     if sweeps:
         if config.distributed.is_on:
             raise ConfigError("distributed is for one run of several processes; leave out -m")
-        folder, resume = Path(hydra.sweep.dir) / config.run_name(), True
         if here:
-            return sweep.plan(config, folder)
+            return sweep.plan(staged, Path(hydra.sweep.dir))
+        folder = Path(hydra.sweep.dir) / config.run_name()
         if replicas > 1:
             raise ConfigError(f"training.runs_per_program={replicas} is not allowed with a launcher; give 1")
         return run_apart(config, folder, retry_failed=sweep.retry_failed)
@@ -89,7 +95,7 @@ def job(sweep: TunedSweep, exit_codes: list[int], values: dict[str, Any]) -> Non
     if is_group:  # a sweep over as many seeds, which goes on by itself where it was left
         for seed in range(config.seed, config.seed + replicas):
             replica = Config.from_dict(config.to_dict() | {"seed": seed})
-            sweep.plan(replica, folder / replica.run_name())
+            sweep.plan(StagedRun.of(replica), folder)
         return None
     if resume and records.is_finished(folder):
         result = records.read_run(folder).outcome
@@ -135,5 +141,11 @@ def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config
 
 def main() -> None:
     """Run the command and exit."""
-    sweep, exit_codes = TunedSweep(), [0]
-    run_command(COMMAND, partial(job, sweep, exit_codes), after=lambda: max(sweep.run(), *exit_codes))
+    sweep, exit_codes = StagedSweep(), [0]
+
+    def finish() -> int:
+        if sentence := describe_too_few_seeds(sweep.planned):
+            print(sentence)
+        return max(sweep.run(), *exit_codes)
+
+    run_command(COMMAND, partial(job, sweep, exit_codes), after=finish)

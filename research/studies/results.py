@@ -15,7 +15,7 @@ from research.studies.statistics import Contrast, Summary, compare, summarize
 from research.utils.nested import dotted_keys
 
 # Differences in these do not make two runs different experiments.
-IGNORED_SECTIONS = ("study", "seed", *NOT_IN_THE_RESULT)
+IGNORED_SECTIONS = ("study", "seed", "init_from", *NOT_IN_THE_RESULT)
 DATA_KEYS = ("data.name", "data.test_fraction", "data.split_seed")  # these decide its checksum
 TUNED_KEYS = ("optimizer.learning_rate", "optimizer.weight_decay")  # trials of one arm differ in these
 
@@ -88,6 +88,7 @@ class StudyResults:
         axis: dotted config key along which the arms differ.
         reference: arm that the others are compared with.
         trials: runs that chose the rates of the arms by validation accuracy; in no statistic.
+        earlier: runs of the earlier stages, whose parameters the runs start from; in no statistic.
     """
 
     title: str
@@ -97,6 +98,7 @@ class StudyResults:
     axis: str | None = None
     reference: str | None = None
     trials: tuple[Run, ...] = ()
+    earlier: tuple[Run, ...] = ()
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -131,6 +133,15 @@ def read_studies(folder: Path) -> list[StudyResults]:
     runs = find_runs(folder)
     if not runs:
         raise RecordError(f"{folder} holds no run: no config.yaml in it or below it")
+    return group_runs(runs)
+
+
+def group_runs(runs: Sequence[Run]) -> list[StudyResults]:
+    """Return the studies that some runs belong to, as `read_studies` does for all runs of a folder.
+
+    Raises:
+        RecordError: data changed between two runs.
+    """
     by_name: dict[str | None, list[Run]] = defaultdict(list)
     for run in runs:
         plan = run.config.get("study")
@@ -177,36 +188,62 @@ def _refuse_changed_data(runs: Iterable[Run]) -> None:
 
 def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:
     trials = [run for run in runs if run.config["study"].get("trial")]
-    runs = [run for run in runs if not run.config["study"].get("trial")]
+    earlier = [run for run in runs if run.config["study"].get("stage")]
+    runs = [run for run in runs if run not in trials and run not in earlier]
     by_arm = defaultdict(list)
     for run in runs:
         by_arm[str(run.config["study"].get("arm"))].append(run)
     splitting = dict.fromkeys(key for group in by_arm.values() for key in differing_keys(group))
     fixed = [key for key in splitting if key not in TUNED_KEYS]
+    starts = _settings_of_starts(earlier)
     by_settings = defaultdict(list)
     for run in runs:
-        by_settings[_settings(run, splitting)].append(run)
+        settings = (_settings(run, splitting), starts.get(_start_of(run), ""))
+        by_settings[", ".join(filter(None, settings))].append(run)
     if not runs:
         by_settings[""] = []
-    return [
-        _planned_study(
-            f"{name} ({settings})" if settings else name,
-            group,
-            [trial for trial in trials if not group or _settings(trial, fixed) == _settings(group[0], fixed)],
+    used = {_start_of(run) for run in runs}
+    studies = []
+    for settings, group in sorted(by_settings.items()):
+        of_group = {_start_of(run) for run in group}
+        studies.append(
+            _planned_study(
+                f"{name} ({settings})" if settings else name,
+                group,
+                [run for run in trials if not group or _settings(run, fixed) == _settings(group[0], fixed)],
+                [run for run in earlier if run.path.name in of_group or run.path.name not in used],
+            )
         )
-        for settings, group in sorted(by_settings.items())
-    ]
+    return studies
 
 
-def _planned_study(title: str, runs: list[Run], trials: list[Run]) -> StudyResults:
-    plan = (runs or trials)[0].config["study"]
+def _start_of(run: Run) -> str:
+    """Return the name of the folder whose parameters a run starts from; "" if it starts from new ones."""
+    return Path(run.config.get("init_from") or "").name
+
+
+def _settings_of_starts(earlier: Iterable[Run]) -> dict[str, str]:
+    """Return for the folder of each run of an earlier stage the settings that tell it from its like."""
+    alike = defaultdict(list)
+    for run in earlier:
+        alike[run.config["study"]["stage"], run.config["study"].get("arm")].append(run)
+    settings = {}
+    for (stage, _), group in alike.items():
+        keys = differing_keys(group)
+        settings |= {run.path.name: f"{stage}: {_settings(run, keys)}" for run in group if keys}
+    return settings
+
+
+def _planned_study(title: str, runs: list[Run], trials: list[Run], earlier: list[Run]) -> StudyResults:
+    plan = (runs or trials or earlier)[0].config["study"]
     by_arm: dict[str, list[Run]] = {
-        str(name): [] for run in (*runs, *trials) for name in run.config["study"].get("arms") or ()
+        str(name): [] for run in (*runs, *trials, *earlier) for name in run.config["study"].get("arms") or ()
     }
     planned = set(by_arm)
     for run in runs:
         by_arm.setdefault(str(run.config["study"].get("arm")), []).append(run)
-    seeds = {seed_of(run) for run in runs}
+    seeds = {seed_of(run) for run in (*runs, *earlier)}
+    seeds -= {seed for run in runs for seed in (run.config["study"].get("tuning") or {}).get("seeds", ())}
     return StudyResults(
         title,
         tuple(_arm(arm, group, seeds, not planned or arm in planned) for arm, group in by_arm.items()),
@@ -215,6 +252,7 @@ def _planned_study(title: str, runs: list[Run], trials: list[Run]) -> StudyResul
         plan.get("axis"),
         None if plan.get("reference") is None else str(plan["reference"]),
         tuple(trials),
+        tuple(earlier),
     )
 
 

@@ -165,6 +165,19 @@ def is_testable(num_contrasts: int, n: int) -> bool:
     return n > 0 and num_contrasts * 2.0 ** (1 - n) <= ALPHA
 
 
+def seeds_needed(num_contrasts: int) -> int:
+    """Return the smallest number of seeds with which `is_testable` holds.
+
+    Args:
+        num_contrasts: planned contrasts, at least 1.
+
+    Example:
+        >>> [seeds_needed(m) for m in (1, 6, 12, 25)]
+        [6, 8, 9, 10]
+    """
+    return next(n for n in range(1, 100) if is_testable(num_contrasts, n))
+
+
 def decide(difference: Summary, p_adjusted: float, testable: bool) -> Verdict:
     """What may be said: a difference only where interval and test agree, nothing where it is not testable."""
     if not testable:

@@ -1,7 +1,9 @@
 """Many runs, one after the other, in a worker process that is replaced when it dies."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,9 +15,9 @@ from research import records
 from research.config import Config
 from research.records import RunResult
 from research.runs.run import configure_jax
-from research.runs.worker import RunError, Worker
+from research.runs.worker import RunError, RunRecorded, Worker
 from research.sweeps.vectorized import groups, run_together
-from research.utils.signals import noticed_signals
+from research.utils.signals import Received, noticed_signals
 
 T = TypeVar("T")
 
@@ -30,11 +32,18 @@ class Sweep:
 
     Args:
         retry_failed: run again what failed before.
+        worker: train in a worker process, which is replaced if it dies; False trains in this process.
     """
 
-    def __init__(self, *, retry_failed: bool = True) -> None:
+    def __init__(self, *, retry_failed: bool = True, worker: bool = True) -> None:
         self._plan: dict[Path, Config] = {}
         self._retry_failed = retry_failed
+        self._worker = worker
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the planned runs."""
+        return list(self._plan)
 
     def plan(self, config: Config, folder: Path) -> None:
         """Add a run; the same run twice is one run."""
@@ -56,11 +65,11 @@ class Sweep:
         died: set[Path] = set()
         number, total = 0, len(waiting)
         # the worker writes the checkpoint and gives up by itself
-        with noticed_signals(lambda number: None) as received, Worker(received) as worker:
+        with noticed_signals(lambda number: None) as received, self._runner(received) as run:
             while waiting and received() is None:
                 elsewhere = {}
                 for group in groups(waiting):
-                    for folder, outcome in worker.run(run_recorded, group).items():
+                    for folder, outcome in run(group).items():
                         if outcome.status == "locked":
                             elsewhere[folder] = group[folder]
                             continue
@@ -83,6 +92,15 @@ class Sweep:
             console.print(f"{len(outcomes) - len(unfinished)} of {len(outcomes)} runs completed")
         return 128 + stopped_by if stopped_by else int(bool(unfinished))
 
+    @contextmanager
+    def _runner(self, received: Received) -> Iterator[RunRecorded]:
+        """Give the function that runs a group, in a worker process or in this one."""
+        if self._worker:
+            with Worker(received) as worker:
+                yield partial(worker.run, run_recorded)
+        else:
+            yield partial(run_recorded, received=received)
+
     def _is_done(self, folder: Path) -> bool:
         status = _outcome(folder).status
         return status in records.FINISHED or (status == "failed" and not self._retry_failed)
@@ -103,10 +121,15 @@ def run_apart(config: Config, folder: Path, *, retry_failed: bool = True) -> Non
         raise RunError(f"{folder} is {records.read_run(folder).status}; its line is in the job's output")
 
 
-def run_recorded(runs: Mapping[Path, Config]) -> dict[Path, RunResult]:
-    """``run_together`` in the worker, where JAX has not started yet."""
+def run_recorded(runs: Mapping[Path, Config], received: Received | None = None) -> dict[Path, RunResult]:
+    """Call `run_together`; in a worker, JAX has not started before.
+
+    Args:
+        runs: the runs by folder.
+        received: tells of a signal; None notices signals here and ends the process if a run takes too long.
+    """
     configure_jax(next(iter(runs.values())))
-    return run_together(runs)
+    return run_together(runs, received)
 
 
 def _outcome(folder: Path, died: bool = False) -> RunResult:

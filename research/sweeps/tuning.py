@@ -2,9 +2,10 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import fmean
+from types import MappingProxyType
 
 from rich.console import Console
 
@@ -20,22 +21,42 @@ class TunedSweep:
 
     Each pair of rates is tried with each of the plan's seeds; the pair with the best mean validation
     accuracy becomes the arm's, for seeds that no trial had.
+
+    Args:
+        worker: train in a worker process, which is replaced if it dies; False trains in this process.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, worker: bool = True) -> None:
         self.retry_failed = True
-        self._plan: dict[Path, Config] = {}
+        self._worker = worker
+        self._plan: dict[Path, tuple[Config, list[Config]]] = {}  # by folder: the run and its trials
+        self.folders: list[Path] = []
+        """The folders of the planned trials and runs; filled by `run`."""
 
-    def plan(self, config: Config, folder: Path) -> None:
-        """Add a run; the same run twice is one run.
+    @staticmethod
+    def check(config: Config) -> None:
+        """Find out whether a run has the seed of a trial.
 
         Raises:
-            ConfigError: a trial has the seed of the run.
+            ConfigError: it has.
         """
         tuning = config.study.tuning if config.study else None
         if tuning and config.seed in tuning.seeds:
             raise ConfigError(f"seed={config.seed} is a seed of study.tuning.seeds; give seeds no trial has")
-        self._plan[folder] = config
+
+    def plan(self, config: Config, folder: Path, starts: Mapping[int, str] | None = None) -> None:
+        """Add a run; the same run twice is one run.
+
+        Args:
+            config: the run.
+            folder: its folder.
+            starts: for each seed of the trials the folder of the run that they start from.
+
+        Raises:
+            ConfigError: a trial has the seed of the run.
+        """
+        self.check(config)
+        self._plan[folder] = config, make_trials(config, starts or {})
 
     def run(self, console: Console | None = None) -> int:
         """Run the trials that have no result yet, choose, and run what else has no result yet.
@@ -46,23 +67,31 @@ class TunedSweep:
         Returns:
             Exit code: 0, or that of a run or a trial that failed, was interrupted, or whose process died.
         """
-        trials, runs = (Sweep(retry_failed=self.retry_failed) for _ in range(2))
-        for folder, config in self._plan.items():
-            for trial in make_trials(config):
+        trials, runs = (Sweep(retry_failed=self.retry_failed, worker=self._worker) for _ in range(2))
+        for folder, (_, trials_of_run) in self._plan.items():
+            for trial in trials_of_run:
                 trials.plan(trial, _trial_folder(folder, trial))
+        self.folders = trials.folders
         code = trials.run(console)
         if code >= 128:
             return code
-        for folder, config in self._plan.items():
-            outcomes = [read_run(_trial_folder(folder, trial)) for trial in make_trials(config)]
+        for folder, (config, trials_of_run) in self._plan.items():
+            outcomes = [read_run(_trial_folder(folder, trial)) for trial in trials_of_run]
             if all(trial.status in FINISHED for trial in outcomes):
                 chosen = choose(config, outcomes)
                 runs.plan(chosen, folder.with_name(chosen.run_name()))
+        self.folders = [*trials.folders, *runs.folders]
         return max(code, runs.run(console))
 
 
-def make_trials(config: Config) -> list[Config]:
-    """The trials of the arm of a run, the same for all its seeds; none where the study has no tuning."""
+def make_trials(config: Config, starts: Mapping[int, str] = MappingProxyType({})) -> list[Config]:
+    """Return the trials of the arm of a run, the same for all its seeds; none where the study has no tuning.
+
+    Args:
+        config: the run.
+        starts: for each seed of the trials the folder of the run that they start from; a seed that is not in
+            it starts as the run does.
+    """
     study = config.study
     if study is None or study.tuning is None:
         return []
@@ -73,6 +102,7 @@ def make_trials(config: Config) -> list[Config]:
             _with_rates(config, rates["learning_rate"] * first, rates["weight_decay"] * second),
             seed=seed,
             study=study,
+            init_from=starts.get(seed, config.init_from),
         )
         for first, second in itertools.product(tuning.learning_rate, tuning.weight_decay)
         for seed in tuning.seeds

@@ -58,7 +58,7 @@ def test_a_diverged_run_is_recorded_and_not_raised(call, status):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "study", sorted(path.stem for path in (SCRIPTS.parent / "conf" / "study").glob("*.yaml"))
+    "study", sorted(path.stem for path in (SCRIPTS.parent / "conf" / "studies").glob("*.yaml"))
 )
 def test_every_study_runs_all_its_arms(call, study):
     small = ("training.epochs=1", "training.batch_size=32", "data.train_limit=64", LITTLE)

@@ -25,7 +25,7 @@ def test_reproduce_covers_what_was_published():
     *runs, report = planned()
     studies = [match[1] for line in runs if (match := re.search(r"\+study=(\w+)", line))]
     assert sorted(studies) == ["activation", "depth", "optimizer", "size"]
-    assert all((ROOT / "conf" / "study" / f"{study}.yaml").exists() for study in studies)
+    assert all((ROOT / "conf" / "studies" / f"{study}.yaml").exists() for study in studies)
     assert sum("compare_frameworks.py" in line for line in runs) == 1
     assert all("range(0,8)" in line or "seeds=8" in line for line in runs)
     assert report.endswith("scripts/report.py multirun/mnist --out docs/results/mnist")

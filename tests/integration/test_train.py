@@ -39,7 +39,11 @@ def test_a_sweep_runs_in_a_worker_and_a_second_launch_runs_nothing(tmp_path):
     first = launch(command, tmp_path)
     assert first.returncode == 0, first.stderr
     assert first.stderr == ""
-    assert len(first.stdout.splitlines()) == 4
+    sentence, *lines = first.stdout.splitlines()
+    assert sentence == (
+        "This study is descriptive: 6 contrasts need 8 seeds, and there are 2; no difference will be claimed."
+    )
+    assert len(lines) == 4
     runs = find_runs(tmp_path / "sweep")
     assert sorted((run.config["study"]["arm"], run.config["seed"]) for run in runs) == [
         ("relu", 0),
@@ -51,7 +55,7 @@ def test_a_sweep_runs_in_a_worker_and_a_second_launch_runs_nothing(tmp_path):
     times = [(run.path / "result.json").stat().st_mtime_ns for run in runs]
     second = launch(command, tmp_path)
     assert second.returncode == 0
-    assert second.stdout == "4 of 4 runs are done already\n"
+    assert second.stdout == f"{sentence}\n4 of 4 runs are done already\n"
     assert [(run.path / "result.json").stat().st_mtime_ns for run in runs] == times
 
     report = [sys.executable, str(SCRIPTS / "report.py"), "sweep"]

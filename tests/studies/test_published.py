@@ -1,15 +1,11 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
-import yaml
 
 from research.frameworks.base import FRAMEWORKS
 from research.studies.published import CLAIMS, PUBLISHED, Claim, judge, study_verdicts, verdict_table
 from research.studies.report.section import make_sections
 from research.studies.results import read_studies
-
-STUDIES = Path(__file__).parents[2] / "conf" / "study"
+from research.studies.study import Study
 
 A_OVER_B = Claim("a > b", (("a", "b"),))
 FASTER = Claim("a is faster", (("a", "b"),), "seconds")
@@ -75,10 +71,7 @@ def test_all_comparisons_of_a_study_are_one_family():
 
 @pytest.mark.parametrize("name", CLAIMS)
 def test_every_published_arm_is_of_the_study(name):
-    if name == "frameworks":
-        arms = set(FRAMEWORKS)
-    else:
-        arms = set(yaml.safe_load((STUDIES / f"{name}.yaml").read_text())["study"]["arms"])
+    arms = set(FRAMEWORKS) if name == "frameworks" else set(Study.from_conf(name).arms)
     assert all(better != worse for claim in CLAIMS[name] for better, worse in claim.pairs)
     assert {arm for claim in CLAIMS[name] for pair in claim.pairs for arm in pair} <= arms
     assert all(any(arm.startswith(published) for arm in arms) for published in PUBLISHED[name])

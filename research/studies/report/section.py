@@ -168,6 +168,8 @@ def _plan(study: StudyResults) -> str:
     repeated = sum(len(arm.repeated) for arm in study.arms)
     outcome += f"; {repeated} repeated" if repeated else ""
     comparison = f" Reference arm: {study.reference}." if study.reference else ""
+    if study.contrasts and all(c.verdict == "descriptive only" for c in study.contrasts.values()):
+        comparison += " This study is descriptive: it has too few seeds to claim a difference."
     plural = ("" if len(study.arms) == 1 else "s", "" if len(seeds) == 1 else "s")
     return (
         f"{len(study.arms)} arm{plural[0]}, {len(seeds)} seed{plural[1]}; {sum(counts.values())} runs: "

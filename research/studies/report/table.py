@@ -1,8 +1,9 @@
 """The tables of a report: each a pure function from a study to headers and rows of text."""
 
+import html
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from research.studies.results import (
     differing_keys,
     seed_of,
 )
-from research.studies.statistics import Contrast, Summary, is_testable
+from research.studies.statistics import Contrast, Summary, seeds_needed
 from research.utils.nested import dotted_keys
 
 NOTHING = "—"
@@ -41,12 +42,40 @@ RESULT_HEADERS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
-    """Headers and rows of text; every row has as many cells as there are headers."""
+    """Headers and rows of text; a notebook shows it as HTML, ``print`` as aligned text.
+
+    Args:
+        headers: names of the columns.
+        rows: the cells; every row has as many as there are headers.
+        caption: how to read the table, shown below it; the formats of the report write notes of their own.
+        records: the same rows as numbers, by name; empty where there are only the texts.
+    """
 
     headers: tuple[str, ...]
     rows: list[tuple[str, ...]]
+    caption: str = ""
+    records: Sequence[Mapping[str, Any]] = ()
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """Return a dict per row: its numbers by name if the table has them, else its texts by header."""
+        if self.records:
+            return [dict(record) for record in self.records]
+        return [dict(zip(self.headers, row, strict=True)) for row in self.rows]
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, with every text escaped, for a notebook."""
+        lines = [("th", self.headers), *(("td", row) for row in self.rows)]
+        rows = (
+            "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells).join(("<tr>", "</tr>"))
+            for tag, cells in lines
+        )
+        caption = f'<p style="max-width: 50em">{html.escape(self.caption)}</p>' if self.caption else ""
+        return f"<table>{''.join(rows)}</table>{caption}"
 
     def __bool__(self) -> bool:
         return bool(self.rows)
@@ -61,7 +90,8 @@ class Table:
         lines = [self.headers, *self.rows]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.headers))]
         lines.insert(1, tuple("-" * width for width in widths))
-        return "\n".join(_align(line, widths) for line in lines)
+        text = "\n".join(_align(line, widths) for line in lines)
+        return f"{text}\n\n{self.caption}" if self.caption else text
 
 
 def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -166,7 +196,6 @@ def explain_contrasts(study: StudyResults) -> str:
     m = len(study.contrasts)
     if m == 0:
         return f"The reference arm {study.reference!r} has no other planned arm to be compared with."
-    needed = next(n for n in range(1, 100) if is_testable(m, n))
     text = (
         f"Test accuracy minus that of the reference arm {study.reference!r}, in percentage points, paired by "
         f"seed; Student-t interval, exact sign-flip test, Holm's adjustment over the {m} planned contrasts. "
@@ -174,7 +203,8 @@ def explain_contrasts(study: StudyResults) -> str:
     )
     if any(contrast.verdict == "descriptive only" for contrast in study.contrasts.values()):
         text += (
-            f" Descriptive only: with {m} contrasts nothing can be claimed from fewer than {needed} pairs."
+            f" Descriptive only: with {m} contrasts nothing can be claimed from fewer than "
+            f"{seeds_needed(m)} pairs."
         )
     return text
 
@@ -210,6 +240,11 @@ def trial_table(study: StudyResults) -> Table:
 def unfinished_table(study: StudyResults, folder: Path) -> Table:
     """A row per run that is in no statistic: how it ended, why, and where it is."""
     rows = []
+    for run in study.earlier:
+        if run.status != "completed":
+            stage, arm = (run.config["study"].get(key) for key in ("stage", "arm"))
+            name = f"stage {stage}" + ("" if arm == stage else f", {arm}")
+            rows.append((name, seed_of(run), run.status, _reason(run), _relative(run, folder)))
     for arm in study.arms:
         for run in arm.runs:
             if run.status != "completed":

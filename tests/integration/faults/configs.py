@@ -48,8 +48,10 @@ LONGEST_SENTENCE = 1000
 START = ("model=tiny", "training.epochs=1", "training.batch_size=32", "data.train_limit=96")
 
 GROUPS = {group: sorted(choice_rows(group)) for group in CHOICES}
-PLAN_GROUPS = ("study", "experiment")
-PLANS = sorted(f"+{group}={path.stem}" for group in PLAN_GROUPS for path in CONF.glob(f"{group}/*"))
+PLAN_FOLDERS = {"study": "studies", "experiment": "experiment"}  # of each group
+PLANS = sorted(
+    f"+{group}={path.stem}" for group, folder in PLAN_FOLDERS.items() for path in CONF.glob(f"{folder}/*")
+)
 
 KEYS = sorted(
     {

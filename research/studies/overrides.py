@@ -1,0 +1,124 @@
+"""Overrides of a configuration: what the command line takes, as a flat dict with dotted keys."""
+
+import dataclasses
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from research.config import CHOICES, Config, ConfigError
+from research.utils.nested import dotted_keys, nested
+
+NOT_AN_OVERRIDE = {
+    "seed": "the seeds are given when the study runs",
+    "study": "the study writes that section itself",
+}
+
+
+def as_overrides(key: str, values: Any) -> dict[str, Any]:
+    """Return overrides as a flat dict with dotted keys, in which ``model: tiny`` is ``model.name: tiny``.
+
+    Args:
+        key: where the overrides stand, for the error.
+        values: nested dicts, dotted keys, or both; None is no override.
+
+    Raises:
+        ConfigError: the values are no mapping, or a key is not one of a run's configuration.
+
+    Example:
+        >>> as_overrides("base", {"model": "tiny", "training": {"epochs": 2}, "data.train_limit": 100})
+        {'model.name': 'tiny', 'training.epochs': 2, 'data.train_limit': 100}
+    """
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping) or not all(isinstance(name, str) for name in values):
+        raise ConfigError(f"{key}={values} is not allowed; give a mapping from keys to values")
+    overrides = {}
+    allowed = [field.name for field in dataclasses.fields(Config) if field.name not in NOT_AN_OVERRIDE]
+    for dotted, value in dotted_keys(values).items():
+        section = dotted.partition(".")[0]
+        if section in NOT_AN_OVERRIDE:
+            raise ConfigError(f"{key}.{dotted} is not allowed: {NOT_AN_OVERRIDE[section]}")
+        if section not in allowed:
+            raise ConfigError(f"there is no key {key}.{dotted}; allowed: {', '.join(allowed)}")
+        overrides[f"{dotted}.name" if dotted in CHOICES else dotted] = value
+    return overrides
+
+
+def overlay(
+    values: dict[str, Any], overrides: Mapping[str, Any], explicit: Collection[str]
+) -> dict[str, Any]:
+    """Return flat values with some overrides on top.
+
+    Where an override chooses another name for a section, the values of that section that nobody asked for,
+    such as the defaults of the former choice, are dropped.
+
+    Args:
+        values: flat values.
+        overrides: flat overrides.
+        explicit: the keys of ``values`` that somebody asked for.
+
+    Example:
+        >>> overlay({"model.name": "plain", "model.depth": 2}, {"model.name": "tiny"}, explicit=())
+        {'model.name': 'tiny'}
+    """
+    changed = {
+        section
+        for section in CHOICES
+        if (name := f"{section}.name") in overrides and overrides[name] != values.get(name)
+    }
+    kept = {
+        key: value for key, value in values.items() if key.partition(".")[0] not in changed or key in explicit
+    }
+    return kept | dict(overrides)
+
+
+def make_config(values: Mapping[str, Any], plan: Mapping[str, Any] | None) -> Config:
+    """Return the configuration of flat values and a section ``study``.
+
+    Raises:
+        ConfigError: a key is unknown, or a value is not allowed.
+    """
+    default = Config.from_dict({})
+    names = {f"{section}.name": getattr(default, section).name for section in CHOICES}
+    try:
+        sections = nested(names | dict(values))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    return Config.from_dict(sections | {"study": None if plan is None else dict(plan)})
+
+
+def default_name(axis: str, value: Any) -> str:
+    """Return the name of an arm that is a value of an axis.
+
+    Raises:
+        ConfigError: the value is a list or a mapping, which has no short name.
+
+    Example:
+        >>> default_name("model.activation", "relu"), default_name("model.depth", 2)
+        ('relu', 'depth 2')
+    """
+    if isinstance(value, str):
+        return value
+    if value is not None and not isinstance(value, bool | int | float):
+        raise ConfigError(
+            f"arms={value} is not allowed in a list of arms; give a mapping from the name of each arm to its "
+            "overrides"
+        )
+    words = {True: "true", False: "false", None: "null"}
+    text = words[value] if value is None or isinstance(value, bool) else str(value)
+    return f"{axis.rpartition('.')[2]} {text}"
+
+
+def refuse_unknown(key: str, values: Any, allowed: Collection[str]) -> None:
+    """Check that ``values`` is a mapping whose keys are all allowed.
+
+    Raises:
+        ConfigError: it is not; the message names the key and what is allowed.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            f"{key or 'a study'}={values} is not allowed; give a mapping with {', '.join(allowed)}"
+        )
+    for name in values:
+        if name not in allowed:
+            dotted = f"{key}.{name}" if key else name
+            raise ConfigError(f"there is no key {dotted}; allowed: {', '.join(allowed)}")

@@ -1,0 +1,249 @@
+"""A study: arms that answer one question, planned before anything runs, and run from Python."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from research.config import Config, ConfigError
+from research.runs.program import check
+from research.studies.hydra_node import make_hydra_node
+from research.studies.outcome import StudyOutcome
+from research.studies.overrides import as_overrides, default_name, refuse_unknown
+from research.studies.stages import Stage, make_stages, staged_run
+from research.studies.statistics import is_testable, seeds_needed
+from research.sweeps.stages import StagedRun, StagedSweep
+from research.utils.conf import CONF
+
+STUDIES = CONF / "studies"
+
+KEYS = ("name", "question", "axis", "arms", "reference", "base", "tuning", "stages")
+"""Keys of ``conf/studies/<name>.yaml``, which are the parameters of `Study`."""
+
+
+class Study:
+    """Arms that are compared with one reference arm, over the same seeds.
+
+    Args:
+        name: name of the study; it is part of every run's configuration.
+        arms: a list of values of ``axis``, or a mapping from the name of each arm to its overrides. In a list
+            of numbers, an arm is named by the last word of the axis and its value, such as "depth 2".
+        reference: the arm that every other arm is compared with, by its name or by its value of ``axis``.
+        axis: dotted key along which the arms differ. A mapping of arms needs none.
+        base: overrides that all arms share. Overrides are what the command line takes: nested dicts, dotted
+            keys, and a bare name for a choice, as in ``{"model": "tiny", "training.epochs": 2}``.
+        question: what the study asks, in one sentence.
+        tuning: trials before the seeds, the same number for every arm: ``seeds`` that no run has, and factors
+            of the arm's own ``learning_rate`` and ``weight_decay``.
+        stages: what a run is made of, in order; each is a mapping with ``name``, ``base`` (overrides of this
+            stage), ``from`` (name of the earlier stage whose parameters it starts from) and ``arms`` (whether
+            the arms differ in this stage; they always do in the last one). The runs of the last stage are
+            compared. A run of a stage starts from the run of the same seed, and of the same arm if the arms
+            differ there. An arm with the override ``init_from: null`` starts from new parameters.
+
+    Raises:
+        ConfigError: a value is not allowed; the message names the key, the value and what is allowed.
+
+    Example:
+        >>> study = Study("depth", axis="model.depth", arms=[1, 2], reference=2)
+        >>> list(study.arms), study.reference
+        (['depth 1', 'depth 2'], 'depth 2')
+        >>> study.config("depth 1", seed=3).model.arguments["depth"]
+        1
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        arms: Any,
+        reference: Any,
+        axis: str | None = None,
+        base: Any = None,
+        question: str = "",
+        tuning: Any = None,
+        stages: Any = None,
+    ) -> None:
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"name={name} is not allowed; give the name of the study, a text")
+        if axis is not None and not isinstance(axis, str):
+            raise ConfigError(f"axis={axis} is not allowed; give a dotted key, such as model.depth")
+        self.name = name
+        self.question = question
+        self.arms = _make_arms(arms, axis)
+        keys = {key for overrides in self.arms.values() for key in overrides}
+        self.axis = axis if axis is not None else keys.pop() if len(keys) == 1 else ""
+        self.reference = self._reference(reference)
+        self.base = as_overrides("base", base)
+        self.tuning = dict(tuning) if isinstance(tuning, Mapping) else tuning
+        self.stages: tuple[Stage, ...] = make_stages(stages)
+        for arm in self.arms:
+            self.staged_run(arm, seed=0)
+
+    @classmethod
+    def from_conf(cls, name: str) -> "Study":
+        """Return the study of ``conf/studies/<name>.yaml``.
+
+        Raises:
+            ConfigError: there is no such study, or the file has an unknown key or an impossible value.
+
+        Example:
+            >>> Study.from_conf("depth").axis
+            'model.depth'
+        """
+        if name not in study_names():
+            raise ConfigError(f"study={name} is not allowed; give one of {', '.join(study_names())}")
+        return cls.from_file(STUDIES / f"{name}.yaml")
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "Study":
+        """Return the study of a YAML file in the form of ``conf/studies``; its name is the file's by default.
+
+        Raises:
+            ConfigError: the file is no YAML, or it has an unknown key or an impossible value.
+            OSError: the file cannot be read.
+        """
+        path = Path(path)
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+        try:
+            refuse_unknown("", values, KEYS)
+            for key in ("arms", "reference"):
+                if key not in values:
+                    raise ConfigError(f"{key} is missing")
+            return cls(**{"name": path.stem} | values)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+
+    def config(self, arm: str, seed: int) -> Config:
+        """Return the configuration of the run that the study compares, for one arm and seed.
+
+        Raises:
+            ConfigError: there is no such arm, or the configuration is not allowed.
+        """
+        run = self.staged_run(arm, seed)
+        return run.configs[run.last]
+
+    def staged_run(self, arm: str, seed: int) -> StagedRun:
+        """Return the runs of one arm and seed, one for each stage.
+
+        Raises:
+            ConfigError: there is no such arm, or a configuration is not allowed.
+        """
+        if arm not in self.arms:
+            raise ConfigError(f"arm={arm} is not allowed; give one of {', '.join(self.arms)}")
+        plan = self.plan() | {"arm": arm}
+        values = self.base | {"seed": seed}
+        return staged_run(values, plan, self.arms[arm], self.stages, explicit=self.base.keys())
+
+    def plan(self) -> dict[str, Any]:
+        """Return the section ``study`` of every run's configuration, without the name of the run's arm."""
+        return {
+            "name": self.name,
+            "question": self.question,
+            "axis": self.axis,
+            "arms": list(self.arms),
+            "reference": self.reference,
+            "tuning": self.tuning,
+        }
+
+    def hydra_node(self) -> dict[str, Any]:
+        """Return the node of the group ``study`` of the command line, for the package ``_global_``."""
+        return make_hydra_node(self.plan(), self.arms, self.base, self.stages)
+
+    def run(
+        self,
+        seeds: Iterable[int] = range(8),
+        folder: str | Path = "runs",
+        *,
+        worker: bool = False,
+        retry_failed: bool = True,
+        console: Console | None = None,
+    ) -> StudyOutcome:
+        """Train every arm with every seed, as far as the folder does not hold the runs already.
+
+        Args:
+            seeds: the seeds; m contrasts can be decided by n seeds only if m * 2^(1-n) <= 0.05.
+            folder: holds a folder for each run, as a sweep of the command line does.
+            worker: train in a worker process, which survives a crash of the compiler. A script that asks for
+                it needs the guard ``if __name__ == "__main__":``. False trains in this process.
+            retry_failed: run again what failed before.
+            console: prints a line for each run.
+
+        Returns:
+            What the runs of these seeds show. Runs that failed or diverged are in it, with their errors.
+
+        Raises:
+            ConfigError: an arm's configuration does not fit its data, or a seed is not allowed.
+            KeyboardInterrupt: a signal ended the sweep; the same call goes on where it stopped.
+        """
+        console = console or Console(highlight=False, soft_wrap=True)
+        folder, seeds = Path(folder), list(dict.fromkeys(seeds))
+        sweep = StagedSweep(worker=worker)
+        sweep.retry_failed = retry_failed
+        for arm in self.arms:
+            for seed in seeds:
+                run = self.staged_run(arm, seed)
+                for config in run.configs.values():
+                    check(config)
+                sweep.plan(run, folder)
+        if sentence := describe_too_few_seeds(sweep.planned):
+            console.print(sentence, markup=False)
+        if sweep.run(console) >= 128:
+            raise KeyboardInterrupt(f"the study stopped; run it again with folder={folder} to go on")
+        return StudyOutcome.of_runs(sweep.folders, folder)
+
+    def _reference(self, reference: Any) -> str:
+        if isinstance(reference, str) and reference in self.arms:
+            return reference
+        for name, overrides in self.arms.items():
+            values = list(overrides.values())
+            if len(values) == 1 and values[0] == reference and type(values[0]) is type(reference):
+                return name
+        raise ConfigError(f"reference={reference} is not allowed; give one of {', '.join(self.arms)}")
+
+
+def study_names() -> list[str]:
+    """Return the names of the studies in ``conf/studies``, sorted."""
+    return sorted(path.stem for path in STUDIES.glob("*.yaml"))
+
+
+def describe_too_few_seeds(configs: Iterable[Config]) -> str:
+    """Return one sentence if the runs have fewer seeds than their study's contrasts need; "" otherwise.
+
+    Args:
+        configs: the runs of one study.
+    """
+    configs = [config for config in configs if config.study is not None]
+    seeds = len({config.seed for config in configs})
+    num_contrasts = max((len(config.study.arms) - 1 for config in configs if config.study), default=0)
+    if num_contrasts == 0 or is_testable(num_contrasts, seeds):
+        return ""
+    return (
+        f"This study is descriptive: {num_contrasts} contrast{'s need' if num_contrasts > 1 else ' needs'} "
+        f"{seeds_needed(num_contrasts)} seeds, and there are {seeds}; no difference will be claimed."
+    )
+
+
+def _make_arms(arms: Any, axis: str | None) -> dict[str, dict[str, Any]]:
+    """Return for each arm's name its overrides."""
+    if isinstance(arms, Mapping):
+        named = {str(name): as_overrides(f"arms.{name}", overrides) for name, overrides in arms.items()}
+    elif isinstance(arms, Sequence) and not isinstance(arms, str):
+        if axis is None:
+            raise ConfigError("axis is missing; give the dotted key whose values the list of arms holds")
+        named = {default_name(axis, value): as_overrides("arms", {axis: value}) for value in arms}
+        if len(named) < len(arms):
+            raise ConfigError(f"arms={list(arms)} is not allowed; give each value once")
+    else:
+        raise ConfigError(
+            f"arms={arms} is not allowed; give a list of values of the axis, or a mapping from the name of "
+            "each arm to its overrides"
+        )
+    if len(named) == 0:
+        raise ConfigError("arms is empty; give at least one arm")
+    return named

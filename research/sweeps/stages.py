@@ -1,0 +1,136 @@
+"""Sweeps in stages: a run may start from the parameters of a run of an earlier stage."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from research import records
+from research.config import Config
+from research.sweeps.tuning import TunedSweep
+
+STAGES = "stages"
+"""Name of the folder, beside the runs of the arms, that holds the runs of the earlier stages."""
+
+
+@dataclass(frozen=True)
+class StagedRun:
+    """The runs of one arm and one seed, one for each stage of the study.
+
+    Args:
+        configs: for each stage its configuration, in the order in which the stages run; the last one is the
+            run that the study compares.
+        starts: for a stage the name of the earlier stage whose parameters it starts from; a stage that is not
+            in it starts from new parameters.
+    """
+
+    configs: Mapping[str, Config]
+    starts: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: Config) -> "StagedRun":
+        """Return a run without earlier stages."""
+        return cls({"": config})
+
+    @property
+    def last(self) -> str:
+        """Name of the last stage."""
+        return list(self.configs)[-1]
+
+    def with_seed(self, seed: int) -> "StagedRun":
+        """Return the same runs with another seed."""
+        configs = {name: dataclasses.replace(config, seed=seed) for name, config in self.configs.items()}
+        return dataclasses.replace(self, configs=configs)
+
+
+class StagedSweep:
+    """A sweep that runs one stage after the other, and the trials of the tuning before the last stage.
+
+    Args:
+        worker: train in a worker process, which is replaced if it dies; False trains in this process.
+    """
+
+    def __init__(self, *, worker: bool = True) -> None:
+        self.retry_failed = True
+        self._worker = worker
+        self._plan: list[tuple[StagedRun, Path]] = []
+        self.folders: list[Path] = []
+        """The folders of the planned runs, trials and earlier stages among them; filled by `run`."""
+
+    @property
+    def planned(self) -> list[Config]:
+        """The configurations of the last stage, as they were planned."""
+        return [run.configs[run.last] for run, _ in self._plan]
+
+    def plan(self, run: StagedRun, folder: Path) -> None:
+        """Add the runs of one arm and seed.
+
+        Args:
+            run: what to run.
+            folder: the folder of the sweep, in which each run gets a folder of its own.
+
+        Raises:
+            ConfigError: a trial of the tuning has the seed of the run.
+        """
+        TunedSweep.check(run.configs[run.last])
+        self._plan.append((run, folder))
+
+    def run(self, console: Console | None = None) -> int:
+        """Run what has no result yet.
+
+        Where the run of an earlier stage did not complete, the runs that start from it are left out.
+
+        Returns:
+            Exit code: 0; 1 if a run diverged, failed or its process died; 130 or 143 after a signal.
+        """
+        code, self.folders = 0, []
+        folders: dict[tuple[int, int, str], Path] = {}  # by number of the plan, seed and stage
+        for stage in dict.fromkeys(name for run, _ in self._plan for name in run.configs):
+            sweep = TunedSweep(worker=self._worker)
+            sweep.retry_failed = self.retry_failed
+            for index, (run, folder) in enumerate(self._plan):
+                is_last = stage == run.last
+                for each in (run,) if is_last else (run, *_for_trials(run)):
+                    starts = self._starts(index, each, stage, folders)
+                    if starts is None or stage not in each.configs:
+                        continue
+                    config = each.configs[stage]
+                    config = dataclasses.replace(config, init_from=starts.get(config.seed, config.init_from))
+                    place = folder if is_last else folder / STAGES / stage
+                    folders[index, config.seed, stage] = place / config.run_name()
+                    sweep.plan(config, folders[index, config.seed, stage], starts)
+            code = max(code, sweep.run(console))
+            self.folders += sweep.folders
+            if code >= 128:
+                break
+        return code
+
+    def _starts(
+        self, index: int, run: StagedRun, stage: str, folders: Mapping[tuple[int, int, str], Path]
+    ) -> dict[int, str] | None:
+        """Return for each seed the folder that the stage starts from; ``None`` if one has no parameters."""
+        if stage not in run.starts:
+            return {}
+        before = run.starts[stage]
+        trials = _for_trials(run) if stage == run.last else []
+        seeds = [each.configs[before].seed for each in (run, *trials)]
+        starts = {seed: folders.get((index, seed, before)) for seed in seeds}
+        completed = {seed: str(path) for seed, path in starts.items() if path and _is_completed(path)}
+        return completed if len(completed) == len(seeds) else None
+
+
+def _is_completed(folder: Path) -> bool:
+    try:
+        return records.read_run(folder).status == "completed"
+    except (FileNotFoundError, records.RecordError):
+        return False
+
+
+def _for_trials(run: StagedRun) -> list[StagedRun]:
+    """Return the runs with the seeds of the trials, whose earlier stages the trials start from."""
+    study = run.configs[run.last].study
+    if study is None or study.tuning is None or run.last not in run.starts:
+        return []
+    return [run.with_seed(seed) for seed in study.tuning.seeds]

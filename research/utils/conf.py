@@ -1,0 +1,8 @@
+"""The folder of the configuration files, in a checkout and in an installed package."""
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
+"""``research/conf`` of an installed package, else ``conf`` beside ``research``."""

@@ -1,0 +1,79 @@
+"""A study of ``conf/studies`` from the command line is the same plan as from Python."""
+
+from pathlib import Path
+
+import pytest
+from hydra.core.config_store import ConfigStore
+
+from research.records import find_runs, read_run
+from research.studies import Study, read_study
+from research.studies import study as module
+
+BASE = "base: {model: tiny, training: {epochs: 1, xla_optimization_level: 0}, data.train_limit: 128}\n"
+
+FILES = {
+    "one_key": "question: '?'\naxis: model.activation\narms: [relu, tanh]\nreference: relu\n" + BASE,
+    "several_keys": (
+        "arms:\n"
+        "  it's plain: {}\n"
+        "  another one: {optimizer: sgd, optimizer.learning_rate: 0.1, training: {batch_size: 32}}\n"
+        "reference: it's plain\n" + BASE
+    ),
+    "in_stages": (
+        "axis: model.activation\narms: [relu, tanh]\nreference: relu\n"
+        "stages:\n"
+        "  - {name: pretrain, base: {data.split_seed: 1, optimizer: sgd, training.epochs: 5}}\n"
+        "  - {name: finetune, from: pretrain}\n" + BASE
+    ),
+}
+
+
+@pytest.fixture(params=FILES)
+def name(request, monkeypatch, tmp_path):
+    """The name of a study whose file lies in a folder of its own."""
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    (folder / f"{request.param}.yaml").write_text(FILES[request.param])
+    monkeypatch.setattr(module, "STUDIES", folder)
+    yield request.param
+    ConfigStore.instance().repo["study"].pop(f"{request.param}.yaml")
+
+
+def test_both_ways_make_the_same_folders_and_read_each_other(call, name):
+    sweep = ("-m", f"+study={name}", "seed=0,1", "training.epochs=1", "hydra.sweep.dir=runs")
+    outcome = call("train.py", *sweep)
+    assert outcome.code == 0, outcome.err
+    runs = {run.path.name for run in find_runs(Path("runs"))}
+    study = Study.from_conf(name)
+    if name == "in_stages":  # the command line's epochs hold for every stage, and the stage has its own here
+        study = Study.from_file(_with_one_epoch(module.STUDIES / f"{name}.yaml"))
+        first = [run for run in find_runs(Path("runs")) if run.config["study"]["stage"] == "pretrain"]
+        assert {(run.config["optimizer"]["name"], run.config["training"]["epochs"]) for run in first} == {
+            ("sgd", 1)
+        }
+        assert {run.config["seed"] for run in first} == {0, 1}
+    before = {name: (Path("runs") / name / "result.json").exists() for name in runs}
+    results = study.run(range(2), "runs")
+    assert {run.path.name for run in find_runs(Path("runs"))} == runs, before
+    assert results.arms().rows == read_study("runs").arms().rows
+    assert [row["n"] for row in results.arms().to_dicts()] == [2, 2]
+    again = call("train.py", *sweep)
+    assert "4 of 4 runs are done already" in again.out
+
+
+def _with_one_epoch(path: Path) -> Path:
+    path.write_text(path.read_text().replace("training.epochs: 5", "training.epochs: 1"))
+    return path
+
+
+@pytest.mark.parametrize("name", ["in_stages"], indirect=True)
+def test_stages_need_a_sweep(call, name):
+    outcome = call("train.py", f"+study={name}")
+    assert outcome.code == 2
+    assert "a study with stages is for a sweep on this machine; give -m" in outcome.err
+
+
+@pytest.mark.parametrize("name", ["several_keys"], indirect=True)
+def test_without_a_sweep_the_reference_arm_runs(call, name):
+    assert call("train.py", f"+study={name}", "run=one").code == 0
+    assert read_run(Path("one")).config["study"]["arm"] == "it's plain"

@@ -1,0 +1,355 @@
+"""A study from Python and from the command line: one plan, one set of records."""
+
+import io
+import re
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+import yaml
+from matplotlib.figure import Figure
+from rich.console import Console
+
+import research
+from research.config import ConfigError
+from research.records import find_runs, read_run
+from research.studies import Study, read_study, study_names
+from research.studies.hydra_node import hydra_text
+from research.studies.stages import staged_run_of_job
+from research.studies.study import describe_too_few_seeds
+
+SMALL = {
+    "model": "tiny",
+    "training": {"epochs": 1, "xla_optimization_level": 0},
+    "data.train_limit": 128,
+}
+STAGES = [
+    {"name": "pretrain", "base": {"data.split_seed": 1}},
+    {"name": "finetune", "from": "pretrain", "base": {"optimizer.learning_rate": 0.001}},
+]
+
+
+def make_study(**changes) -> Study:
+    values = {"axis": "model.activation", "arms": ["relu", "tanh"], "reference": "relu", "base": SMALL}
+    return Study("activation", **(values | changes))
+
+
+def run(study: Study, folder: Path, seeds: Iterable[int] = range(2)):
+    output = io.StringIO()
+    return study.run(seeds, folder, console=Console(file=output, width=200)), output.getvalue()
+
+
+def test_a_bare_name_a_dotted_key_and_a_nested_one_are_the_same():
+    nested = {"model": {"name": "tiny"}, "training": {"epochs": 1}}
+    dotted = {"model": "tiny", "training.epochs": 1}
+    first, second = (make_study(base=base).config("tanh", 3) for base in (nested, dotted))
+    assert first == second
+    assert (first.model.arguments["activation"], first.seed) == ("tanh", 3)
+
+
+def test_arms_by_value_have_names_and_the_reference_may_be_a_value():
+    study = Study("depth", axis="model.depth", arms=[1, 2], reference=1)
+    assert list(study.arms) == ["depth 1", "depth 2"]
+    assert study.reference == "depth 1"
+    assert make_study(axis="model", arms=["mlp", "tiny"], reference="mlp", base={}).axis == "model"
+
+
+def test_an_arm_may_have_several_overrides_or_none():
+    arms = {"plain": None, "normalised": {"model.batch_norm": True, "optimizer": {"learning_rate": 0.01}}}
+    study = Study("norm", arms=arms, reference="plain")
+    assert study.config("plain", 0).model.arguments["batch_norm"] is False
+    config = study.config("normalised", 0)
+    assert config.model.arguments["batch_norm"] is True
+    assert config.optimizer.arguments["learning_rate"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reference": "elu"}, "reference=elu is not allowed; give one of relu, tanh"),
+        ({"arms": "relu"}, "arms=relu is not allowed; give a list of values of the axis, or a mapping"),
+        ({"arms": []}, "arms is empty"),
+        ({"arms": ["relu", "relu"]}, "give each value once"),
+        ({"arms": [[1], [2]]}, r"arms=\[1\] is not allowed in a list of arms"),
+        ({"axis": None}, "axis is missing"),
+        ({"arms": ["relu", "rilu"]}, "model.activation=rilu is not allowed; give one of"),
+        ({"base": {"modell": "tiny"}}, "there is no key base.modell; allowed: model, optimizer"),
+        ({"base": {"model": "tinny"}}, "model.name=tinny is not allowed; give one of"),
+        ({"base": {"seed": 1}}, "base.seed is not allowed: the seeds are given when the study runs"),
+        ({"base": ["model"]}, "base=.* is not allowed; give a mapping"),
+        ({"base": {"training": 1, "training.epochs": 2}}, "training.epochs is not allowed beside training"),
+        ({"tuning": {"seed": [1]}}, "there is no key study.tuning.seed; allowed: seeds"),
+        ({"stages": {"name": "a"}}, "stages=.* is not allowed; give a list of mappings"),
+        (
+            {"stages": [{"name": "a", "start": "b"}]},
+            "there is no key stages.start; allowed: name, base",
+        ),
+        ({"stages": [{"name": "a", "from": "b"}]}, "stages.a.from=b is not allowed; give null"),
+        ({"stages": [{"name": "a"}, {"name": "a"}]}, "stages.name=a is not allowed twice"),
+        ({"stages": [{"name": "a/b"}]}, "stages.name=a/b is not allowed"),
+        ({"stages": [{"name": "a", "arms": 1}]}, "stages.a.arms=1 is not allowed; give true or false"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(changes, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        make_study(**changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_with_an_unknown_key_is_refused(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text("axis: model.depth\narms: [1, 2]\nreference: 1\n")
+    assert Study.from_file(path).name == "own"
+    path.write_text("axis: model.depth\narms: [1, 2]\nreference: 1\nquestoin: x\n")
+    with pytest.raises(ConfigError, match=r"own\.yaml: there is no key questoin; allowed: name, question,"):
+        Study.from_file(path)
+    path.write_text("arms: [")
+    with pytest.raises(ConfigError, match=r"own\.yaml is no YAML"):
+        Study.from_file(path)
+    with pytest.raises(ConfigError, match="study=deep is not allowed; give one of activation, architecture"):
+        Study.from_conf("deep")
+
+
+def test_a_study_runs_goes_on_and_shows_what_it_found(tmp_path):
+    study = make_study(question="Which?")
+    results, said = run(study, tmp_path)
+    first, *others = said.splitlines()
+    assert first == (
+        "This study is descriptive: 1 contrast needs 6 seeds, and there are 2; no difference will be claimed."
+    )
+    assert [re.sub(r"_\w+  ", " ", line).split(" test")[0] for line in others] == [
+        f"[{number}/4] {arm}_seed-{seed} completed "
+        for number, (arm, seed) in enumerate([("relu", 0), ("relu", 1), ("tanh", 0), ("tanh", 1)], start=1)
+    ]
+    assert [row["arm"] for row in results.arms().to_dicts()] == ["relu", "tanh"]
+    assert results.arms().to_dicts()[0]["n"] == 2
+    (contrast,) = results.contrasts().to_dicts()
+    assert (contrast["arm"], contrast["pairs"], contrast["verdict"]) == ("tanh", 2, "descriptive only")
+    assert isinstance(results.figure("accuracy"), Figure)
+    with pytest.raises(ValueError, match="figure=accurate is not allowed; give one of summary, accuracy"):
+        results.figure("accurate")
+    assert results.arms()._repr_html_().startswith("<table><tr><th>arm</th>")
+    assert "Descriptive only" in results.contrasts()._repr_html_()
+    assert str(results.arms()).splitlines()[2].startswith("relu")
+
+    again, said = run(study, tmp_path)
+    assert said.splitlines()[1:] == ["4 of 4 runs are done already"]
+    assert again.arms().rows == read_study(tmp_path).arms().rows == results.arms().rows
+    third, said = run(study, tmp_path, seeds=range(3))
+    assert "4 of 6 runs are done already" in said
+    assert [row["n"] for row in third.arms().to_dicts()] == [3, 3]
+    report = third.report()
+    assert report == tmp_path / "report.md"
+    assert "This study is descriptive" in report.read_text()
+
+
+def test_a_failed_run_is_in_the_results_and_the_others_go_on(tmp_path):
+    arms = {"small": {}, "wild": {"optimizer": "sgd", "optimizer.learning_rate": 1e30}}
+    study = make_study(axis=None, arms=arms, reference="small")
+    results, said = run(study, tmp_path, seeds=[0])
+    assert "diverged" in said
+    assert results.arms().to_dicts()[1]["not_completed"] == {"diverged": 1}
+
+
+def test_enough_seeds_are_not_spoken_of():
+    study = make_study()
+    assert describe_too_few_seeds(study.config(arm, seed) for arm in study.arms for seed in range(6)) == ""
+    configs = [Study.from_conf("activation").config("relu", seed) for seed in range(7)]
+    assert "6 contrasts need 8 seeds, and there are 7" in describe_too_few_seeds(configs)
+    assert describe_too_few_seeds([]) == ""
+
+
+def test_an_arm_starts_from_the_run_of_the_same_seed_in_an_earlier_stage(tmp_path):
+    study = make_study(
+        axis=None,
+        arms={"slow": {}, "fast": {"optimizer.learning_rate": 0.01}, "scratch": {"init_from": None}},
+        reference="slow",
+        stages=STAGES,
+    )
+    results, _ = run(study, tmp_path)
+    runs = find_runs(tmp_path)
+    earlier = {run.path.name: run for run in runs if run.config["study"]["stage"] == "pretrain"}
+    assert len(earlier) == 2
+    assert {run.path.parent.relative_to(tmp_path) for run in earlier.values()} == {Path("stages/pretrain")}
+    compared = [run for run in runs if run.path.name not in earlier]
+    assert len(compared) == 6
+    for each in compared:
+        start = each.config["init_from"]
+        if each.config["study"]["arm"] == "scratch":
+            assert start is None
+            continue
+        before = earlier[Path(start).name].config
+        assert (before["seed"], before["data"]["split_seed"]) == (each.config["seed"], 1)
+        assert each.config["data"]["split_seed"] == 0
+    rates = {run.config["study"]["arm"]: run.config["optimizer"]["learning_rate"] for run in compared}
+    assert rates == {"slow": 0.001, "fast": 0.01, "scratch": 0.001}
+    assert [row["n"] for row in results.arms().to_dicts()] == [2, 2, 2]
+    assert len(results.results.earlier) == 2
+    _, said = run(study, tmp_path)
+    assert "2 of 2 runs are done already" in said
+    assert "6 of 6 runs are done already" in said
+
+
+def test_the_arms_may_differ_in_an_earlier_stage_too(tmp_path):
+    study = make_study(stages=[STAGES[0] | {"arms": True}, STAGES[1]])
+    run(study, tmp_path, seeds=[0])
+    for each in find_runs(tmp_path):
+        if each.config["init_from"]:
+            before = read_run(Path(each.config["init_from"])).config
+            assert before["model"]["activation"] == each.config["model"]["activation"]
+            assert before["study"]["arm"] == each.config["study"]["arm"]
+
+
+def test_a_failed_run_of_an_earlier_stage_is_in_the_report(tmp_path):
+    wild = {"name": "pretrain", "base": {"optimizer": "sgd", "optimizer.learning_rate": 1e30}}
+    results, said = run(make_study(stages=[wild, STAGES[1]]), tmp_path, seeds=[0])
+    assert "diverged" in said
+    assert [row["not_completed"] for row in results.arms().to_dicts()] == [{"missing": 1}] * 2
+    report = results.report().read_text()
+    assert "| stage pretrain | 0 | diverged |" in report
+    assert "| relu | 0 | missing |" in report
+
+
+def test_trials_start_from_the_earlier_stage_of_their_own_seed(tmp_path):
+    study = make_study(stages=STAGES, tuning={"seeds": [1000], "learning_rate": [1, 3]})
+    results, _ = run(study, tmp_path, seeds=[0])
+    runs = find_runs(tmp_path)
+    trials = [each for each in runs if each.config["study"]["trial"]]
+    assert len(trials) == 4
+    for trial in trials:
+        assert read_run(Path(trial.config["init_from"])).config["seed"] == trial.config["seed"] == 1000
+    assert len(results.trials().rows) == 4
+    assert [row["not_completed"] for row in results.arms().to_dicts()] == [{}, {}]
+
+
+def test_two_pretrainings_in_one_folder_are_two_studies(tmp_path):
+    run(make_study(stages=STAGES), tmp_path, seeds=[0])
+    other = [STAGES[0] | {"base": {"data.split_seed": 2}}, STAGES[1]]
+    results, _ = run(make_study(stages=other), tmp_path, seeds=[0])
+    assert results.results.title == "activation"
+    text = results.report().read_text()
+    assert "## activation (pretrain: data.split_seed=1)" in text
+    assert "## activation (pretrain: data.split_seed=2)" in text
+
+
+SCRIPT = """
+from research.studies import Study
+
+study = Study("activation", axis="model.activation", arms=["relu", "tanh"], reference="relu",
+              base={"model": "tiny", "training": {"epochs": 2}})
+results = study.run(seeds=range(2), folder="runs")
+print(results.arms())
+print(results.contrasts())
+results.figure("accuracy")
+print(results.report())
+"""
+
+
+def test_the_example_is_a_plain_script_without_a_guard(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "runs/report.md"
+    assert len(find_runs(tmp_path / "runs")) == 4
+
+
+WITHOUT_JAX = """
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+for name in ("jax", "jaxlib", "optax", "flax"):
+    sys.modules[name] = None
+from research.studies import read_study
+from research.studies.report import write_report
+
+print(write_report(Path(sys.argv[1]), Path(sys.argv[2])))
+print(read_study(sys.argv[1]).contrasts())
+"""
+
+
+def test_a_report_is_written_without_jax(depth_study, tmp_path):
+    command = [sys.executable, "-c", WITHOUT_JAX, str(depth_study), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == str(tmp_path / "report.md")
+
+
+def test_every_file_is_a_study_with_a_question_that_hydra_can_sweep_over():
+    names = study_names()
+    assert {"activation", "architecture", "depth", "optimizer", "size"} <= set(names)
+    for name in names:
+        study = Study.from_conf(name)
+        assert study.name == name
+        assert study.question.endswith("?")
+        node = study.hydra_node()
+        assert yaml.safe_load(yaml.safe_dump(node)) == node
+    assert (Path(research.__file__).parents[1] / "conf" / "study").exists() is False
+
+
+def test_the_node_of_one_key_sweeps_over_that_key():
+    node = Study.from_conf("depth").hydra_node()
+    assert node["hydra"]["sweeper"]["params"] == {"model.depth": "1,2,3,4"}
+    assert node["study"]["arm"] == "depth ${model.depth}"
+    assert node["study"]["arms"] == ["depth 1", "depth 2", "depth 3", "depth 4"]
+    node = make_study().hydra_node()
+    assert node["defaults"] == [{"override /model": "tiny"}]
+    assert node["training"] == SMALL["training"]
+    assert Study.from_conf("size").hydra_node()["study"]["arm"] == "${hydra:runtime.choices.model}"
+
+
+def test_the_node_of_several_overrides_sweeps_over_the_arms():
+    arms = {"it's plain": {}, "both": {"model": "tiny", "training.epochs": 2}}
+    node = Study("x", arms=arms, reference="both").hydra_node()
+    assert node["hydra"]["sweeper"]["params"] == {"study.arm": r"'it\'s plain',both"}
+    assert node["study"]["overrides"] == {
+        "it's plain": {},
+        "both": {"model": {"name": "tiny"}, "training": {"epochs": 2}},
+    }
+
+
+def test_a_job_beats_the_overrides_of_a_stage_but_not_those_of_an_arm():
+    arms = {"a": {"optimizer": "sgd"}, "b": {"optimizer": "sgd", "optimizer.learning_rate": 0.5}}
+    stages = [{"name": "first", "base": {"training.epochs": 5, "data": "mnist"}}, {"name": "second"}]
+    study = Study("x", arms=arms, reference="a", stages=stages)
+    values = {
+        "seed": 4,
+        "model": {"name": "plain", "depth": 2},
+        "optimizer": {"name": "adam", "b1": 0.9, "learning_rate": 0.003},
+        "training": {"epochs": 3},
+        "study": study.hydra_node()["study"] | {"arm": "b"},
+    }
+    job = staged_run_of_job(values, {"training.epochs"})
+    first, second = job.configs.values()
+    assert (first.data.name, second.data.name) == ("mnist", "digits")
+    assert first.training.epochs == second.training.epochs == 3
+    assert (first.optimizer.name, second.optimizer.name) == ("adam", "sgd")
+    assert second.optimizer.arguments["learning_rate"] == 0.5
+    assert staged_run_of_job(values).configs["first"].training.epochs == 5
+    with pytest.raises(ConfigError, match=r"study\.arm=c is not allowed; give one of a, b"):
+        staged_run_of_job(values | {"study": values["study"] | {"arm": "c"}})
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1, "1"),
+        (0.001, "0.001"),
+        (True, "true"),
+        (None, "null"),
+        ("true", "'true'"),
+        ("3", "'3'"),
+        ("a,b", "'a,b'"),
+        ("\\'", r"'\\\''"),
+        ("a\\b\\", r"'a\b\\'"),
+    ],
+)
+def test_values_are_written_as_hydra_reads_them(value, text):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    assert hydra_text(value) == text
+    (override,) = OverridesParser.create().parse_overrides([f"key={text}"])
+    assert override.value() == value
