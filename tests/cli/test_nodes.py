@@ -99,7 +99,7 @@ def test_the_program_lists_its_commands_in_four_groups():
     assert said.returncode == 0
     headings = [line for line in said.stdout.splitlines() if line.endswith(":") and line[0] != " "]
     assert headings == ["train:", "compare:", "understand:", "use:"]
-    scripts = {path.stem.replace("_", "-") for path in (nodes.PACKAGE.parent / "scripts").glob("*.py")}
+    scripts = {path.stem.replace("_", "-") for path in (nodes.CONF.parent / "scripts").glob("*.py")}
     listed = {line.split()[0] for line in said.stdout.splitlines() if line.startswith("  ")}
     assert listed == scripts
 
