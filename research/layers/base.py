@@ -1,7 +1,7 @@
 """The protocol of layers, a base class for layers without parameters, and the layer that chains others."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -184,8 +184,6 @@ class Sequential:
     Args:
         layers: the pairs of a unique name and a layer. Parameters and state are dicts with these names; a
             layer without parameters or state has no entry.
-        first_index: the number that is folded into the key of the first layer. It is above 0 if these layers
-            are a part of another Sequential.
 
     Raises:
         ValueError: two layers share a name.
@@ -200,7 +198,6 @@ class Sequential:
     """
 
     layers: tuple[tuple[str, Layer], ...]
-    first_index: int = field(default=0, repr=False)
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.layers]
@@ -219,7 +216,7 @@ class Sequential:
         all_params: Params = {}
         all_state: State = {}
         shape = in_shape
-        for index, (name, layer) in enumerate(self.layers, self.first_index):
+        for index, (name, layer) in enumerate(self.layers):
             try:
                 params, state = layer.init(jax.random.fold_in(key, index), shape)
                 shape = out_shape(layer, params, state, shape)
@@ -239,7 +236,7 @@ class Sequential:
         """
         new_state: State = {}
         activations: dict[str, Array] = {}
-        for index, (name, layer) in enumerate(self.layers, self.first_index):
+        for index, (name, layer) in enumerate(self.layers):
             layer_state, traced = trace_layer(
                 name, layer, params, state, x, train=train, key=fold_in_keys(key, index)
             )

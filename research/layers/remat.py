@@ -1,12 +1,26 @@
 """A network that computes its activations again for the gradient, and so uses less memory but more time."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 import jax
 
-from research.layers.base import Array, Key, Params, Sequential, Shape, State
+from research.layers.base import (
+    Array,
+    Key,
+    Layer,
+    Params,
+    Sequential,
+    Shape,
+    State,
+    fold_in_keys,
+    trace_layer,
+)
 from research.layers.pool import AveragePool, MaxPool
 from research.layers.residual import Residual
+
+Block = list[tuple[int, str, Layer]]
+"""Layers that follow each other in a network, each with its position and its name there."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +39,14 @@ class Remat:
 
     net: Sequential
 
-    def blocks(self) -> list[Sequential]:
+    def blocks(self) -> list[Block]:
         """Return the blocks of the network in order."""
-        ends = [i for i, (_, layer) in enumerate(self.net.layers) if isinstance(layer, BLOCK_ENDS)]
-        starts = [0, *(end + 1 for end in ends)]
-        stops = [*starts[1:], len(self.net.layers)]
-        return [
-            replace(self.net, layers=self.net.layers[start:stop], first_index=start)
-            for start, stop in zip(starts, stops, strict=True)
-            if start < stop
-        ]
+        blocks: list[Block] = [[]]
+        for index, (name, layer) in enumerate(self.net.layers):
+            blocks[-1].append((index, name, layer))
+            if isinstance(layer, BLOCK_ENDS):
+                blocks.append([])
+        return [block for block in blocks if block]
 
     def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
         """Return the parameters and the state of the network."""
@@ -46,12 +58,27 @@ class Remat:
         """Return the output and the new state of the network."""
         new_state: State = {}
         for block in self.blocks():
-            names = [name for name, _ in block.layers]
+            names = [name for _, name, _ in block]
             own = [{name: tree[name] for name in names if name in tree} for tree in (params, state)]
-            apply = jax.checkpoint(lambda p, s, x, k, block=block: block.apply(p, s, x, train=train, key=k))
-            x, block_state = apply(*own, x, key)
+            x, block_state = jax.checkpoint(partial(apply_block, block, train))(*own, x, key)
             new_state |= block_state
         return x, new_state
 
 
 BLOCK_ENDS = (Residual, MaxPool, AveragePool)
+
+
+def apply_block(
+    block: Block, train: bool, params: Params, state: State, x: Array, key: Key | None
+) -> tuple[Array, State]:
+    """Return the output and the new state of some layers of a network.
+
+    The key of each layer is the one that it has in the network: its position there is folded into `key`.
+    """
+    new_state: State = {}
+    for index, name, layer in block:
+        keys = fold_in_keys(key, index)
+        layer_state, traced = trace_layer(name, layer, params, state, x, train=train, key=keys)
+        x = traced[name]
+        new_state |= {name: layer_state} if layer_state else {}
+    return x, new_state

@@ -2,14 +2,36 @@
 
 import os
 import sys
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax._src.distributed import global_state  # jax.process_index() would start the devices
 from jax.experimental import multihost_utils
 
 HEARTBEAT_SECONDS = 30
-"""The number of seconds without a heartbeat after which a process counts as dead."""
+"""A process that gives no sign of life for so long counts as dead."""
+
+LAUNCHERS = (
+    ("OMPI_MCA_orte_hnp_uri", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
+    ("SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_PROCID"),
+)
+"""For each launcher, in the order in which JAX looks for them: the environment variable that tells it, and
+those with the number of processes and with the index of this one."""
+
+
+class Process(NamedTuple):
+    """Which process of a program this is.
+
+    Args:
+        index: number of the process, from 0.
+        count: number of processes.
+    """
+
+    index: int
+    count: int
+
+
+_joined: list[Process] = []
 
 
 def join(coordinator: str | None, num_processes: int | None, process_id: int | None, timeout: int) -> None:
@@ -38,16 +60,30 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
         initialization_timeout=timeout,
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
     )
+    by_hand = process_id is not None and num_processes is not None
+    _joined.append(Process(process_id, num_processes) if by_hand else _detected())
 
 
 def num_processes() -> int:
-    """Return the number of processes of the program, without starting the devices of JAX."""
-    return global_state.num_processes
+    """Return the number of processes of the program; does not start JAX."""
+    return _this_process().count
 
 
 def is_writer() -> bool:
-    """Return whether this process writes files and prints, without starting the devices of JAX."""
-    return global_state.process_id == 0
+    """Return whether this process is the one that writes files and prints; does not start JAX."""
+    return _this_process().index == 0
+
+
+def _this_process() -> Process:
+    return _joined[-1] if _joined else Process(0, 1)
+
+
+def _detected() -> Process:
+    """Return which process this is among those that JAX detected."""
+    for marker, count, index in LAUNCHERS:
+        if marker in os.environ:
+            return Process(int(os.environ[index]), int(os.environ[count]))
+    return Process(jax.process_index(), jax.process_count())  # starts the devices
 
 
 def largest(value: float) -> float:

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -64,7 +64,9 @@ class Worker:
         Raises:
             BrokenProcessPool: the process died.
         """
-        process = self._pool.submit(os.getpid).result()
+        with _quiet_children():
+            asked = self._pool.submit(os.getpid)  # this starts the process
+        process = asked.result()
         future = self._pool.submit(function, *arguments)
         told = False
         while not wait([future], timeout=0.2).done:
@@ -77,6 +79,25 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_end_with_parent)
+
+
+@contextlib.contextmanager
+def _quiet_children() -> Iterator[None]:
+    """Let a process that is started within the block print none of XLA's log messages.
+
+    XLA on the CPU logs an error for each program that it reads from the cache, and reads this variable when
+    JAX is imported.
+    """
+    given = os.environ.get(LOG_LEVEL)
+    os.environ.setdefault(LOG_LEVEL, "3")
+    try:
+        yield
+    finally:
+        if given is None:
+            os.environ.pop(LOG_LEVEL, None)
+
+
+LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 def _end_with_parent() -> None:

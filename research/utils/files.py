@@ -8,7 +8,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-CHECKSUM = "sha256"
+END = "\n}"
+SEAL = ',\n  "sha256": "'
+"""The text before the checksum; JSON escapes line breaks, so no value can hold it."""
 
 
 def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
@@ -44,7 +46,7 @@ def sha256(path: Path) -> str:
 
 
 def seal(values: Mapping[str, Any]) -> str:
-    """Return `values` as JSON text that also holds a checksum of them.
+    """Return `values`, at least one, as JSON text whose last key is the checksum of the text without it.
 
     Raises:
         ValueError: a number in `values` is not finite.
@@ -53,7 +55,8 @@ def seal(values: Mapping[str, Any]) -> str:
         >>> unseal(seal({"status": "completed"}))
         {'status': 'completed'}
     """
-    return json.dumps({**values, CHECKSUM: _checksum(values)}, indent=2, allow_nan=False)
+    text = json.dumps(values, indent=2, allow_nan=False)
+    return text.removesuffix(END) + SEAL + hashlib.sha256(text.encode()).hexdigest() + f'"{END}'
 
 
 def unseal(text: str) -> dict[str, Any]:
@@ -68,14 +71,8 @@ def unseal(text: str) -> dict[str, Any]:
         ...
         ValueError: its checksum does not match
     """
-    values = json.loads(text)
-    if not isinstance(values, dict) or values.pop(CHECKSUM, None) != _checksum(values):
+    content, _, checksum = text.rpartition(SEAL)
+    content += END
+    if checksum != hashlib.sha256(content.encode()).hexdigest() + f'"{END}':
         raise ValueError("its checksum does not match")
-    if seal(values) != text:  # a damaged byte may leave the value as it was, for example in 1E-05 for 1e-05
-        raise ValueError("it is not as it was written")
-    return values
-
-
-def _checksum(values: Mapping[str, Any]) -> str:
-    """Return the sha256 of the values as JSON with sorted keys, in hexadecimal digits."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True, allow_nan=False).encode()).hexdigest()
+    return json.loads(content)

@@ -70,7 +70,9 @@ def test_rematerialisation_draws_the_same_masks():
     )
     np.testing.assert_allclose(y, again, atol=1e-5)
     assert len(Remat(DROPPING).blocks()) > 1
-    assert [pair for block in Remat(DROPPING).blocks() for pair in block.layers] == list(DROPPING.layers)
+    assert [(name, layer) for block in Remat(DROPPING).blocks() for _, name, layer in block] == [
+        *DROPPING.layers
+    ]
 
 
 def spec(digits, **training) -> ProgramSpec:
