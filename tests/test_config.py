@@ -57,8 +57,6 @@ def test_to_dict_and_from_dict_are_inverse():
             r"training\.batch_size=0 is not allowed; give a whole number, at least 1",
         ),
         ({"training": {"batch_size": True}}, "batch_size=True is not allowed"),
-        ({"training": {"replicas": 8}}, "training.replicas is now training.runs_per_program; give that key"),
-        ({"parallel": {"mesh": {"replica": 2}}}, "parallel.mesh.replica is now parallel.mesh.run"),
         (
             {"training": {"runs_per_program": 2**31}},
             "training.runs_per_program=2147483648 is not allowed; give .* to 1024",
@@ -71,6 +69,8 @@ def test_to_dict_and_from_dict_are_inverse():
         ({"model": "plane"}, r"model\.name=plane is not allowed; give one of classic"),
         ({"data": "minst"}, r"data\.name=minst is not allowed; give one of cifar10"),
         ({"data": ["mnist"]}, r"data=\['mnist'\] is not allowed; give a mapping with the keys name"),
+        ({"training": {"replicas": 8}}, "training.replicas is now training.runs_per_program; give that key"),
+        ({"parallel": {"mesh": {"replica": 2}}}, "parallel.mesh.replica is now parallel.mesh.run"),
     ],
 )
 def test_a_wrong_value_names_the_key_the_value_and_what_is_allowed(values, message):

@@ -60,8 +60,10 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
         initialization_timeout=timeout,
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
     )
-    by_hand = process_id is not None and num_processes is not None
-    _joined.append(Process(process_id, num_processes) if by_hand else _detected())
+    if process_id is None or num_processes is None:
+        _joined.append(_detected())
+    else:
+        _joined.append(Process(process_id, num_processes))
 
 
 def num_processes() -> int:
