@@ -86,7 +86,7 @@ reproduce-cifar-architecture: $(VENV)/.installed-base
 	    study.reference=plain $(SETUP) data.train_limit=22500 hydra.sweep.dir=$(RUNS)/architecture $(CAN_FAIL)
 
 unit: $(STAMP)  ## run the tests that start no process, and the examples in the docstrings
-	$(BIN)/python -m pytest $(JOBS) tests research --ignore=tests/integration
+	$(BIN)/python -m pytest $(JOBS) tests research -m 'not slow and not integration'
 
 test: $(STAMP)  ## run the unit and integration tests and the fast notebooks
 	$(BIN)/python -m pytest $(JOBS)

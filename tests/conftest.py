@@ -67,10 +67,17 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+# folders whose tests start processes, or run whole commands or other frameworks: `make unit` leaves them out
+INTEGRATION = ("integration", "cli", "benchmarks", "frameworks")
+
+
 @pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks
 def pytest_collection_modifyitems(items):
-    """Put the longest tests first. The notebooks that train longest are slow."""
+    """Put the longest tests first, and mark those of the folders of integration. Long notebooks are slow."""
     for item in items:
+        folder = item.path.relative_to(REPOSITORY).parts[:2]
+        if folder[0] == "tests" and folder[1] in INTEGRATION:
+            item.add_marker(pytest.mark.integration)
         if item.path.name.endswith(("_ablation.ipynb", "_sees.ipynb")):
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: not item.path.name.endswith(LONGEST))

@@ -164,6 +164,7 @@ def test_changed_files_are_decoded_again(data_dir, written, tmp_path):
     assert before.checksum != after.checksum
 
 
+@pytest.mark.integration
 def test_real_mnist_is_the_published_one_and_starts_fast_the_second_time(tfds_dir, tmp_path):
     dataset = load_dataset("mnist", data_dir=tfds_dir, cache_dir=tmp_path)
     assert seconds_of(lambda: load_dataset("mnist", data_dir=tfds_dir, cache_dir=tmp_path)) < 1

@@ -64,7 +64,13 @@ OPS = {
 }
 
 
-@pytest.mark.parametrize("name", OPS)
+# winograd2 is winograd4 with other matrices
+SLOW = ("conv2d winograd2 1", "conv2d winograd2 2")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in OPS]
+)
 def test_compiled_is_eager(name):
     x = draw(0, 3, 8, 10, 4)
 

@@ -109,6 +109,7 @@ def test_a_batch_larger_than_the_training_split_is_refused(tmp_path):
         run(config(training={"epochs": 1, "batch_size": 301}), tmp_path / "run")
 
 
+@pytest.mark.integration
 def test_real_mnist_is_learned(tfds_dir, tmp_path):
     """One pass over 6,000 real images."""
     data = {"name": "mnist", "dir": str(tfds_dir), "train_limit": 6000}

@@ -79,6 +79,7 @@ def test_a_run_has_no_seed_of_a_trial(tmp_path):
         TunedSweep().plan(config(1001), tmp_path / "run")
 
 
+@pytest.mark.integration
 def test_trials_run_first_see_no_test_split_and_are_not_run_twice(tmp_path):
     def launch() -> str:
         sweep = TunedSweep()

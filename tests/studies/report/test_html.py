@@ -92,6 +92,7 @@ def browse(page, folder, *flags):
 @pytest.mark.parametrize(
     ("width", "flags", "shade"), [(1200, (), 251), (1200, ("--force-dark-mode",), 24), (500, (), 251)]
 )
+@pytest.mark.integration
 def test_a_screenshot_in_light_dark_and_narrow(page, tmp_path, width, flags, shade):
     picture = tmp_path / "page.png"
     browse(page, tmp_path, f"--window-size={width},900", f"--screenshot={picture}", *flags)
@@ -101,6 +102,7 @@ def test_a_screenshot_in_light_dark_and_narrow(page, tmp_path, width, flags, sha
     assert pixels.std() > 10
 
 
+@pytest.mark.integration
 @needs_browser
 def test_in_a_browser(page, tmp_path):
     copy = tmp_path / "report.html"

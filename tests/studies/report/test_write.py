@@ -75,6 +75,7 @@ def test_a_damaged_run_is_named(tmp_path, write):
         write_report(tmp_path)
 
 
+@pytest.mark.integration
 def test_studies_need_no_training_code():
     code = "import sys, research.studies.report.write; print({'jax', 'optax', 'hydra'} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
