@@ -1,12 +1,12 @@
 """The loop over the training steps of an epoch, as one compiled program."""
 
-from collections.abc import Callable
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 
 from research.training.collectives import add_up, varying
+from research.training.protocols import RunSteps
 from research.training.state import Batch, Metrics, TrainState
 from research.training.step import TrainStep
 from research.utils.xla import jit_for_one_call
@@ -31,9 +31,7 @@ def epoch_order(key: jax.Array, epoch: int | jax.Array, num_examples: int, batch
     return order[: num_steps * batch_size].reshape(num_steps, batch_size)
 
 
-def make_run_steps(
-    train_step: TrainStep, *, axis_name: str | None = None
-) -> Callable[..., tuple[TrainState, Metrics]]:
+def make_run_steps(train_step: TrainStep, *, axis_name: str | None = None) -> RunSteps:
     """Return a function that runs a part of the steps of an epoch.
 
     The first and the last step are arguments of the compiled program. So one program runs any part of an

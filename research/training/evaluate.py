@@ -1,7 +1,5 @@
 """The logits of a whole split, and the loss, accuracy and mistakes that follow from them."""
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ import numpy as np
 from research.layers import Params, Sequential, State
 from research.layers.rewrite import with_algorithm
 from research.training.objective import make_cross_entropy
+from research.training.protocols import Predict, Preprocess
 from research.utils.xla import jit_for_one_call
 
 SMALL_BYTES = 2**20
@@ -18,7 +17,7 @@ See `docs/benchmarks/step.md`.
 """
 
 
-def make_predict(net: Sequential, preprocess: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+def make_predict(net: Sequential, preprocess: Preprocess) -> Predict:
     """Return a function that computes logits, without augmentation.
 
     On the CPU, the convolutions of a small network whose algorithm is "auto" use `lax`. Outside of a loop
@@ -33,8 +32,8 @@ def make_predict(net: Sequential, preprocess: Callable[..., jax.Array]) -> Calla
         in float32 or a wider dtype.
     """
 
-    def predict(params: Params, model_state: State, images: jax.Array) -> jax.Array:
-        x = preprocess(images)
+    def predict(params: Params, model_state: State, images: jax.Array | np.ndarray) -> jax.Array:
+        x = preprocess(jnp.asarray(images))
         if jax.default_backend() == "cpu" and x.dtype == jnp.float32:
             logits, _, activations = with_algorithm(net, "lax").trace(params, model_state, x, train=False)
             if sum(4 * a.size for a in activations.values()) <= SMALL_BYTES * len(x):
@@ -46,7 +45,7 @@ def make_predict(net: Sequential, preprocess: Callable[..., jax.Array]) -> Calla
 
 
 def predict_all(
-    predict: Callable[..., jax.Array], params: Params, model_state: State, images: np.ndarray, batch_size: int
+    predict: Predict, params: Params, model_state: State, images: np.ndarray, batch_size: int
 ) -> np.ndarray:
     """Return the logits of all images.
 

@@ -11,6 +11,7 @@ from research.layers.base import Layer, fold_in_keys
 from research.training.accumulate import accumulate
 from research.training.collectives import average, position, varying
 from research.training.objective import Objective, is_correct
+from research.training.protocols import Preprocess
 from research.training.state import Batch, Metrics, TrainState
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -21,7 +22,7 @@ def make_train_step(
     net: Layer,
     optimizer: optax.GradientTransformation,
     objective: Objective,
-    preprocess: Callable[..., jax.Array],
+    preprocess: Preprocess,
     *,
     axis_name: str | None = None,
     num_parts: int = 1,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,18 @@ from research.ops.precision import accumulation_dtype
 
 Bilinear = Callable[[Array, Array], Array]
 """A function of two arrays that is linear in each of them."""
+
+Gradient = Callable[[Array, Array, Array], Array]
+"""A function of the two arguments of a `Bilinear` and the cotangent of its result."""
+
+
+@runtime_checkable
+class Convolve(Protocol):
+    """A function of images and a kernel that convolves by a given algorithm."""
+
+    def __call__(self, images: Array, kernel: Array, /, *, convolve: ConvAlgorithm = ...) -> Array:
+        """Return the convolution, or one of its gradients."""
+        ...
 
 
 class Geometry(NamedTuple):
@@ -64,9 +76,12 @@ def _make_conv(geometry: Geometry) -> Bilinear:
     conv_dx = jax.custom_vjp(lambda dy, kernel: backward(dy, kernel))
     conv_dkernel = jax.custom_vjp(partial(_weight_gradient, geometry))
 
-    def defvjp(function: Any, first: Callable[..., Array], second: Callable[..., Array]) -> None:
+    def defvjp(function: Any, first: Gradient, second: Gradient) -> None:
         """Define the gradients of `function` by two functions of both arguments and the cotangent."""
-        function.defvjp(lambda a, b: (function(a, b), (a, b)), lambda ab, g: (first(*ab, g), second(*ab, g)))
+        function.defvjp(
+            lambda a, b: (function(a, b), (a, b)),
+            lambda saved, g: (first(saved[0], saved[1], g), second(saved[0], saved[1], g)),
+        )
 
     defvjp(conv, lambda x, k, dy: conv_dx(dy, k), lambda x, k, dy: conv_dkernel(x, dy))
     defvjp(conv_dx, lambda dy, k, dx: conv(dx, k), lambda dy, k, dx: conv_dkernel(dx, dy))
@@ -74,8 +89,8 @@ def _make_conv(geometry: Geometry) -> Bilinear:
     return conv
 
 
-def _unless_kernels_vary(function: Callable[..., Array]) -> Bilinear:
-    """Return `function` with an argument `convolve`, which is im2col under `vmap` over kernels."""
+def _unless_kernels_vary(function: Convolve) -> Bilinear:
+    """Return `function` without its last argument. Under `vmap` over kernels, it convolves by im2col."""
     mapped = custom_vmap(function)
 
     @mapped.def_vmap
