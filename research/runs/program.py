@@ -300,7 +300,7 @@ def _compile(spec: ProgramSpec) -> Program:
             run_steps = make_timed_alone(run_many)
     compiled_init, compiled_predict = compiling_init.result(), compiling_predict.result()
 
-    def predict(params: Params, model_state: State, images: np.ndarray, /) -> jax.Array:
+    def predict(params: Params, model_state: State, images: Any, /) -> jax.Array:
         return compiled_predict(params, model_state, layout.put_batch(images))
 
     factor = jit_for_one_call(spec.make_schedule())

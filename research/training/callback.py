@@ -28,7 +28,7 @@ class Totals(NamedTuple):
 
     loss: float = 0.0  # nats
     correct: int = 0
-    count: int = 0
+    num_examples: int = 0
 
 
 class Position(NamedTuple):

@@ -1,15 +1,33 @@
 """The loop over the training steps of an epoch, as one compiled program."""
 
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 
 from research.training.collectives import add_up, varying
-from research.training.protocols import RunSteps
 from research.training.state import Batch, Metrics, TrainState
 from research.training.step import TrainStep
 from research.utils.xla import jit_for_one_call
+
+
+@runtime_checkable
+class StepLoop(Protocol):
+    """A function that runs a part of the steps of an epoch, as `make_run_steps` returns it."""
+
+    def __call__(
+        self,
+        state: TrainState,
+        images: jax.Array,
+        labels: jax.Array,
+        order: jax.Array | None,
+        start: jax.Array,
+        stop: jax.Array,
+        /,
+    ) -> tuple[TrainState, Metrics]:
+        """Return the state after the steps from `start` up to and without `stop`, and their metrics."""
+        ...
 
 
 @partial(jit_for_one_call, static_argnames=("num_examples", "batch_size"))
@@ -31,7 +49,7 @@ def epoch_order(key: jax.Array, epoch: int | jax.Array, num_examples: int, batch
     return order[: num_steps * batch_size].reshape(num_steps, batch_size)
 
 
-def make_run_steps(train_step: TrainStep, *, axis_name: str | None = None) -> RunSteps:
+def make_run_steps(train_step: TrainStep, *, axis_name: str | None = None) -> StepLoop:
     """Return a function that runs a part of the steps of an epoch.
 
     The first and the last step are arguments of the compiled program. So one program runs any part of an
@@ -60,11 +78,11 @@ def make_run_steps(train_step: TrainStep, *, axis_name: str | None = None) -> Ru
         stop: jax.Array,
     ) -> tuple[TrainState, Metrics]:
         def body(index: jax.Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
-            state, (losses, correct, count) = carry
+            state, (losses, correct, num_examples) = carry
             examples = index if order is None else order[index]
             state, metrics = train_step(state, Batch(images[examples], labels[examples]))
             losses = losses.at[index].set(metrics.loss)
-            return state, Metrics(losses, correct + metrics.correct, count + metrics.count)
+            return state, Metrics(losses, correct + metrics.correct, num_examples + metrics.num_examples)
 
         losses = jnp.zeros(len(labels if order is None else order), jax.tree.leaves(state.params)[0].dtype)
         zeros = Metrics(losses, jnp.int32(0), jnp.int32(0))

@@ -7,7 +7,8 @@ import numpy as np
 from research.layers import Params, Sequential, State
 from research.layers.rewrite import with_algorithm
 from research.training.objective import make_cross_entropy
-from research.training.protocols import Predict, Preprocess
+from research.training.program import Predict
+from research.training.step import Preprocess
 from research.utils.xla import jit_for_one_call
 
 SMALL_BYTES = 2**20

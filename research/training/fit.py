@@ -162,8 +162,8 @@ def _fit(
         line = EpochMetrics(
             epoch=epoch,
             step=step,
-            train_loss=totals.loss / totals.count,
-            train_accuracy=totals.correct / totals.count,
+            train_loss=totals.loss / totals.num_examples,
+            train_accuracy=totals.correct / totals.num_examples,
             validation_loss=loss,
             validation_accuracy=accuracy,
             learning_rate=options.learning_rate * program.learning_rate_factor(step - 1),
@@ -184,7 +184,9 @@ def _plus(totals: Totals, metrics: Metrics, start: int, stop: int) -> Totals:
     """
     # not sum(): since Python 3.12 it carries a correction along
     loss = functools.reduce(operator.add, metrics.loss[start:stop].tolist(), totals.loss)
-    return Totals(loss, totals.correct + int(metrics.correct), totals.count + int(metrics.count))
+    return Totals(
+        loss, totals.correct + int(metrics.correct), totals.num_examples + int(metrics.num_examples)
+    )
 
 
 def _copy(state: TrainState) -> tuple[Params, State]:

@@ -1,6 +1,5 @@
 """Where training went wrong: the first value that is not finite."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,7 +10,7 @@ from research.layers.base import Container, by_path, fold_in_keys
 from research.training.objective import Objective
 from research.training.program import Examples, Find, Program, RunSteps
 from research.training.state import Batch, TrainState
-from research.training.step import example_keys
+from research.training.step import Preprocess, example_keys
 from research.utils.xla import for_few_calls, jit_for_one_call
 
 
@@ -26,7 +25,7 @@ def first_bad(values: dict[str, Any]) -> str | None:
     return next((name for name, value in values.items() if not all_finite(value)), None)
 
 
-def make_find(net: Container, objective: Objective, preprocess: Callable[..., jax.Array]) -> Find:
+def make_find(net: Container, objective: Objective, preprocess: Preprocess) -> Find:
     """Make ``find(state, batch, train)``, which names the first value of a step that is not finite.
 
     Values are looked at in the order in which a step computes them: images, outputs from the first layer on,

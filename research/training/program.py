@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.layers.base import Params, State
+from research.training.epoch import StepLoop
 from research.training.state import Batch, Metrics, TrainState
 
 Examples = tuple[jax.Array, jax.Array, jax.Array | None]
@@ -63,7 +64,7 @@ class RunMany(Protocol):
 class Predict(Protocol):
     """Computes the logits of a batch."""
 
-    def __call__(self, params: Params, model_state: State, images: np.ndarray, /) -> jax.Array:
+    def __call__(self, params: Params, model_state: State, images: jax.Array | np.ndarray, /) -> jax.Array:
         """Return logits ``[B, K]`` of images ``[B, H, W, C]``."""
         ...
 
@@ -145,7 +146,7 @@ class Program:
         return self.num_steps // self.steps_per_epoch
 
 
-def make_timed(compiled: Callable[..., tuple[TrainState, Metrics]]) -> RunSteps:
+def make_timed(compiled: StepLoop) -> RunSteps:
     """Make ``RunSteps`` of a compiled ``make_run_steps``: the metrics are on the host when it returns."""
 
     def run_steps(state: TrainState, examples: Examples, start: int, stop: int, /) -> StepResult:

@@ -47,12 +47,12 @@ class Metrics(NamedTuple):
     Args:
         loss: the sum of the losses in nats, a float32 scalar, or `[num_steps]` for the steps of an epoch.
         correct: the number of examples that are classified correctly, an int32 scalar.
-        count: the number of examples, an int32 scalar.
+        num_examples: the number of examples, an int32 scalar.
     """
 
     loss: jax.Array
     correct: jax.Array
-    count: jax.Array
+    num_examples: jax.Array
 
 
 def init_state(

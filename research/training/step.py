@@ -1,7 +1,7 @@
 """The training step, a pure function that the loop of an epoch and every parallel strategy use."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,17 @@ from research.layers.base import Layer, fold_in_keys
 from research.training.accumulate import accumulate
 from research.training.collectives import average, position, varying
 from research.training.objective import Objective, is_correct
-from research.training.protocols import Preprocess
 from research.training.state import Batch, Metrics, TrainState
+
+
+@runtime_checkable
+class Preprocess(Protocol):
+    """A function that turns stored pixels into the input of a network, such as `data.Preprocess`."""
+
+    def __call__(self, images: jax.Array, *, keys: jax.Array | None = None) -> jax.Array:
+        """Return the input `[N, H, W, C]` for images `[N, H, W, C]`, augmented if keys `[N]` are given."""
+        ...
+
 
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 """A pure function of a state and a batch that returns the next state and the metrics of the batch."""

@@ -35,7 +35,7 @@ def test_plain_in_float32(train, plain, strategy, num_devices):
     net, alone = plain
     trained = train(net, strategy, Layout.of(num_devices), PREPROCESS)
     assert relative_error(trained.state.params, alone.state.params) <= 1e-5
-    assert trained.metrics.count == alone.metrics.count == 640
+    assert trained.metrics.num_examples == alone.metrics.num_examples == 640
     assert trained.metrics.correct == alone.metrics.correct
     np.testing.assert_allclose(trained.metrics.loss, alone.metrics.loss, rtol=1e-5)
 

@@ -27,7 +27,7 @@ def test_an_accumulated_gradient_is_that_of_the_whole_batch(train, strategy, num
     whole = train(PLAIN, "single", Layout.of(1), PREPROCESS)
     parts = train(PLAIN, strategy, Layout.of(num_devices), PREPROCESS, num_parts=4)
     assert relative_error(parts.state.params, whole.state.params) <= 1e-5
-    assert parts.metrics.count == whole.metrics.count
+    assert parts.metrics.num_examples == whole.metrics.num_examples
     assert parts.metrics.correct == whole.metrics.correct
 
 

@@ -35,7 +35,7 @@ def test_a_step_counts_and_is_pure(net, preprocess, digits, assert_same):
     again, _ = jax.jit(train_step)(state, batch)
     assert_same(first, again)
     assert int(first.step) == 1
-    assert int(metrics.count) == 32
+    assert int(metrics.num_examples) == 32
     assert 0 <= int(metrics.correct) <= 32
     assert float(metrics.loss) > 0
 
