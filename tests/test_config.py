@@ -78,6 +78,68 @@ def test_a_wrong_value_names_the_key_the_value_and_what_is_allowed(values, messa
         Config.from_dict(values)
 
 
+MISTAKES = {
+    "activation": (
+        {"model.activation": "rlu"},
+        "model.activation=rlu is not allowed; give one of elu, gelu,",
+    ),
+    "initializer": (
+        {"model.initializer": "xavier"},
+        "model.initializer=xavier is not allowed; give one of",
+    ),
+    "algorithm": (
+        {"model.algorithm": "fast"},
+        "model.algorithm=fast is not allowed; give one of auto, fft, im2col,",
+    ),
+    "negative batch": (
+        {"training.batch_size": -1},
+        "training.batch_size=-1 is not allowed; give a whole number",
+    ),
+    "no batch": (
+        {"training.batch_size": 0},
+        "training.batch_size=0 is not allowed; give a whole number, at least 1",
+    ),
+    "depth": ({"model.depth": 9}, "model.depth=9 is not allowed; give a whole number, from 1 to 4"),
+    "seed": ({"seed": "one"}, "seed=one is not allowed; give a whole number, from 0 to 4294967295"),
+    "rate": (
+        {"optimizer.learning_rate": -1},
+        "optimizer.learning_rate=-1 is not allowed; give a number, above 0",
+    ),
+    "augmentation": (
+        {"data.augmentations": ["flop"]},
+        "data.augmentations=flop is not allowed; give one of crop, flip",
+    ),
+    "added key": ({"extra": 1}, "there is no key extra; allowed: model, optimizer,"),
+    "debug": ({"debug.nans": 1}, "debug.nans=1 is not allowed; give true or false"),
+    "a number too large": (
+        {"optimizer.epsilon": int("9" * 400)},
+        "99 is not allowed; give a smaller number",
+    ),
+    "a loop too long": (
+        {"schedule.name": "step", "schedule.drops": 1000000000000},
+        "drops=1000000000000 is not",
+    ),
+    "blocks": (
+        {"model.name": "simple_resnet", "model.blocks": 1000000000},
+        "model.blocks=1000000000 is not allowed",
+    ),
+}
+"""Values by dotted key, as the command line takes them, and a part of the sentence that refuses them."""
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_of_the_command_line_is_one_sentence(mistake):
+    changes, sentence = MISTAKES[mistake]
+    values: dict = {"model": {"name": "plain"}, "optimizer": {"name": "adam"}, "schedule": {"name": "cosine"}}
+    for key, value in changes.items():
+        section, _, name = key.rpartition(".")
+        (values.setdefault(section, {}) if section else values)[name] = value
+    with pytest.raises(ConfigError) as refused:
+        Config.from_dict(values)
+    assert sentence in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 def test_a_whole_number_serves_as_a_number():
     config = Config.from_dict({"optimizer": {"name": "sgd", "learning_rate": 1}})
     assert config.optimizer.arguments["learning_rate"] == 1.0
