@@ -10,7 +10,8 @@ import jax
 import numpy as np
 import pytest
 
-from research.config import Config
+from research.cli.keys import choice_rows
+from research.config import CHOICES, Config
 from research.records.npz import read_npz
 from research.runs.run import configure_jax
 
@@ -84,8 +85,11 @@ def test_each_of_these_would_be_found(code):
 
 def test_no_configuration_names_an_object_to_call():
     files = list((REPOSITORY / "conf").rglob("*.yaml"))
-    assert len(files) > 30
+    assert len(files) > 5
     assert not [path for path in files if "_target_" in path.read_text(encoding="utf-8")]
+    keys = [row.key for group in CHOICES for rows in choice_rows(group).values() for row in rows]
+    assert len(keys) > 100
+    assert not [key for key in keys if key.endswith("_target_")]
 
 
 @pytest.fixture
