@@ -1,4 +1,4 @@
-"""From the order of an epoch to arrays on the devices of a layout."""
+"""The training examples of an epoch, as arrays on the devices of a layout."""
 
 from collections.abc import Iterator
 
@@ -10,18 +10,18 @@ from research.training.program import Examples, Feed
 
 
 def make_feed(layout: Layout, images: np.ndarray, labels: np.ndarray, window: int | None = None) -> Feed:
-    """Make the function from an epoch's order to what the program reads, and for how many steps.
+    """Return the function that gives the arrays which the program reads in an epoch.
 
     Args:
         layout: devices.
-        images: all training images ``[N, H, W, C]``.
-        labels: ``[N]``.
+        images: all training images `[N, H, W, C]`.
+        labels: `[N]`.
         window: steps whose examples are on the devices at a time, each on the device that needs it, read by
-            the process that it belongs to; ``None`` keeps all examples on every device.
+            the process that it belongs to; `None` keeps all examples on every device.
 
     Returns:
-        A function of the order ``[num_steps, B]`` and the first of its steps that is to be run. It yields
-        ``(images, labels, order)`` and from which of its steps to which they are run; with a window the
+        A function of the order `[num_steps, B]` and the first of its steps that is to be run. It yields
+        `(images, labels, order)` and from which of its steps to which they are run; with a window the
         examples lie in batches, and there is no order.
     """
     if window is None:

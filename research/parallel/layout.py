@@ -1,4 +1,4 @@
-"""Where arrays lie: a mesh of devices, and the shardings of data and state over it."""
+"""A mesh of devices, and the shardings of data and training state over it."""
 
 import math
 from collections.abc import Sequence
@@ -38,12 +38,12 @@ class Layout:
         model: int = 1,
         devices: Sequence[Any] | None = None,
     ) -> "Layout":
-        """Lay the first devices out as ``run`` by ``data`` by ``model``.
+        """Return the layout of the first devices as a mesh of `run` by `data` by `model`.
 
         Args:
-            num_devices: devices to use; ``None`` for the product of the axes, or all.
+            num_devices: devices to use; `None` for the product of the axes, or all.
             run: size of the axis over which the runs of one program are spread.
-            data: size of the data axis; ``None`` for what the other axes leave.
+            data: size of the data axis; `None` for what the other axes leave.
             model: size of the model axis.
             devices: to choose from; all of JAX's by default.
 
@@ -69,7 +69,7 @@ class Layout:
 
     @property
     def num_shards(self) -> int:
-        """In how many parts a batch is split."""
+        """Number of parts into which a batch is split."""
         return self.mesh.shape[DATA_AXIS]
 
     @property
@@ -79,23 +79,23 @@ class Layout:
 
     @property
     def by_image(self) -> NamedSharding:
-        """The sharding of a batch that is only evaluated, one run at a time: all devices share it."""
+        """Sharding of a batch of an evaluation, which all devices share, one run at a time."""
         return NamedSharding(self.mesh, P((RUN_AXIS, DATA_AXIS)))
 
     def sharding(self, *axes: str | None) -> NamedSharding:
-        """The sharding that splits dimension i over ``axes[i]``."""
+        """Return the sharding that splits dimension i over `axes[i]`."""
         return NamedSharding(self.mesh, P(*axes))
 
     @property
     def everywhere(self) -> NamedSharding:
-        """The sharding of an array that every device holds whole."""
+        """Sharding of an array that every device holds whole."""
         return self.sharding()
 
     def shardings_of(self, state: Any) -> Any:
-        """Shardings of a training state: kernels are split by output channel over the model axis.
+        """Return the shardings of a training state: kernels are split by output channel over the model axis.
 
         A kernel is split if its features divide over the axis, and if it is a dense one or has at least
-        ``WIDE`` features. What optimizers keep of a kernel lies where the kernel does.
+        `WIDE` features. What optimizers keep of a kernel lies where the kernel does.
         """
         size = self.mesh.shape[MODEL_AXIS]
 
@@ -110,15 +110,15 @@ class Layout:
         return jax.tree_util.tree_map_with_path(sharding_of, state)
 
     def put_data(self, arrays: Any) -> Any:
-        """Arrays whole onto every device."""
+        """Return the arrays, each whole on every device."""
         return jax.device_put(arrays, self.everywhere)
 
     def put_order(self, order: jax.Array) -> jax.Array:
-        """The order of an epoch ``[num_steps, B]``, split by column."""
+        """Return the order of an epoch `[num_steps, B]`, split by column over the devices."""
         return jax.device_put(order, self.sharding(None, DATA_AXIS))
 
     def put_rows(self, array: np.ndarray, rows: np.ndarray) -> jax.Array:
-        """``array[rows]`` ``[num_steps, B, ...]``, split by column; a process reads its own columns only."""
+        """Return `array[rows]` `[num_steps, B, ...]`, split by column; a process reads only its own."""
         shape = rows.shape + array.shape[1:]
         return jax.make_array_from_callback(
             shape,
@@ -127,13 +127,13 @@ class Layout:
         )
 
     def put_batch(self, array: np.ndarray) -> jax.Array:
-        """One batch ``[B, ...]`` to evaluate, split."""
+        """Return a batch `[B, ...]` of an evaluation, split over the devices."""
         return jax.make_array_from_callback(array.shape, self.by_image, lambda i: array[i])
 
     def replicate(self, tree: Any) -> Any:
-        """The arrays of ``tree`` whole on every device; all processes must call it."""
+        """Return the arrays of `tree` whole on every device; all processes must call it."""
         return jax.jit(partial(jax.tree.map, lambda leaf: leaf), out_shardings=self.everywhere)(tree)
 
     def gather(self, tree: Any) -> Any:
-        """The arrays of ``tree`` in the memory of this process, whole; all processes must call it."""
+        """Return the arrays of `tree` whole in the memory of this process; all processes must call it."""
         return jax.device_get(self.replicate(tree))

@@ -18,15 +18,15 @@ from research.utils.xla import CompilerOptions
 
 
 def stack_runs(run_steps: CompiledSteps, *, at_once: bool) -> CompiledSteps:
-    """Make ``stacked(states, images, labels, orders, start, stop, live) -> (states, metrics)``.
+    """Make `stacked(states, images, labels, orders, start, stop, live) -> (states, metrics)`.
 
-    States, orders ``[R, num_steps, B]``, metrics and ``live`` ``[R]`` have an axis of runs in front; images
+    States, orders `[R, num_steps, B]`, metrics and `live` `[R]` have an axis of runs in front; images
     and labels are shared. What is returned for a run that is not live has no meaning.
 
     Args:
-        run_steps: of ``make_run_steps``.
-        at_once: whether each step is one of all runs (``vmap``), which fills a wide device. Otherwise each
-            run runs all its steps before the next run begins (``lax.map``), with the bits of a run alone.
+        run_steps: of `make_run_steps`.
+        at_once: whether each step is one of all runs (`vmap`), which fills a wide device. Otherwise each
+            run runs all its steps before the next run begins (`lax.map`), with the bits of a run alone.
     """
 
     def stacked(states: Any, images: Any, labels: Any, orders: Any, start: Any, stop: Any, live: Any) -> Any:
@@ -49,17 +49,17 @@ def compile_stacked(
     *arguments: Any,
     options: CompilerOptions = None,
 ) -> tuple[RunMany, jax.stages.Compiled]:
-    """Compile the loop of steps of up to ``num_runs`` runs, as ``STRATEGIES`` compile that of one.
+    """Compile the loop of steps of up to `num_runs` runs, as `STRATEGIES` compile that of one.
 
     Between two calls every device holds the state of every run, each by itself, so that a run is evaluated
     and saved like a run that is alone. The states are stacked inside the program.
 
     Args:
         strategy: "single", "jit" or "shard_map".
-        run_steps: of ``make_run_steps``.
+        run_steps: of `make_run_steps`.
         num_runs: a multiple of the size of the run axis.
         layout: devices.
-        arguments: shapes of what ``run_steps`` takes, with an order.
+        arguments: shapes of what `run_steps` takes, with an order.
         options: of the compiler.
     """
     state, images, labels, order, *bounds = arguments

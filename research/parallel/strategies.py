@@ -11,7 +11,7 @@ from research.training.state import Metrics, TrainState
 from research.utils.xla import CompilerOptions
 
 CompiledSteps = Callable[..., tuple[TrainState, Metrics]]
-"""``(state, images, labels, order, start, stop) -> (state, metrics)``, as ``make_run_steps`` makes it.
+"""`(state, images, labels, order, start, stop) -> (state, metrics)`, as `make_run_steps` makes it.
 
 Each strategy takes such a function and returns it compiled for the devices of a layout, together with the
 executable, for its text and its memory.
@@ -21,7 +21,9 @@ executable, for its text and its memory.
 def jit(
     run_steps: CompiledSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
 ) -> tuple[CompiledSteps, jax.stages.Compiled]:
-    """The compiler splits the program by the shardings of its arguments and adds what the devices exchange.
+    """Compile under `jax.jit`: the compiler splits the program by the shardings of its arguments.
+
+    It also adds the collective operations by which the devices exchange data.
 
     Source: Xu et al. (2021), GSPMD: general and scalable parallelization for ML computation graphs.
     """
@@ -40,9 +42,10 @@ def jit(
 def shard_map(
     run_steps: CompiledSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
 ) -> tuple[CompiledSteps, jax.stages.Compiled]:
-    """Every device runs the program on its part of each batch; what they exchange is written in the step.
+    """Compile under `jax.shard_map`: every device runs the program on its part of each batch.
 
-    The map is around the loop of steps and not inside it: state and metrics cross it once per call.
+    The collective operations are written in the training step. The map is around the loop of steps and not
+    inside it, so state and metrics cross it once per call.
     """
     _, *data, _, _ = arguments
     specs = (P(), *_place(data, P(), P(None, DATA_AXIS)), P(), P())
@@ -54,14 +57,14 @@ def shard_map(
 def pmap(
     run_steps: CompiledSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
 ) -> tuple[CompiledSteps, jax.stages.Compiled]:
-    """As ``shard_map``, by JAX's older interface, which is in maintenance since JAX 0.8."""
+    """Compile as `shard_map` does, but by JAX's older interface, which is in maintenance since JAX 0.8."""
     _, *data, _, _ = arguments
     axes: Any = (None, *_place(data, None, 1), None, None)
     devices = layout.mesh.devices.ravel().tolist()
     mapped: Any = jax.pmap(run_steps, DATA_AXIS, in_axes=axes, out_axes=None, devices=devices)
 
     def by_device(*arguments: Any) -> list[Any]:
-        """Each batch axis ``[B]`` as ``[devices, B / devices]``."""
+        """Return the arguments with each batch axis `[B]` as `[devices, B / devices]`."""
         return [
             argument
             if axis is None
@@ -74,7 +77,7 @@ def pmap(
 
 
 def _place(data: list[Any], whole: Any, split: Any) -> list[Any]:
-    """Of images, labels and order: an order alone is split; where there is none, the examples are."""
+    """Return the placement of images, labels and order: without an order the examples are split."""
     return [whole, whole, split] if data[2] is not None else [split, split, None]
 
 
@@ -85,11 +88,11 @@ EXPLICIT_COLLECTIVES = ("shard_map", "pmap")
 
 
 def default_strategy(num_devices: int, num_model: int, platform: str) -> str:
-    """The strategy that ``auto`` means on several devices: ``shard_map`` on a CPU, ``jit`` on accelerators.
+    """Return the strategy that `auto` stands for: on several devices `shard_map` on a CPU, otherwise `jit`.
 
     Args:
         num_devices: devices of the layout.
-        num_model: size of its model axis, which only ``jit`` splits over.
+        num_model: size of its model axis, which only `jit` splits over.
         platform: "cpu", "gpu" or "tpu".
 
     Example:

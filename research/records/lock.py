@@ -1,4 +1,7 @@
-"""Who works on a run: one process at a time, by a lock that the system takes back when the process ends."""
+"""The lock of a run's folder: one process works on a run at a time.
+
+The system releases the lock when the process ends, however it ends.
+"""
 
 import contextlib
 import fcntl
@@ -14,7 +17,8 @@ from typing import Any
 
 NAME = "running.json"
 
-ATTEMPTS = 5  # a look by ``heartbeat`` holds the lock for a moment
+ATTEMPTS = 5
+"""How often the lock is tried, since `heartbeat` of another process holds it for a moment, too."""
 
 
 class LockedError(BlockingIOError):
@@ -23,12 +27,13 @@ class LockedError(BlockingIOError):
 
 @contextmanager
 def hold(folder: Path) -> Iterator[Callable[[int, int], None]]:
-    """Hold a run's folder; gives ``beat(step, num_steps)``, which notes in ``running.json`` how far it is.
+    """Hold the lock of a run's folder, and give `beat(step, num_steps)`.
 
-    No clock decides who holds a folder, so none that jumps can give it to two.
+    `beat` notes in `running.json` how far the run is. Ownership is a file lock, not a timestamp, so a clock
+    change cannot give the folder to two processes.
 
     Raises:
-        LockedError: another process holds it.
+        LockedError: another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / NAME
@@ -50,7 +55,10 @@ def hold(folder: Path) -> Iterator[Callable[[int, int], None]]:
 
 
 def heartbeat(folder: Path) -> dict[str, Any] | None:
-    """What the process that works on a run said last: pid, host, time, step, num_steps; ``None`` if none."""
+    """Return what the process that works on a run noted last; `None` if no process does.
+
+    The keys are `pid`, `host`, `time`, `step` and `num_steps`.
+    """
     try:
         with (folder / NAME).open("rb") as file:
             try:

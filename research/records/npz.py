@@ -1,4 +1,4 @@
-"""Arrays from a ``.npz`` file that may be a stranger's: nothing is unpacked before its size is known."""
+"""Arrays from a `.npz` file that may be a stranger's: nothing is unpacked before its size is known."""
 
 import io
 import math
@@ -12,10 +12,10 @@ FORMAT = np.lib.format
 
 
 def read_npz(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a ``.npz`` file by name.
+    """The arrays of a `.npz` file by name.
 
     The header of each must claim as many bytes as the archive says that it holds, and all together at most
-    ``MAX_BYTES``; nothing is unpickled.
+    `MAX_BYTES`; nothing is unpickled.
 
     Args:
         content: of the file.

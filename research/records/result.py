@@ -1,4 +1,4 @@
-"""What a run leaves in ``result.json``: one frozen dataclass that every reader shares."""
+"""What a run leaves in `result.json`: one frozen dataclass that every reader shares."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -35,11 +35,11 @@ class Seconds:
 class RunResult:
     """The outcome of one run.
 
-    Fields that a run did not reach are ``None``: a run that diverged has no accuracy, and a trial, which
+    Fields that a run did not reach are `None`: a run that diverged has no accuracy, and a trial, which
     never reads the test split, has no test accuracy.
 
     Args:
-        status: one of ``STATUSES``.
+        status: one of `STATUSES`.
         error: one sentence that says what went wrong.
         traceback: Python's traceback of a run that raised.
         exit_code: exit code of the process; above 128 if a signal ended the run.
@@ -51,7 +51,7 @@ class RunResult:
         seconds: where the time went.
         images_per_s: training images per second, without compilation and validation.
         temporary_bytes: temporary memory of the compiled training steps, if the backend reports it.
-        measurements: further numbers by name, such as ``peak_mib``; None where a number is not finite.
+        measurements: further numbers by name, such as `peak_mib`; None where a number is not finite.
         provenance: code, versions, machine and checksum of the data.
 
     Example:
@@ -82,12 +82,12 @@ class RunResult:
             raise ValueError(f"status={self.status!r} is not allowed; give one of {', '.join(STATUSES)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The plain dict, with the format's version, that ``from_dict`` reads."""
+        """The plain dict, with the format's version, that `from_dict` reads."""
         return {"format": RESULT_FORMAT} | dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunResult":
-        """Build a result from the dict of ``to_dict``.
+        """Build a result from the dict of `to_dict`.
 
         Raises:
             ValueError: the format is another one, the status is unknown, or a key is not of this schema.

@@ -1,9 +1,9 @@
 """The only reader and writer of run folders.
 
-A run is a folder: ``config.yaml`` (resolved), ``metrics.jsonl`` (a line per epoch), ``arrays.npz``,
-``checkpoints/``, and, written last and atomically, ``result.json``. A run without ``result.json``
-did not finish. The first line of ``config.yaml`` is the checksum of the rest; ``result.json`` holds its own
-and those of the other files, so that none is read that is not as it was written.
+A run is a folder: `config.yaml` (resolved), `metrics.jsonl` (a line per epoch), `arrays.npz`,
+`checkpoints/`, and, written last and atomically, `result.json`. A run without `result.json`
+did not finish. The first line of `config.yaml` is the checksum of the rest. `result.json` holds its own
+checksum and those of the other files, so a damaged file is never read as if it were whole.
 """
 
 import copy
@@ -33,8 +33,8 @@ NOT_IN_THE_RESULT = (
     "logging",
     "debug",
 )
-"""Keys of a configuration that change no number of a run: where the data lies, what is kept on the way, what
-else is trained beside it and by how many processes."""
+"""Keys of a configuration that change no number of a run: where the data lies, which checkpoints are kept,
+what else is trained beside the run, and by how many processes."""
 
 RENAMED = {
     "training.replicas": "training.runs_per_program",
@@ -46,7 +46,7 @@ CHECKSUM_LINE = "# sha256 "
 
 
 class RecordError(ValueError):
-    """A file of a run folder is damaged or is not what this version reads."""
+    """A file of a run's folder is damaged, or this version cannot read it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Run:
         path: the folder.
         config: the resolved configuration.
         metrics: one dict per epoch, in order.
-        result: the outcome; ``None`` if the run did not finish.
+        result: the outcome; `None` if the run did not finish.
         files: sha256 of each file of the run, by name, as they were when the result was written.
     """
 
@@ -74,11 +74,11 @@ class Run:
 
     @property
     def status(self) -> str:
-        """The status of the outcome, one of ``STATUSES``."""
+        """The status of the outcome, one of `STATUSES`."""
         return self.outcome.status
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays of the run by name; empty if it wrote none."""
+        """Return the arrays of the run by name; the dict is empty if the run wrote none."""
         path = self.path / "arrays.npz"
         if not path.exists() and path.name not in self.files:
             return {}
@@ -90,7 +90,7 @@ class Run:
 
 
 def start_run(folder: Path, config: Mapping[str, Any]) -> None:
-    """Make the run's folder, write ``config.yaml``, and remove what an unfinished run left there.
+    """Make the run's folder, write `config.yaml`, and remove the files that an unfinished run left there.
 
     Raises:
         FileExistsError: the folder holds a finished run, which is never touched.
@@ -103,7 +103,7 @@ def start_run(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def is_finished(folder: Path) -> bool:
-    """Whether the folder holds a run that is over and whose files are whole."""
+    """Return whether the folder holds a finished run whose files are undamaged."""
     try:
         return read_run(folder).status in FINISHED
     except (FileNotFoundError, RecordError):
@@ -111,7 +111,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """Make the run's folder and write ``config.yaml``: from here on the run is planned."""
+    """Make the run's folder and write `config.yaml`; such a run is planned."""
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
     first = f"{CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n"
@@ -119,16 +119,16 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def write_metrics(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Write ``metrics.jsonl`` anew: the epochs that a run goes on after."""
+    """Write `metrics.jsonl` with the epochs that were trained before."""
     content = "".join(json.dumps(line) + "\n" for line in lines)
     write_atomically(folder / "metrics.jsonl", content.encode())
 
 
 def append_metrics(folder: Path, line: Mapping[str, Any]) -> None:
-    """Append one epoch's metrics to ``metrics.jsonl``.
+    """Append one epoch's metrics to `metrics.jsonl`.
 
     Raises:
-        OSError: it cannot be written; the error names the file.
+        OSError: the file cannot be written; the error names it.
     """
     path = folder / "metrics.jsonl"
     try:
@@ -139,19 +139,19 @@ def append_metrics(folder: Path, line: Mapping[str, Any]) -> None:
 
 
 def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write ``arrays.npz``."""
+    """Write `arrays.npz`."""
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
     write_atomically(folder / "arrays.npz", content.getvalue())
 
 
 def write_result(folder: Path, result: RunResult) -> None:
-    """Write ``result.json``: the outcome of the run, and beside it the checksums of the run's other files.
+    """Write `result.json`: the outcome of the run, and beside it the checksums of the run's other files.
 
     It is written after all other files, so a folder that has it holds a run that is over.
 
     Raises:
-        FileNotFoundError: ``config.yaml`` is gone: somebody removed the folder meanwhile.
+        FileNotFoundError: there is no `config.yaml`, because the folder was removed in the meantime.
     """
     config, *others = (folder / name for name in ("config.yaml", "metrics.jsonl", "arrays.npz"))
     files = {path.name: sha256(path) for path in (config, *(path for path in others if path.exists()))}
@@ -160,10 +160,10 @@ def write_result(folder: Path, result: RunResult) -> None:
 
 
 def read_run(folder: Path) -> Run:
-    """Read a run folder.
+    """Return what a run's folder holds.
 
     Raises:
-        FileNotFoundError: the folder holds no ``config.yaml``.
+        FileNotFoundError: the folder holds no `config.yaml`.
         RecordError: a file is damaged; the message names it.
     """
     if not (folder / "config.yaml").exists():
@@ -181,11 +181,11 @@ def read_run(folder: Path) -> Run:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """The configuration of a run, whatever became of it.
+    """Return the configuration of a run, whether it has finished or not.
 
     Raises:
-        FileNotFoundError: the folder holds no ``config.yaml``.
-        RecordError: it is damaged.
+        FileNotFoundError: the folder holds no `config.yaml`.
+        RecordError: the file is damaged.
     """
     path = folder / "config.yaml"
     if not path.exists():
@@ -194,7 +194,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def with_new_names(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration with the keys of ``RENAMED`` under their new names.
+    """Return the configuration with the keys of `RENAMED` under their new names.
 
     A run that an earlier version recorded is read this way.
 
@@ -216,7 +216,7 @@ def with_new_names(config: dict[str, Any]) -> dict[str, Any]:
 def parameters_checksum(folder: Path) -> str:
     """Return the sha256 of the parameters that a completed run kept, in hexadecimal digits.
 
-    It is read from the manifest of ``checkpoints/final``, where ``training.checkpoint`` wrote it.
+    It is read from the manifest of `checkpoints/final`, where `training.checkpoint` wrote it.
 
     Raises:
         RecordError: the folder holds no such parameters.
@@ -231,7 +231,7 @@ def parameters_checksum(folder: Path) -> str:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """Every run in ``folder`` and below it, sorted by path.
+    """Return every run in `folder` and below it, sorted by path.
 
     Raises:
         FileNotFoundError: there is no such folder.

@@ -1,4 +1,4 @@
-"""How far a sweep is, from its folder alone."""
+"""How far the runs of a sweep are, read from its folder alone."""
 
 import statistics
 import time
@@ -14,11 +14,11 @@ class RunStatus:
     """One run of a sweep.
 
     Args:
-        path: its folder.
-        status: as in ``result.json``, or "running", "missing" or "damaged".
-        detail: where it is, or what happened.
+        path: the folder of the run.
+        status: the status of its result, or "running", "missing" or "damaged".
+        detail: how far the run is, or what happened to it.
         left: share of its training that is still to do, in [0, 1].
-        seconds: that it took; ``None`` unless it completed.
+        seconds: that it took; `None` unless it completed.
     """
 
     path: Path
@@ -29,7 +29,7 @@ class RunStatus:
 
 
 def read_status(folder: Path) -> list[RunStatus]:
-    """The runs in a folder and below it, sorted by path.
+    """Return the status of the runs in a folder and below it, sorted by path.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -40,7 +40,10 @@ def read_status(folder: Path) -> list[RunStatus]:
 
 
 def seconds_left(runs: list[RunStatus]) -> float | None:
-    """What is left at the median time of the completed runs, shared by those that run; ``None`` if none."""
+    """Return an estimate of the seconds until the sweep is done; `None` if no run has completed.
+
+    Each run counts the median time of the completed runs, and those that run now share the work.
+    """
     seconds = [run.seconds for run in runs if run.seconds is not None]
     if not seconds:
         return None

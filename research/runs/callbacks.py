@@ -51,7 +51,7 @@ class Heartbeat(Callback):
     """Notes in the lock of the run's folder how far the run is.
 
     Args:
-        beat: ``beat(step, num_steps)``, of ``records.lock.hold``.
+        beat: `beat(step, num_steps)`, of `records.lock.hold`.
     """
 
     def __init__(self, beat: Callable[[int, int], None]) -> None:
@@ -67,7 +67,7 @@ class Heartbeat(Callback):
 
 
 class MetricsWriter(Callback):
-    """Writes a line for each epoch to ``metrics.jsonl`` in the run's folder."""
+    """Writes a line for each epoch to `metrics.jsonl` in the run's folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -89,7 +89,7 @@ class CheckpointWriter(Callback):
     Args:
         checkpoints: where they are written.
         program: the run's program.
-        every: steps between two checkpoints; ``None`` writes one only where training is stopped.
+        every: steps between two checkpoints; `None` writes one only where training is stopped.
     """
 
     def __init__(self, checkpoints: Checkpoints, program: Program, every: int | None) -> None:
@@ -118,7 +118,7 @@ class CheckpointWriter(Callback):
 
 
 class TensorBoard(Callback):
-    """Writes each epoch's metrics to ``<folder>/tensorboard``."""
+    """Writes each epoch's metrics to `<folder>/tensorboard`."""
 
     def __init__(self, folder: Path) -> None:
         from tensorboardX import SummaryWriter  # of the extra "tensorboard"
@@ -126,7 +126,7 @@ class TensorBoard(Callback):
         self._writer = SummaryWriter(str(folder / TENSORBOARD_FOLDER))
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
-        """Write the metrics at the epoch's step, under names such as ``loss/train``."""
+        """Write the metrics at the epoch's step, under names such as `loss/train`."""
         for key, value in asdict(metrics).items():
             split, _, metric = key.partition("_")
             tag = f"{metric}/{split}" if split in ("train", "validation") else key

@@ -1,4 +1,4 @@
-"""From a configuration to the devices that a run is laid out on."""
+"""The devices on which the run of a configuration is laid out."""
 
 import re
 
@@ -9,10 +9,10 @@ from research.parallel import Layout, count_cpu_devices, default_strategy
 
 
 def check_parallel(config: Config) -> None:
-    """Find out which options of the strategy exclude each other, without starting JAX.
+    """Refuse options of the strategy that exclude each other; does not start JAX.
 
     Raises:
-        ConfigError: two do.
+        ConfigError: two options exclude each other.
     """
     parallel, mesh, num_runs = config.parallel, config.parallel.mesh, config.training.runs_per_program
     check_distributed(config)
@@ -50,10 +50,10 @@ def check_parallel(config: Config) -> None:
 
 
 def check_distributed(config: Config) -> None:
-    """Find out whether the processes of a run can be as they are asked for, without starting JAX.
+    """Refuse settings for several processes that cannot work; does not start JAX.
 
     Raises:
-        ConfigError: something is missing, or the strategy is not for several processes.
+        ConfigError: a key is missing or wrong, or the strategy is not for several processes.
     """
     asked, strategy, count = config.distributed, config.parallel.name, config.distributed.num_processes
     by_hand = ("coordinator", "num_processes", "process_id")
@@ -79,7 +79,7 @@ def check_distributed(config: Config) -> None:
 
 
 def num_cpu_devices(config: Config) -> int:
-    """How many CPU devices JAX should make for a configuration; has no effect on accelerators."""
+    """Return how many CPU devices JAX should make for a configuration; on accelerators it makes none."""
     parallel, mesh = config.parallel, config.parallel.mesh
     sizes = (mesh.run, mesh.data, mesh.model)
     if parallel.name == "single":
@@ -90,16 +90,16 @@ def num_cpu_devices(config: Config) -> int:
 
 
 def build_layout(config: Config) -> tuple[str, Layout]:
-    """Name of the strategy and the devices of a configuration; starts JAX.
+    """Return the name of the strategy and the devices of a configuration; starts JAX.
 
     Raises:
-        ConfigError: there are not so many devices, or the batch does not divide over them.
+        ConfigError: there are fewer devices, or the batch cannot be divided equally among them.
     """
     check_parallel(config)
     parallel, mesh, batch_size = config.parallel, config.parallel.mesh, config.training.batch_size
     num_devices = 1 if parallel.name == "single" else parallel.num_devices
     if parallel.name == "auto" and num_devices is None and mesh.data is None:
-        # a device per core of a CPU is not reliably faster than one for all: only on request
+        # several devices on one CPU are not reliably faster than one, so they are made on request only
         others = mesh.run * mesh.model
         alone_on_cpu = jax.default_backend() == "cpu" and jax.process_count() == 1
         available = others if alone_on_cpu else jax.device_count()

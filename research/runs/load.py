@@ -1,4 +1,4 @@
-"""The network that a finished run left behind: its parameters, and the data it was trained on."""
+"""Parameters of a finished run: loaded with its network and data, or as the start of another run."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,16 @@ from research.training.state import TrainState
 
 
 class TrainedNetwork(NamedTuple):
-    """A network with the parameters that its run kept; ``preprocess`` turns pixels into what it reads."""
+    """A network with the parameters that its run kept, and the data on which it was trained.
+
+    Args:
+        net: the network.
+        params: its parameters.
+        model_state: its state.
+        preprocess: turns the pixels of images into the input of the network.
+        dataset: the data of the run.
+        eval_batch_size: images per batch of an evaluation.
+    """
 
     net: Sequential
     params: Params
@@ -56,14 +65,14 @@ def start_from(folder: Path, state: TrainState, optimizer: optax.GradientTransfo
 
 
 def load_trained(folder: Path) -> TrainedNetwork:
-    """Load the network of a finished run, on however many devices it was trained.
+    """Return the network of a finished run, whatever devices it was trained on.
 
     Raises:
         FileNotFoundError: the folder is not a run.
-        RecordError: the run did not finish, or its data is not the data it was trained on.
+        RecordError: the run did not complete, or the dataset is not the one on which it was trained.
         CheckpointError: its parameters are missing or damaged.
         DataError: the dataset is missing or damaged.
-        ConfigError: its configuration is not one of this version.
+        ConfigError: this version cannot read the configuration of the run.
     """
     record = records.read_run(folder)
     if record.result is None or record.status != "completed":

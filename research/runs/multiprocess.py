@@ -1,7 +1,7 @@
-"""One process of a run that several processes do together.
+"""One process of a run that several processes train together.
 
-JAX aborts a process that loses another one, from native code and with a stack trace. So the work is done in
-a process below this one, which is left to say in a sentence what happened.
+JAX aborts a process that loses another one, from native code and with a stack trace. Therefore the run is
+trained in a child process, and this process can report in a sentence what happened.
 """
 
 import atexit
@@ -24,25 +24,26 @@ from research.runs.run import configure_jax, run
 from research.runs.worker import RunError, Worker
 from research.utils.signals import noticed_signals
 
-LOST_ITS_PEER = "JAX distributed service detected fatal errors"  # in JAX's own words, before it aborts
+LOST_ITS_PEER = "JAX distributed service detected fatal errors"
+"""What JAX logs before it aborts a process that lost another one."""
 
 BETWEEN_PROCESSES = ("gloo", "nccl", "coordination", "socket closed", "connection reset")
-"""In the error of a collective whose other side is gone."""
+"""Words in the error of a collective operation if another process is gone."""
 
 
 class LostError(RuntimeError):
-    """Another process of the run is gone."""
+    """Another process of the run has ended or does not answer."""
 
 
 def run_with_peers(config: Config, folder: Path, *, resume: bool = False) -> tuple[RunResult, bool]:
-    """Run as one of the processes of a run.
+    """Train as one of the processes of a run.
 
     Returns:
-        The result, and whether this process is the one that records and reports it.
+        The result, and whether this is the process that records and reports it.
 
     Raises:
         ConfigError: the other processes cannot be found.
-        RunError: this process or another one died.
+        RunError: a process of the run died.
     """
     with (
         tempfile.NamedTemporaryFile("r") as log,

@@ -18,7 +18,7 @@ class StopOnSignal(Callback):
     """Stops training after a signal. A signal to one process of a run stops all of them.
 
     Args:
-        received: returns the signal that came, or ``None``.
+        received: returns the signal that came, or `None`.
     """
 
     def __init__(self, received: Received) -> None:

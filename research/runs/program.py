@@ -1,4 +1,4 @@
-"""From a configuration to layers, optimizer, data and compiled programs."""
+"""Network, optimizer, data and compiled program of a configuration."""
 
 import importlib.util
 import os
@@ -37,7 +37,7 @@ from research.utils.xla import at_level, for_few_calls, for_one_call, jit_for_on
 
 
 def build_network(model: Named, image_shape: tuple[int, int, int], num_classes: int) -> Sequential:
-    """The network of a configuration for images ``(H, W, C)``.
+    """Return the network of a configuration for images `(H, W, C)`.
 
     Raises:
         ConfigError: the model does not fit the images.
@@ -49,7 +49,7 @@ def build_network(model: Named, image_shape: tuple[int, int, int], num_classes: 
 
 
 def build_data(config: Config) -> Dataset:
-    """The three splits of a configuration.
+    """Return the dataset of a configuration, with its three splits.
 
     Raises:
         DataError: the dataset is missing or damaged.
@@ -73,25 +73,28 @@ def build_data(config: Config) -> Dataset:
 
 
 def build_preprocess(config: Config, dataset: Dataset) -> Preprocess:
-    """What turns the pixels of a dataset into what the network reads."""
+    """Return the function that turns the pixels of a dataset into the input of the network."""
     precision = PRECISIONS[config.training.precision]
     return Preprocess(dataset.mean, dataset.std, config.data.augmentations, precision)
 
 
 def eval_batch_size(config: Config, dataset: Dataset) -> int:
-    """Images per batch of an evaluation on one device: no more than there are."""
+    """Return the images per batch of an evaluation on one device, at most as many as there are."""
     num_evaluated = max(len(dataset.validation.labels), len(dataset.test.labels))
     return min(config.training.eval_batch_size, num_evaluated)
 
 
 def check(config: Config) -> None:
-    """Find out what is wrong before anything runs; loads no data.
+    """Refuse a configuration that cannot run, before anything runs; loads no data.
 
     Raises:
-        ConfigError: the network does not fit the dataset's images, or a package is missing.
-        DataError: the dataset is not there.
+        ConfigError: the network does not fit the dataset's images, a package is missing, or `init_from` is
+            not the folder of a completed run.
+        DataError: the dataset is missing.
     """
     check_parallel(config)
+    if config.init_from is not None:
+        config.fingerprint()  # reads the checksum of its parameters
     if config.logging == "tensorboard" and importlib.util.find_spec("tensorboardX") is None:
         raise ConfigError("logging=tensorboard needs tensorboardX: pip install 'cnn-research[tensorboard]'")
     locate(config.data.name, config.data.dir)
@@ -101,7 +104,7 @@ def check(config: Config) -> None:
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """All that a compiled program depends on; seed, data, learning rate and weight decay are not in it."""
+    """Everything that a compiled program depends on; seed, data and rates are not in it."""
 
     net: Sequential
     optimizer: Named
@@ -124,20 +127,20 @@ class ProgramSpec:
     use_fusion_emitters: bool
 
     def make_schedule(self) -> Callable[[Any], Any]:
-        """Factor of the learning rate by step."""
+        """Return the function from a step to the factor of the learning rate."""
         return SCHEDULES[self.schedule.name](self.num_steps, **self.schedule.arguments)
 
     def make_optimizer(self) -> optax.GradientTransformation:
-        """The optimizer, its learning rate and weight decay still to be set."""
+        """Return the optimizer; its learning rate and weight decay are set later, in its state."""
         return make_optimizer(self.optimizer.name, self.make_schedule(), **self.optimizer.arguments)
 
     @property
     def axis_name(self) -> str | None:
-        """What the step averages over; ``None`` where it sees the whole batch."""
+        """Axis over which the step averages; `None` if the step sees the whole batch."""
         return DATA_AXIS if self.strategy in EXPLICIT_COLLECTIVES else None
 
     def make_train_step(self) -> TrainStep:
-        """The training step."""
+        """Return the training step."""
         net = with_axis_name(self.net, None if self.local_batch_norm else self.axis_name)
         if self.strategy == "jit" and self.layout.mesh.size > 1 and jax.default_backend() == "cpu":
             net = without_chunks(net)  # the compiler splits a loop over parts of a batch into gathers
@@ -152,7 +155,7 @@ class ProgramSpec:
 
 
 def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
-    """What the program of a configuration depends on.
+    """Return the specification of the program of a configuration.
 
     Raises:
         ConfigError: the training split is smaller than one batch, or a number is larger than this machine.
@@ -211,7 +214,7 @@ MAX_STEPS = 2**31 - 1
 
 
 def _refuse_too_large(config: Config, net: Sequential, image_shape: tuple[int, int, int]) -> None:
-    """Say so before memory is asked for: parameters, gradients and two moments must fit into the machine."""
+    """Refuse a network whose parameters, gradients and two moments do not fit into the machine's memory."""
     params, _ = abstract_init(net, (1, *image_shape))
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     needed, there = 16 * num_parameters, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -223,26 +226,27 @@ def _refuse_too_large(config: Config, net: Sequential, image_shape: tuple[int, i
 
 
 PART_BYTES = 8 * 2**20
-"""Of activations, so that a part and its gradients stay in the level-3 cache; see ``benchmark_train.py``."""
+"""Bytes of activations of a part: the part and its gradients then stay in the level-3 cache."""
 
 SMALLEST_PART = 16
-"""Examples; with fewer the dense layers, whose kernels each part reads again, cost more than is won."""
+"""Examples of a part; with fewer, the dense layers, whose kernels each part reads again, cost too much."""
 
 
 @lru_cache(maxsize=16)
 def choose_num_parts(
     net: Sequential, image_shape: tuple[int, int, int], batch_size: int, strategy: str
 ) -> int:
-    """How many parts of a batch to take one after the other where the configuration leaves it open.
+    """Return in how many parts a batch is taken if the configuration does not say it.
 
-    One, except on the CPU for a network without batch normalisation, whose gradient is that of the whole
-    batch however it is cut: there as few equal parts as have ``PART_BYTES`` of activations each, in float32.
+    It is one, except on the CPU for a network without batch normalisation, whose gradient is that of the
+    whole batch however it is cut. There it is the smallest number of equal parts that have at most
+    `PART_BYTES` of activations each, in float32.
 
     Args:
         net: the network.
-        image_shape: ``(H, W, C)``.
-        batch_size: examples that one device sees.
-        strategy: a name of ``STRATEGIES``; ``jit`` sees the examples of all devices, and takes them at once.
+        image_shape: `(H, W, C)`.
+        batch_size: number of examples that one device sees.
+        strategy: a name of `STRATEGIES`; under `jit` the step sees the examples of all devices at once.
     """
     if strategy == "jit" or jax.default_backend() != "cpu":
         return 1
@@ -259,7 +263,7 @@ def choose_num_parts(
 def compile_program(spec: ProgramSpec) -> Program:
     """Return the program of a specification, which is compiled once for all runs that share it.
 
-    ``compile_seconds`` is 0 if an earlier call had compiled it.
+    `compile_seconds` is 0 if an earlier call had compiled it.
     """
     misses = _compile.cache_info().misses
     program = _compile(spec)
@@ -267,7 +271,7 @@ def compile_program(spec: ProgramSpec) -> Program:
 
 
 def forget_programs() -> None:
-    """Drop the compiled programs, so that the next call of ``compile_program`` traces its functions anew."""
+    """Drop the compiled programs, so that the next call of `compile_program` traces its functions anew."""
     _compile.cache_clear()
 
 
@@ -329,13 +333,13 @@ class Functions(NamedTuple):
     """The pure functions of a program before they are compiled."""
 
     init: Init
-    run_steps: CompiledSteps  # of ``make_run_steps``, for one run
+    run_steps: CompiledSteps  # of `make_run_steps`, for one run
     predict: Callable[[Params, State, jax.Array], jax.Array]
     trace: Trace
 
 
 def make_functions(spec: ProgramSpec) -> Functions:
-    """Return the functions of a program; a test may jit them as they are, without ``compile_program``."""
+    """Return the functions of a program; a test may jit them as they are, without `compile_program`."""
     optimizer = spec.make_optimizer()
 
     def init(key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array, /) -> TrainState:
@@ -354,7 +358,7 @@ Shapes = tuple[Any, ...]
 
 
 def argument_shapes(spec: ProgramSpec, functions: Functions) -> tuple[TrainState, Shapes, Shapes]:
-    """Return the shapes of the state, of the arguments of ``init``, and of images, labels and order."""
+    """Return the shapes of the state, of the arguments of `init`, and of images, labels and order."""
     number = jax.ShapeDtypeStruct((), jnp.float32)
     rates = (jax.eval_shape(lambda: jax.random.key(0)), number, number)
     state = jax.eval_shape(functions.init, *rates)

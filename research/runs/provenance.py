@@ -1,4 +1,4 @@
-"""Where a number comes from: code, versions, machine."""
+"""Where the numbers of a run come from: code, versions and machine."""
 
 import importlib.metadata
 import os
@@ -18,7 +18,7 @@ PACKAGES = ("cnn-research", "jax", "jaxlib", "numpy", "optax", "flax")
 
 
 def provenance(data_checksum: str) -> dict[str, Any]:
-    """Code and machine, and the device of this process, its XLA flags and the data's checksum."""
+    """Return code, machine, the device of this process and the checksum of the data."""
     device = jax.devices()[0]
     kind = _cpu_model() if device.platform == "cpu" else device.device_kind
     return code_and_machine() | {
@@ -29,9 +29,9 @@ def provenance(data_checksum: str) -> dict[str, Any]:
 
 
 def code_and_machine() -> dict[str, Any]:
-    """Git commit and whether the tree differs from it, versions, processor, command; starts no device.
+    """Return commit, versions, processor and command; does not start JAX's devices.
 
-    What git does not say is ``None``.
+    `commit` and `dirty` are `None` outside of a git checkout.
     """
     commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {

@@ -1,4 +1,4 @@
-"""One run: a configuration and a folder in, a result out. Called by scripts, workers and notebooks."""
+"""One run: it takes a configuration and a folder, and returns a result."""
 
 import os
 import time
@@ -33,7 +33,7 @@ from research.utils.xla import for_few_calls
 
 
 def configure_jax(config: Config | None = None) -> None:
-    """Ask for as many CPU devices as ``config`` needs, and keep compiled programs between processes.
+    """Ask for as many CPU devices as `config` needs, and keep compiled programs between processes.
 
     They lie in a folder that only this user can write: whoever writes there decides what is run.
     """
@@ -58,7 +58,7 @@ def configure_jax(config: Config | None = None) -> None:
 
 
 def leave_accelerators() -> None:
-    """Have JAX start on the CPU here, in a process whose workers train: a TPU is of one process only."""
+    """Make JAX start on the CPU in this process, whose workers train: only one process can use a TPU."""
     jax.config.update("jax_platforms", "cpu")
 
 
@@ -94,7 +94,7 @@ def run(
     Args:
         config: what to do.
         folder: where the run's files go; it is made if it does not exist.
-        callbacks: told of steps and epochs, such as ``ProgressBar()``; one that stops training ends the run
+        callbacks: told of steps and epochs, such as `ProgressBar()`; one that stops training ends the run
             with a checkpoint.
         resume: continue from the last checkpoint, if there is one; the result has the same bits as that of a
             run that was never interrupted.
@@ -108,7 +108,7 @@ def run(
         ConfigError: the configuration does not fit the data.
         DataError: the dataset is missing or damaged.
         CheckpointError: a checkpoint cannot be written, or is of another network.
-        FileExistsError: the folder holds a finished run, or checkpoints although ``resume`` is false.
+        FileExistsError: the folder holds a finished run, or checkpoints although `resume` is false.
         LockedError: another process works on the folder.
     """
     if not is_writer():
@@ -191,11 +191,11 @@ def evaluate(folder: Path) -> dict[str, float]:
     """Measure the saved parameters of a finished run on its test split again.
 
     Returns:
-        ``test_loss`` (nats) and ``test_accuracy`` (in [0, 1]), equal to those of ``result.json`` for a run on
+        `test_loss` (nats) and `test_accuracy` (in [0, 1]), equal to those of `result.json` for a run on
         one device, and within rounding for others.
 
     Raises:
-        As ``load_trained``.
+        As `load_trained`.
     """
     trained = load_trained(folder)
     predict = jax.jit(make_predict(trained.net, trained.preprocess), compiler_options=for_few_calls())

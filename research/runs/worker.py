@@ -1,4 +1,4 @@
-"""A process of our own that runs what it is given, and that is replaced when it dies."""
+"""A process that calls the functions that it is given, and that is replaced if it dies."""
 
 import contextlib
 import multiprocessing
@@ -27,10 +27,10 @@ class RunError(RuntimeError):
 
 
 class Worker:
-    """One process that runs what it is given, and that is replaced when it dies.
+    """One process that calls the functions that it is given, and that is replaced if it dies.
 
     Args:
-        received: where it tells of a signal, the process is told to end its run.
+        received: returns a signal that came, or `None`; after a signal the process is told to end its run.
     """
 
     def __init__(self, received: Received) -> None:
@@ -45,7 +45,7 @@ class Worker:
         self._pool.shutdown()
 
     def run(self, run_recorded: RunRecorded, runs: Mapping[Path, Config]) -> dict[Path, RunResult]:
-        """What ``run_recorded`` returns; the status "died" of each without a result if the process did."""
+        """Return what `run_recorded` returns; if the process died, "died" for each run without a result."""
         devices = num_cpu_devices(next(iter(runs.values())))
         if self._devices not in (0, devices):  # JAX makes its devices once, when it starts
             self._pool.shutdown()
@@ -59,7 +59,7 @@ class Worker:
             return {folder: (records.read_run(folder).result or died) for folder in runs}
 
     def call(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Call a function in the process.
+        """Return what a function returns that is called in the process.
 
         Raises:
             BrokenProcessPool: the process died.
@@ -101,8 +101,8 @@ LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 def _end_with_parent() -> None:
-    """In the worker: end when the sweep's process is gone, however it went."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # between two runs; the sweep ends it
+    """In the worker: end when the process that started it has ended, for whatever reason."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # between two runs, the sweep ends the worker
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Request(NamedTuple):
-    """Steps that a run waits for; see ``RunSteps``. ``step`` is the number of steps that it has done."""
+    """Steps that a run waits for; see `RunSteps`. `step` is the number of steps that it has done."""
 
     run_many: RunMany | None
     step: int
@@ -39,7 +39,7 @@ class Lockstep:
         self._live = 0
 
     def run(self, works: Sequence[Callable[[], T]]) -> list[T]:
-        """Return what the works return. Each may call ``meet`` and ``run_steps`` with its index."""
+        """Return what the works return. Each may call `meet` and `run_steps` with its index."""
         futures: list[Future[T]] = []
         with ThreadPoolExecutor(len(works)) as pool, self._turn:  # no thread works before all are there
             for work in works:
@@ -52,7 +52,7 @@ class Lockstep:
         self._ask(index, None)
 
     def run_steps(self, index: int, run_many: RunMany | None, state: TrainState, *rest: Any) -> StepResult:
-        """Take steps together with the other runs, as ``RunSteps``."""
+        """Take steps together with the other runs, as `RunSteps`."""
         return self._ask(index, Request(run_many, int(state.step), state, *rest))
 
     def _take_part(self, work: Callable[[], T]) -> T:

@@ -110,7 +110,7 @@ class StagedSweep:
     def _starts(
         self, index: int, run: StagedRun, stage: str, folders: Mapping[tuple[int, int, str], Path]
     ) -> dict[int, str] | None:
-        """Return for each seed the folder that the stage starts from; ``None`` if one has no parameters."""
+        """Return for each seed the folder that the stage starts from; `None` if one has no parameters."""
         if stage not in run.starts:
             return {}
         before = run.starts[stage]

@@ -1,4 +1,4 @@
-"""Many runs, one after the other, in a worker process that is replaced when it dies."""
+"""Many runs, one after the other, in a worker process that is replaced if it dies."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -25,9 +25,9 @@ POLL_SECONDS = 1.0  # seconds between two looks at what another sweep runs
 
 
 class Sweep:
-    """Runs that are planned first, all of them, and then run.
+    """Many runs: all are planned first, and then run.
 
-    A planned run has its ``config.yaml`` on disk, so that one that never finished can be told from one that
+    A planned run has its `config.yaml` on disk, so that one that never finished can be told from one that
     was never asked for. Several sweeps may run the same plan at once: each run is run by one of them.
 
     Args:
@@ -50,7 +50,7 @@ class Sweep:
         self._plan[folder] = config
 
     def run(self, console: Console | None = None) -> int:
-        """Run what has no result yet, and print a line for each, and a table where some did not complete.
+        """Run all that have no result yet; print a line for each, and a table of those that did not complete.
 
         Returns:
             Exit code: 0; 1 if a run diverged, failed or its process died; 130 or 143 after a signal.
@@ -107,7 +107,7 @@ class Sweep:
 
 
 def run_apart(config: Config, folder: Path, *, retry_failed: bool = True) -> None:
-    """One run of a sweep that a launcher spreads over processes or machines.
+    """Run one run of a sweep that a launcher spreads over processes or machines.
 
     It has a worker here, too: if that dies, the launcher's process is left to say so, and the launcher goes
     on waiting for the other runs.
@@ -133,7 +133,7 @@ def run_recorded(runs: Mapping[Path, Config], received: Received | None = None) 
 
 
 def _outcome(folder: Path, died: bool = False) -> RunResult:
-    """What became of a run, from its folder."""
+    """Return the outcome of a run, from its folder."""
     try:
         result = records.read_run(folder).result
     except (FileNotFoundError, records.RecordError) as error:
@@ -150,7 +150,7 @@ def _table(outcomes: dict[Path, RunResult]) -> Table:
 
 
 def _said(outcome: RunResult) -> str:
-    """The accuracy of a run, that of validation for a trial, which has no other, or what went wrong."""
+    """Return the test accuracy of a run, the validation accuracy of a trial, or what went wrong, as text."""
     if outcome.test_accuracy is not None:
         return f"test accuracy {outcome.test_accuracy:.4f}"
     if outcome.validation_accuracy is not None:

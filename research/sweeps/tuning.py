@@ -35,10 +35,10 @@ class TunedSweep:
 
     @staticmethod
     def check(config: Config) -> None:
-        """Find out whether a run has the seed of a trial.
+        """Refuse a run that has the seed of a trial.
 
         Raises:
-            ConfigError: it has.
+            ConfigError: the run has the seed of a trial.
         """
         tuning = config.study.tuning if config.study else None
         if tuning and config.seed in tuning.seeds:
@@ -59,10 +59,10 @@ class TunedSweep:
         self._plan[folder] = config, make_trials(config, starts or {})
 
     def run(self, console: Console | None = None) -> int:
-        """Run the trials that have no result yet, choose, and run what else has no result yet.
+        """Run the trials that have no result yet, choose the rates, and run the runs that have no result yet.
 
-        The runs of an arm wait until all its trials have ended: a choice among some of them would be another
-        one after the next launch.
+        The runs of an arm wait until all its trials have ended; a choice among some of the trials could
+        differ from the choice after the next launch.
 
         Returns:
             Exit code: 0, or that of a run or a trial that failed, was interrupted, or whose process died.
@@ -78,7 +78,7 @@ class TunedSweep:
         for folder, (config, trials_of_run) in self._plan.items():
             outcomes = [read_run(_trial_folder(folder, trial)) for trial in trials_of_run]
             if all(trial.status in FINISHED for trial in outcomes):
-                chosen = choose(config, outcomes)
+                chosen = choose_rates(config, outcomes)
                 runs.plan(chosen, folder.with_name(chosen.run_name()))
         self.folders = [*trials.folders, *runs.folders]
         return max(code, runs.run(console))
@@ -109,10 +109,11 @@ def make_trials(config: Config, starts: Mapping[int, str] = MappingProxyType({})
     ]
 
 
-def choose(config: Config, trials: Iterable[Run]) -> Config:
-    """The run with the rates whose trials have the best mean validation accuracy, then the lowest loss.
+def choose_rates(config: Config, trials: Iterable[Run]) -> Config:
+    """Return the run with the rates whose trials have the best mean accuracy, then the lowest mean loss.
 
-    Rates with a trial that diverged are not chosen; if no others are left, the run keeps its own.
+    Both are measured on the validation split. Rates with a trial that diverged are not chosen; if no others
+    are left, the run keeps its own.
     """
     by_rates: dict[tuple[float, float], list[Run]] = {}
     for trial in trials:
@@ -127,7 +128,7 @@ def choose(config: Config, trials: Iterable[Run]) -> Config:
 
 
 def _validation(run: Run) -> tuple[float, float] | None:
-    """Return validation accuracy and loss of a completed trial; ``None`` for any other."""
+    """Return validation accuracy and loss of a completed trial; `None` for any other."""
     accuracy, loss = run.outcome.validation_accuracy, run.outcome.validation_loss
     return None if accuracy is None or loss is None or run.status != "completed" else (accuracy, loss)
 

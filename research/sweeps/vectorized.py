@@ -21,7 +21,7 @@ from research.utils.signals import Received
 
 
 def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
-    """Return the runs in their order, in groups of up to ``training.runs_per_program`` that can share one."""
+    """Return the runs in their order, in groups of up to `training.runs_per_program` that can share one."""
     full: list[dict[Path, Config]] = []
     open_groups: dict[Config, dict[Path, Config]] = {}
     for folder, config in runs.items():
@@ -38,7 +38,7 @@ def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
 
 
 def run_together(runs: Mapping[Path, Config], received: Received | None = None) -> dict[Path, RunResult]:
-    """Run one of ``groups``, and return the result of each run by its folder.
+    """Run one of `groups`, and return the result of each run by its folder.
 
     An exception is recorded as a result with the status "failed" instead of being raised, and ends that run
     only. A run that another process works on, or has finished, has the status "locked". A signal ends all
@@ -46,7 +46,7 @@ def run_together(runs: Mapping[Path, Config], received: Received | None = None) 
 
     Args:
         runs: the configurations by folder.
-        received: returns a signal that came; ``None`` handles signals here.
+        received: returns a signal that came; `None` handles signals here.
     """
     with stop_on_signal(*runs) if received is None else nullcontext(StopOnSignal(received)) as stop:
         if len(runs) == 1:

@@ -1,4 +1,4 @@
-"""What ``fit`` tells others while it trains."""
+"""What `fit` tells others while it trains."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from research.training.state import TrainState
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One line of ``metrics.jsonl``."""
+    """One line of `metrics.jsonl`."""
 
     epoch: int
     step: int
@@ -34,7 +34,7 @@ class Totals(NamedTuple):
 class Position(NamedTuple):
     """Where training is: all that it takes to continue from there as if it had never stopped.
 
-    The epoch and the place in it follow from ``state.step`` and from the number of epochs in ``history``.
+    The epoch and the place in it follow from `state.step` and from the number of epochs in `history`.
     """
 
     state: TrainState
@@ -47,7 +47,7 @@ class Position(NamedTuple):
 class Callback:
     """Is told what happens in training. Every method does nothing here; a subclass overrides some.
 
-    ``fit`` calls the methods of its callbacks in the order of the list. An exception that a method raises
+    `fit` calls the methods of its callbacks in the order of the list. An exception that a method raises
     ends the training. The state in a position is donated to the next step, so a callback that keeps it has to
     copy it.
     """
@@ -59,7 +59,7 @@ class Callback:
         """Be told, after each call of the compiled steps, where training is and how many steps were run.
 
         Returns:
-            ``None`` to continue. A text stops training with the status "preempted"; it says why.
+            `None` to continue. A text stops training with the status "preempted"; it says why.
         """
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
@@ -69,14 +69,14 @@ class Callback:
         """Be told where training was when a callback stopped it."""
 
     def on_end(self) -> None:
-        """Be told that training is over, however it ended, even if ``on_start`` or a step raised."""
+        """Be told that training is over, however it ended, even if `on_start` or a step raised."""
 
 
 @contextlib.contextmanager
 def started(callbacks: Sequence[Callback], position: Position, num_steps: int) -> Iterator[None]:
-    """Call ``on_start`` of each callback, and ``on_end`` of each, in reverse order, at the end of the block.
+    """Call `on_start` of each callback, and `on_end` of each, in reverse order, at the end of the block.
 
-    If the block raised, the exceptions of ``on_end`` are dropped in favour of that one.
+    If the block raised, the exceptions of `on_end` are dropped in favour of that one.
     """
     told: list[Callback] = []
     try:

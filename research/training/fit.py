@@ -26,13 +26,13 @@ SECONDS_PER_CALL = 3.0
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How ``fit`` trains.
+    """How `fit` trains.
 
     Args:
         keep: "best" keeps the parameters of the best validation accuracy, "last" those of the last epoch.
-        patience: stop after this many epochs without a better validation accuracy; ``None`` never stops.
-        scan_steps: most steps per call of the program; ``None`` aims at ``SECONDS_PER_CALL``.
-        checkpoint_every: a call ends at each multiple of so many steps; ``None`` asks for no such ends.
+        patience: stop after this many epochs without a better validation accuracy; `None` never stops.
+        scan_steps: most steps per call of the program; `None` aims at `SECONDS_PER_CALL`.
+        checkpoint_every: a call ends at each multiple of so many steps; `None` asks for no such ends.
         find_nans: keep a copy of the state, and say of a run that diverges where the first bad value was.
         learning_rate: peak learning rate, for the log.
     """
@@ -49,7 +49,7 @@ class FitResult(NamedTuple):
     """Where training ended."""
 
     status: str  # completed, diverged or preempted
-    params: Params | None  # those that ``keep`` names; None unless completed
+    params: Params | None  # those that `keep` names; None unless completed
     model_state: State | None
     best_epoch: int  # epoch of those parameters, from 1; 0 if no epoch was completed
     history: tuple[EpochMetrics, ...]
@@ -82,8 +82,8 @@ def fit(
 
     Args:
         program: compiled functions and their numbers.
-        position: where to begin: ``first_position``, or a position that a callback was given; it is donated.
-        feed: gives the training examples, from ``program.make_feed``.
+        position: where to begin: `first_position`, or a position that a callback was given; it is donated.
+        feed: gives the training examples, from `program.make_feed`.
         validation: examples that choose the best epoch.
         order_key: typed key of the order of the training examples.
         options: how to train.
@@ -178,7 +178,7 @@ def _fit(
 
 
 def _plus(totals: Totals, metrics: Metrics, start: int, stop: int) -> Totals:
-    """Return the totals with the steps ``start`` to ``stop`` added.
+    """Return the totals with the steps `start` to `stop` added.
 
     They are added one by one, which gives the same bits however an epoch is cut into calls.
     """

@@ -1,4 +1,4 @@
-"""Where training went wrong: the first value that is not finite."""
+"""The first value of a training step that is not finite."""
 
 from typing import Any
 
@@ -16,26 +16,29 @@ from research.utils.xla import for_few_calls, jit_for_one_call
 
 @jit_for_one_call
 def all_finite(tree: Any) -> jax.Array:
-    """Whether every number of a tree is finite, bool ``[]``; whole numbers always are."""
+    """Return whether every number of a tree is finite, bool `[]`; a whole number always is."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)] or [jnp.array(True)]).all()
 
 
 def first_bad(values: dict[str, Any]) -> str | None:
-    """The first name whose array is not finite."""
+    """Return the first name whose array is not finite, or `None`."""
     return next((name for name, value in values.items() if not all_finite(value)), None)
 
 
 def make_find(net: Container, objective: Objective, preprocess: Preprocess) -> Find:
-    """Make ``find(state, batch, train)``, which names the first value of a step that is not finite.
+    """Make `find(state, batch, train)`, which names the first value of a step that is not finite.
 
-    Values are looked at in the order in which a step computes them: images, outputs from the first layer on,
-    loss, gradients from the last layer on. Without ``train`` it names those of an evaluation.
+    The values are examined in the order in which a step computes them: the images, the outputs from the first
+    layer on, the loss, the gradients from the last layer on. If `train` is false, they are those of an
+    evaluation, which has no gradients.
 
     Args:
-        net, objective, preprocess: those of the training step.
+        net: the network.
+        objective: the objective of the training step.
+        preprocess: the preprocessing of the training step.
 
     Returns:
-        A function that returns ``None`` where all are finite.
+        A function that returns `None` if all values are finite.
     """
 
     def find(state: TrainState, batch: Batch, train: bool = True) -> str | None:
@@ -73,7 +76,7 @@ class Watch:
 
     Args:
         run_steps: the compiled steps.
-        find: of ``make_find``.
+        find: the function of `make_find`.
     """
 
     def __init__(self, run_steps: RunSteps, find: Find) -> None:
@@ -82,12 +85,12 @@ class Watch:
         self._kept: tuple[TrainState, Examples, int, int] | None = None
 
     def before(self, state: TrainState, examples: Examples, start: int, stop: int) -> None:
-        """Be told of the steps that come next."""
+        """Keep the state before some steps, if the state is finite."""
         if self._kept is None or all_finite((state.params, state.model_state)):
             self._kept = jax.tree.map(jnp.copy, state), examples, start, stop
 
     def find(self) -> str | None:
-        """Take the steps again one by one: the first value that is not finite, and its step."""
+        """Return the first value that is not finite, and its step; the steps are run again one by one."""
         if self._kept is None:
             return None
         state, each, start, stop = self._kept
@@ -108,7 +111,7 @@ class Watch:
 
 
 def first_in_validation(program: Program, state: TrainState, split: Split) -> str | None:
-    """Return the name of the first value that is not finite in an evaluation of a split, or ``None``."""
+    """Return the name of the first value that is not finite in an evaluation of a split, or `None`."""
     for start in range(0, len(split.labels), program.eval_batch_size):
         batch = Batch(*(jnp.asarray(array[start : start + program.eval_batch_size]) for array in split))
         if name := program.find(state, batch, False):

@@ -14,10 +14,10 @@ from research.training.epoch import StepLoop
 from research.training.state import Batch, Metrics, TrainState
 
 Examples = tuple[jax.Array, jax.Array, jax.Array | None]
-"""Images, labels and order, as the compiled steps read them; see ``make_run_steps``."""
+"""Images, labels and order, as the compiled steps read them; see `make_run_steps`."""
 
 Feed = Callable[[jax.Array, int], Iterator[tuple[Examples, int, int]]]
-"""``feed(order, first_step)`` yields what one or more calls of the program read, and the first and the last
+"""`feed(order, first_step)` yields what one or more calls of the program read, and the first and the last
 step (exclusive) that are run over it."""
 
 
@@ -36,7 +36,7 @@ class Init(Protocol):
     """Makes the first state of a run."""
 
     def __call__(self, key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array, /) -> TrainState:
-        """Return the state for a typed key and the two rates, float32 ``[]``."""
+        """Return the state for a typed key and the two rates, float32 `[]`."""
         ...
 
 
@@ -45,7 +45,7 @@ class RunSteps(Protocol):
     """Runs some training steps of one run."""
 
     def __call__(self, state: TrainState, examples: Examples, start: int, stop: int, /) -> StepResult:
-        """Run the steps ``start`` to ``stop`` over the examples; the state may be donated."""
+        """Run the steps `start` to `stop` over the examples; the state may be donated."""
         ...
 
 
@@ -65,7 +65,7 @@ class Predict(Protocol):
     """Computes the logits of a batch."""
 
     def __call__(self, params: Params, model_state: State, images: jax.Array | np.ndarray, /) -> jax.Array:
-        """Return logits ``[B, K]`` of images ``[B, H, W, C]``."""
+        """Return logits `[B, K]` of images `[B, H, W, C]`."""
         ...
 
 
@@ -80,10 +80,10 @@ class Trace(Protocol):
 
 @runtime_checkable
 class Find(Protocol):
-    """Names the first value of a step that is not finite; see ``nans.make_find``."""
+    """Names the first value of a step that is not finite; see `nans.make_find`."""
 
     def __call__(self, state: TrainState, batch: Batch, train: bool = True) -> str | None:
-        """Return what the value is, or ``None`` if all are finite."""
+        """Return what the value is, or `None` if all are finite."""
         ...
 
 
@@ -98,22 +98,22 @@ class Program:
     Args:
         init: makes the first state.
         run_steps: runs training steps.
-        predict: computes logits for evaluation, ``eval_batch_size`` images at a time.
+        predict: computes logits for evaluation, `eval_batch_size` images at a time.
         trace: computes the activations of each layer.
         find: names the first value that is not finite; it is compiled when it is first called.
-        make_feed: ``make_feed(images, labels)`` puts the training split onto the devices.
+        make_feed: `make_feed(images, labels)` puts the training split onto the devices.
         learning_rate_factor: factor of the learning rate at a step.
         num_train: number of training examples.
         batch_size: examples per training step.
-        eval_batch_size: images per call of ``predict``.
+        eval_batch_size: images per call of `predict`.
         num_steps: training steps of a whole run.
-        run_many: runs training steps of several runs; ``None`` if the program is for one run.
+        run_many: runs training steps of several runs; `None` if the program is for one run.
         shared_by: number of runs that are trained side by side; each counts its part of the seconds.
         compile_seconds: time of tracing and compiling; 0 if an earlier run had done it.
-        temporary_bytes: temporary memory of the training steps; ``None`` if the backend does not report it.
-        executable: the compiled training steps, for their text; ``None`` if they are not compiled ahead.
-        whole: ``whole(tree)`` returns arrays that are split over processes whole in each of them.
-        largest: ``largest(value)`` returns the largest of the values that the processes of the run give.
+        temporary_bytes: temporary memory of the training steps; `None` if the backend does not report it.
+        executable: the compiled training steps, for their text; `None` if they are not compiled ahead.
+        whole: `whole(tree)` returns arrays that are split over processes whole in each of them.
+        largest: `largest(value)` returns the largest of the values that the processes of the run give.
     """
 
     init: Init
@@ -147,7 +147,7 @@ class Program:
 
 
 def make_timed(compiled: StepLoop) -> RunSteps:
-    """Make ``RunSteps`` of a compiled ``make_run_steps``: the metrics are on the host when it returns."""
+    """Make `RunSteps` of a compiled `make_run_steps`: the metrics are on the host when it returns."""
 
     def run_steps(state: TrainState, examples: Examples, start: int, stop: int, /) -> StepResult:
         began = time.perf_counter()
@@ -158,7 +158,7 @@ def make_timed(compiled: StepLoop) -> RunSteps:
 
 
 def make_timed_alone(run_many: RunMany) -> RunSteps:
-    """Make ``RunSteps`` of a program for several runs, all but one of which are left idle."""
+    """Make `RunSteps` of a program for several runs, all but one of which are left idle."""
 
     def run_steps(state: TrainState, examples: Examples, start: int, stop: int, /) -> StepResult:
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The checkpoints that a run leaves while it trains, and the one that it goes on from."""
+"""The checkpoints that a run writes while it trains, and from which it continues after an interruption."""
 
 import shutil
 import warnings
@@ -17,26 +17,27 @@ from research.training.callback import EpochMetrics, Position, Totals
 from research.training.checkpoint import CheckpointError, DamagedError
 from research.training.state import TrainState
 
-FINAL = "final"  # the parameters that are evaluated; beside the checkpoints of the training
+FINAL = "final"
+"""Name of the folder of the parameters that are evaluated, beside the checkpoints of the training."""
 
 
 class Arrays(NamedTuple):
-    """The arrays of a ``Position``, in the order in which a difference is looked for."""
+    """The arrays of a `Position`, in the order in which they are compared with those of a checkpoint."""
 
     state: TrainState
     best: tuple[Params, State]
 
 
 class Checkpoints:
-    """Checkpoints of a run's ``Position``, each whole in itself: the best parameters so far are in each.
+    """Checkpoints of a run's `Position`. Each is complete: it also holds the best parameters so far.
 
     They are written by a thread of their own, from a copy on the host: training waits for that copy, and for
     the checkpoint before if it is not written yet.
 
     Args:
-        folder: of the run's checkpoints.
-        keep: how many, the newest, are kept.
-        data_checksum: of the data that the run is trained on.
+        folder: the folder of the run's checkpoints.
+        keep: number of checkpoints that are kept; they are the newest.
+        data_checksum: checksum of the data on which the run is trained.
 
     Raises:
         CheckpointError: no checkpoint can be written to a folder of that name.
@@ -55,10 +56,10 @@ class Checkpoints:
         self._pending: Future[None] | None = None
 
     def save(self, position: Position) -> None:
-        """Begin to write a position.
+        """Start to write a position.
 
         Raises:
-            CheckpointError: the one before could not be written.
+            CheckpointError: the checkpoint before could not be written.
         """
         self._wait()
         tree = jax.tree.map(_host_copy, _arrays(position))
@@ -85,12 +86,16 @@ class Checkpoints:
             pending.result()
 
     def latest(self, start: Position) -> Position:
-        """The newest position that can be read, or ``start``, which has its structure, where there is none.
+        """Return the position of the newest checkpoint that can be read, or `start` if there is none.
 
-        A damaged checkpoint is named in a warning, and the one before it is taken.
+        A warning names each damaged checkpoint, and the checkpoint before it is taken.
+
+        Args:
+            start: the position at which the run begins; it has the structure that a checkpoint must have.
 
         Raises:
-            CheckpointError: one is of another network, of other data or of a newer format, and none is older.
+            CheckpointError: a checkpoint is of another network, of other data or of a newer format, and no
+                older one can be read.
         """
         refused: CheckpointError | None = None
         saved = _saved(self._folder)

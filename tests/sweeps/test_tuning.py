@@ -9,7 +9,7 @@ from rich.console import Console
 from research.config import Config, ConfigError
 from research.records import Run, RunResult, find_runs, write_config, write_result
 from research.sweeps import tuning
-from research.sweeps.tuning import TunedSweep, choose, make_trials
+from research.sweeps.tuning import TunedSweep, choose_rates, make_trials
 
 FACTORS = (0.1, 1.0, 3.0)
 
@@ -57,20 +57,22 @@ def test_every_seed_of_an_arm_has_the_same_trials():
 
 def test_the_best_mean_of_validation_is_chosen_then_the_lowest_loss():
     trials = make_trials(config(3))
-    chosen = choose(config(3), map(outcome, trials, (0.8, 0.8, 0.99, 0.7, 0.9, 0.9)))
+    chosen = choose_rates(config(3), map(outcome, trials, (0.8, 0.8, 0.99, 0.7, 0.9, 0.9)))
     assert rate(chosen) == 0.009
     assert chosen.seed == 3
     assert chosen.study == config(3).study
-    tied = choose(config(3), map(outcome, trials, [0.9] * 6, (0.3, 0.3, 0.2, 0.3, 0.3, 0.3)))
+    tied = choose_rates(config(3), map(outcome, trials, [0.9] * 6, (0.3, 0.3, 0.2, 0.3, 0.3, 0.3)))
     assert rate(tied) == 0.003
 
 
 def test_rates_with_a_trial_that_diverged_are_not_chosen():
     trials = make_trials(config(0))
     statuses = ["completed"] * 4 + ["completed", "diverged"]
-    chosen = choose(config(0), map(outcome, trials, (0.5, 0.5, 0.6, 0.6, 0.9, 0.9), [0.5] * 6, statuses))
+    chosen = choose_rates(
+        config(0), map(outcome, trials, (0.5, 0.5, 0.6, 0.6, 0.9, 0.9), [0.5] * 6, statuses)
+    )
     assert rate(chosen) == 0.003
-    none_left = choose(config(0, 0.05), map(outcome, trials, [0.5] * 6, [0.5] * 6, ["diverged"] * 6))
+    none_left = choose_rates(config(0, 0.05), map(outcome, trials, [0.5] * 6, [0.5] * 6, ["diverged"] * 6))
     assert none_left == config(0, 0.05)
 
 
@@ -98,7 +100,7 @@ def test_trials_run_first_see_no_test_split_and_are_not_run_twice(tmp_path):
         assert trial.outcome.test_accuracy is trial.outcome.test_loss is None
         assert trial.arrays() == {}
     (chosen,) = {run.config["optimizer"]["learning_rate"] for run in runs if run not in trials}
-    assert chosen == rate(choose(config(0), trials))
+    assert chosen == rate(choose_rates(config(0), trials))
     assert launch().splitlines() == ["6 of 6 runs are done already", "2 of 2 runs are done already"]
 
 

@@ -196,7 +196,7 @@ def test_a_checkpoint_of_a_newer_format_is_passed_over(interrupted, monkeypatch)
 
 
 def test_an_unfinished_run_is_not_begun_again_by_accident(interrupted):
-    with pytest.raises(FileExistsError, match="holds an unfinished run; resume=true goes on with it"):
+    with pytest.raises(FileExistsError, match="holds an unfinished run; resume=true continues it"):
         run(config(), interrupted)
 
 
