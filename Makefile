@@ -38,7 +38,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, found " + sys.version)'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed-%: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.installed-%: $(BIN)/python pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
@@ -50,7 +50,7 @@ reproduce-cifar-architecture: EPOCHS = 1
 $(ALL): export TFDS_DATA_DIR := $(or $(DATA_DIR),$(TFDS_DATA_DIR))
 $(ALL): SETUP = data=$(DATA) training.epochs=$(EPOCHS)
 
-$(VENV)/.installed-base: $(BIN)/python pyproject.toml constraints.txt
+$(VENV)/.installed-base: $(BIN)/python pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
