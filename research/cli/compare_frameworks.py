@@ -19,14 +19,14 @@ from research.frameworks.compare import SMALL, ComparisonError, compare
 from research.frameworks.config import ComparisonConfig
 from research.runs.provenance import code_and_machine
 from research.runs.worker import RunError
-from research.studies.comparison import write_comparison
+from research.studies.report.write import write_report
 from research.utils.progress_bar import make_bar
 
 COMMAND = Command("compare_frameworks", __doc__, (ComparisonConfig,), ("data",))
 
 
 def job(values: dict[str, Any]) -> None:
-    """Compare, write the report, and say where it is."""
+    """Compare the frameworks, write the report, and print where it is."""
     config = construct(ComparisonConfig, with_recommendations(values))
     out, console = Path(config.out), Console(highlight=False, soft_wrap=True)
     num_networks = len(config.frameworks or FRAMEWORKS) + len(SMALL) * config.small
@@ -60,7 +60,7 @@ def job(values: dict[str, Any]) -> None:
         raise ConfigError(str(error)) from error
     except ComparisonError as error:
         raise RunError(str(error)) from error
-    print(f"report {write_comparison(out)}")
+    print(f"report {write_report(out)}")
 
 
 def main() -> None:

@@ -16,6 +16,12 @@ Arrays = dict[str, np.ndarray]
 OPTIMIZERS = ("sgd", "momentum", "adam")
 """Optimizers of every framework. Momentum is 0.9, and Adam has the decays 0.9 and 0.999."""
 
+STUDY = "frameworks"
+"""Name of the study that the measurements of the frameworks belong to."""
+
+OURS = "jax_im2col"
+"""The framework that is this codebase's own, and the reference arm of that study."""
+
 ADAM_EPSILON = 1e-10
 """Adam's epsilon. It is tiny because Keras adds it before the bias correction, and the others after.
 

@@ -1,29 +1,98 @@
-"""The comparison of the frameworks: first that they compute the same, then what it costs them."""
+"""The comparison of the frameworks: whether they compute the same, and then what training costs in each."""
 
-import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from research.data import load_dataset
-from research.frameworks.base import FRAMEWORKS, OPTIMIZERS
-from research.frameworks.parity import GRADIENT_TOLERANCE, LOSS_TOLERANCE, NUM_STARTS, NUM_STEPS
+from research import records
+from research.data import Dataset, load_dataset
+from research.frameworks.base import FRAMEWORKS, OPTIMIZERS, OURS, STUDY
+from research.frameworks.parity import Parity
 from research.frameworks.process import Workplace, check_threads
-from research.utils.files import write_atomically
+from research.records import NOT_IN_THE_RESULT, RecordError, RunResult, Seconds
+from research.records.lock import hold
 from research.utils.lookup import lookup
+from research.utils.nested import dotted_keys
+
+SMALL_STUDY = "small networks"
+"""Name of the study of the networks of ``SMALL``, all of them trained by ``OURS``."""
 
 SMALL: dict[str, dict[str, Any]] = {
-    "tiny": {"model": "tiny"},
-    "mlp": {"model": "mlp"},
-    "mlp 512-512-512": {"model": "mlp", "model_arguments": {"hidden": [512, 512, 512]}},
+    "reference": {"name": "reference"},
+    "tiny": {"name": "tiny"},
+    "mlp": {"name": "mlp"},
+    "mlp 512-512-512": {"name": "mlp", "hidden": [512, 512, 512]},
 }
-"""Networks of the second table, in our own JAX as is the reference that they stand beside."""
+"""Models of the second study by the names of its arms."""
+
+PLANS: dict[str, dict[str, Any]] = {
+    STUDY: {
+        "name": STUDY,
+        "question": "Do the frameworks compute the same, and what does it cost them?",
+        "axis": "framework",
+    },
+    SMALL_STUDY: {
+        "name": SMALL_STUDY,
+        "question": "What do smaller networks, and dense layers alone, reach and cost?",
+        "axis": "model",
+    },
+}
 
 
 class ComparisonError(RuntimeError):
-    """The reference that all frameworks are held against could not be computed."""
+    """The reference that all frameworks are compared with could not be computed."""
+
+
+@runtime_checkable
+class Notify(Protocol):
+    """A function that is told what begins."""
+
+    def __call__(self, line: str, /) -> None:
+        """Show one line."""
+        ...
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One framework that trains one network from one seed: a run with a folder of its own.
+
+    Args:
+        folder: the run's folder.
+        config: what ``config.yaml`` holds.
+        weights: name of the network whose initial parameters it takes.
+    """
+
+    folder: Path
+    config: dict[str, Any]
+    weights: str = "reference"
+
+    @property
+    def framework(self) -> str:
+        """The name of the framework."""
+        return self.config["framework"]
+
+    @property
+    def seed(self) -> int:
+        """The seed of the initial parameters and of the order of the batches."""
+        return self.config["seed"]
+
+    def recorded(self) -> RunResult | None:
+        """Return the result that the folder holds, or ``None`` if there is none.
+
+        Raises:
+            ValueError: the folder holds a run with other settings, or a damaged one.
+        """
+        try:
+            run = records.read_run(self.folder)
+        except FileNotFoundError:
+            return None
+        except RecordError as error:
+            raise ValueError(f"{error}; remove the folder or choose another one") from error
+        if _settings(run.config) != _settings(self.config):
+            raise ValueError(f"{self.folder} holds a comparison with other settings; choose another folder")
+        return run.result
 
 
 def compare(
@@ -42,39 +111,41 @@ def compare(
     small: bool = True,
     num_threads: int | None = None,
     provenance: Mapping[str, Any] | None = None,
-    on_progress: Callable[[str], None] = lambda line: None,
+    on_progress: Notify = lambda line: None,
 ) -> Path:
-    """Give every framework the same weights and batches, check that they agree, then time them.
+    """Give every framework the same parameters and batches, check that they agree, and then time them.
 
-    Every piece of work is a process of its own, with the same number of threads and processors. Each seed is
-    a round over all frameworks, every other round in the opposite order. The training split is trained on and
-    the test split is read once, after the last epoch: nothing is chosen in between.
+    Every measurement is a run in a folder of its own, ``<out_dir>/<framework>/<seed>``, and every process has
+    the same number of threads and processors. Each seed is a round over all frameworks, every other round in
+    the opposite order. The training split is trained on and the test split is read once, after the last
+    epoch: nothing is chosen in between. A framework that is not installed, that fails, or that computes
+    something else has runs with the status "failed" and a sentence that says why.
 
-    Launched again into the same folder with the same settings, only what is missing or failed is run.
+    A second call with the same folder and settings measures only what is missing or failed.
 
     Args:
         data_name: a key of ``DATASETS``.
-        out_dir: where to write; made if need be.
+        out_dir: folder of the runs; made if it does not exist.
         data_dir, cache_dir, train_limit: as for ``load_dataset``.
-        seeds: of the initial weights and of the order of the batches; one round each.
+        seeds: seeds of the initial parameters and of the order of the batches; one round each.
         epochs: passes over the training split.
         batch_size: examples per step.
-        learning_rate: constant.
+        learning_rate: step size, constant over the run.
         optimizer: a name of ``OPTIMIZERS``.
         frameworks: names of ``FRAMEWORKS``; ``None`` for all.
         small: also measure the networks of ``SMALL``.
-        num_threads: threads and processors for each process; ``None`` for all that this one may use.
-        provenance: kept with the results as it is.
-        on_progress: called with a line before each piece of work.
+        num_threads: threads and processors of each process; ``None`` for all that this process may use.
+        provenance: facts that are recorded with every result.
+        on_progress: called with a line before each process.
 
     Returns:
-        ``<out_dir>/measurements.json``: ``config``, ``provenance``, and for each name in ``frameworks`` and
-        ``small`` the fields of ``Row``.
+        ``out_dir``, which `research.studies.report` reads.
 
     Raises:
         ValueError: an unknown name, a number out of range, or a folder with a comparison of other settings.
         DataError: the dataset is missing or damaged.
         ComparisonError: the reference could not be computed.
+        LockedError: another process measures in the same folder.
     """
     names = list(FRAMEWORKS) if frameworks is None else list(frameworks)
     for name in names:
@@ -89,134 +160,176 @@ def compare(
         )
     if epochs < 1 or not seeds:
         raise ValueError(f"epochs={epochs} and {len(seeds)} seeds; allowed: at least one of each")
-    task = {
+    common = {
+        "data": {"name": data_name, "train_limit": train_limit, "dir": data_dir, "cache_dir": cache_dir},
+        "optimizer": {"name": optimizer, "learning_rate": learning_rate},
+        "schedule": {"name": "constant"},
+        "training": {"epochs": epochs, "batch_size": batch_size},
+        "num_threads": num_threads,
+    }
+    rounds = plan_rounds(out_dir, seeds, names, small=small, common=common)
+    facts = {**(provenance or {}), "data_checksum": dataset.checksum}
+    pending = [[m for m in plan if not _is_done(m, dataset.checksum)] for plan in rounds]
+    for measurement in _each(pending):
+        with hold(measurement.folder):
+            records.start_run(measurement.folder, measurement.config)
+    with tempfile.TemporaryDirectory(prefix="frameworks-") as scratch:
+        first = {"seed": seeds[0], "epochs": epochs, "batch_size": batch_size}
+        _measure(pending, Workplace(Path(scratch), first, num_threads, on_progress), dataset, seeds, facts)
+    return out_dir
+
+
+def plan_rounds(
+    out_dir: Path, seeds: Sequence[int], names: Sequence[str], *, small: bool, common: Mapping[str, Any]
+) -> list[list[Measurement]]:
+    """Return the measurements of each seed, for every other seed in the opposite order."""
+    rounds = [_plan_round(out_dir, seed, names, small, common) for seed in seeds]
+    return [plan[::-1] if index % 2 else plan for index, plan in enumerate(rounds)]
+
+
+def _plan_round(
+    out_dir: Path, seed: int, names: Sequence[str], small: bool, common: Mapping[str, Any]
+) -> list[Measurement]:
+    """Return the measurements of one seed."""
+    plan = PLANS[STUDY] | {"arms": list(names), "reference": OURS if OURS in names else None}
+    found = []
+    for name in names:
+        config = {"seed": seed, "framework": name, "model": SMALL["reference"], **common}
+        found.append(Measurement(out_dir / name / str(seed), config | {"study": plan | {"arm": name}}))
+    plan = PLANS[SMALL_STUDY] | {"arms": list(SMALL), "reference": "reference"}
+    for name, model in SMALL.items() if small else ():
+        config = {"seed": seed, "framework": OURS, "model": model, **common}
+        folder = out_dir / "small" / name.replace(" ", "-") / str(seed)
+        found.append(Measurement(folder, config | {"study": plan | {"arm": name}}, name))
+    return found
+
+
+def _is_done(measurement: Measurement, checksum: str) -> bool:
+    """Return whether a measurement is recorded; one that failed is measured again.
+
+    Raises:
+        ValueError: the folder holds another configuration, or the data changed.
+    """
+    result = measurement.recorded()
+    if result is None or result.status != "completed":
+        return False
+    if result.provenance.get("data_checksum") != checksum:
+        raise ValueError(f"{measurement.folder} was measured on other data; choose another folder")
+    return True
+
+
+def _measure(
+    pending: Sequence[Sequence[Measurement]],
+    workplace: Workplace,
+    dataset: Dataset,
+    seeds: Sequence[int],
+    facts: Mapping[str, Any],
+) -> None:
+    """Check the parity of every framework that is to be timed, then time it, and write the results."""
+    installed = [[m for m in plan if FRAMEWORKS[m.framework].is_installed] for plan in pending]
+    for measurement in _each(pending):
+        entry = FRAMEWORKS[measurement.framework]
+        if not entry.is_installed:
+            records.write_result(
+                measurement.folder, _failed(f"not installed; install it with: {entry.install}", facts)
+            )
+    if not any(installed):
+        return
+    workplace.share(dataset)
+    tasks = {m.weights: _task(m.config, dataset) for m in _each(installed)}
+    reference = _task(next(_each(installed)).config | {"model": SMALL["reference"]}, dataset)
+    outcome = workplace.run(
+        "reference", "jax_lax", reference, networks={"reference": reference} | tasks, seeds=list(seeds)
+    )
+    if "error" in outcome:
+        raise ComparisonError(f"the reference could not be computed: {outcome['error']}")
+    names = [m.framework for m in _each(installed) if m.config["study"]["name"] == STUDY]
+    parities = {name: workplace.run("parity", name, reference) for name in dict.fromkeys(names)}
+    for measurement in _each(installed):
+        with hold(measurement.folder):
+            is_small = measurement.config["study"]["name"] == SMALL_STUDY
+            parity = {"holds": True} if is_small else parities[measurement.framework]
+            if not parity.get("holds"):
+                result = _failed(_why_not(parity), facts, parity)
+            else:
+                result = _result(_train(workplace, measurement, tasks), parity, measurement.config, facts)
+                if result.status == "failed" and not is_small:
+                    parities[measurement.framework] = {"error": result.error}  # no more rounds
+            records.write_result(measurement.folder, result)
+
+
+def _each(rounds: Sequence[Sequence[Measurement]]) -> Iterator[Measurement]:
+    return (measurement for plan in rounds for measurement in plan)
+
+
+def _train(
+    workplace: Workplace, measurement: Measurement, tasks: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Run the process of one measurement and return what it wrote."""
+    weights = measurement.weights
+    return workplace.run(
+        "timing", measurement.framework, tasks[weights], seed=measurement.seed, weights=weights
+    )
+
+
+def _task(config: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
+    """Return the fields of the `Task` of a configuration."""
+    arguments = {key: value for key, value in config["model"].items() if key != "name"}
+    return {
         "image_shape": dataset.image_shape,
         "num_classes": dataset.num_classes,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
+        "optimizer": config["optimizer"]["name"],
+        "learning_rate": config["optimizer"]["learning_rate"],
+        "model": config["model"]["name"],
+        "model_arguments": arguments,
     }
-    common = {"epochs": epochs, "batch_size": batch_size, "seed": seeds[0]}
-    rows = {name: Row.of(name) for name in names}
-    small_rows = {name: Row() for name in SMALL} if small else {}
-    config = {"data": data_name, "train_limit": train_limit, "seeds": list(seeds), "num_threads": num_threads}
-    results = {
-        "config": config | common | task,
-        "parity": {
-            "gradient_tolerance": GRADIENT_TOLERANCE,
-            "loss_tolerance": LOSS_TOLERANCE,
-            "num_steps": NUM_STEPS,
-            "num_starts": NUM_STARTS,
-        },
-        "num_train": len(dataset.train.labels),
-        "num_test": len(dataset.test.labels),
-        "data_checksum": dataset.checksum,
-        "provenance": dict(provenance or {}),
-    }
-    _take_up(out_dir / "measurements.json", results, {"frameworks": rows, "small": small_rows})
-    out_dir.mkdir(parents=True, exist_ok=True)
-    if all(row.is_done(seeds) for row in (*rows.values(), *small_rows.values())):
-        return _write(out_dir, results, rows, small_rows)
-    with tempfile.TemporaryDirectory(prefix="frameworks-") as scratch:
-        workplace = Workplace(Path(scratch), common, num_threads, on_progress)
-        workplace.share(dataset)
-        networks = {"reference": task} | {name: task | SMALL[name] for name in small_rows}
-        outcome = workplace.run("reference", "jax_lax", task, networks=networks, seeds=list(seeds))
-        if "error" in outcome:
-            raise ComparisonError(f"the reference could not be computed: {outcome['error']}")
-        for name, row in rows.items():
-            if row.status == "completed" and row.parity is None:
-                row.take_parity(workplace.run("parity", name, task))
-                _write(out_dir, results, rows, small_rows)
-        for index, seed in enumerate(seeds):
-            pending = [("reference", name, task, row) for name, row in rows.items()]
-            pending += [(name, "jax_im2col", networks[name], small_rows[name]) for name in SMALL if small]
-            for weights, name, its_task, row in pending[:: -1 if index % 2 else 1]:
-                if row.status == "completed" and not row.has(seed):
-                    row.take_round(workplace.run("timing", name, its_task, seed=seed, weights=weights), seed)
-                    _write(out_dir, results, rows, small_rows)
-    return _write(out_dir, results, rows, small_rows)
 
 
-@dataclass
-class Row:
-    """What is known of one framework so far.
-
-    Args:
-        status: "completed", "parity failed", "failed" or "not installed".
-        install: the command that installs it.
-        error: the last line of what it wrote when it failed.
-        parity: what ``measure.check_parity`` returned.
-        rounds: for each seed, what ``measure.time_training`` returned.
-    """
-
-    status: str = "completed"
-    install: str | None = None
-    error: str | None = None
-    parity: dict[str, Any] | None = None
-    rounds: list[dict[str, Any]] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, name: str) -> "Row":
-        """The row of a framework before anything is run."""
-        entry = FRAMEWORKS[name]
-        return cls("completed" if entry.is_installed else "not installed", entry.install)
-
-    def has(self, seed: int) -> bool:
-        """Whether the round of this seed was measured."""
-        return any(measured["seed"] == seed for measured in self.rounds)
-
-    def is_done(self, seeds: Sequence[int]) -> bool:
-        """Whether nothing is left to measure; what failed is measured again."""
-        return self.status != "completed" or all(self.has(seed) for seed in seeds)
-
-    def take_parity(self, outcome: dict[str, Any]) -> None:
-        """Note how far the framework is from the reference; too far, or nowhere, and it is not timed."""
-        if "error" in outcome:
-            self.status, self.error = "failed", outcome["error"]
-            return
-        self.parity = outcome
-        if not outcome["holds"]:
-            self.status = "parity failed"
-
-    def take_round(self, outcome: dict[str, Any], seed: int) -> None:
-        """Note what was measured; after an error there are no more rounds."""
-        if "error" in outcome:
-            self.status, self.error = "failed", f"seed {seed}: {outcome['error']}"
-        else:
-            self.rounds.append({"seed": seed} | outcome)
+def _why_not(parity: Mapping[str, Any]) -> str:
+    """Return one sentence that says why a framework is not timed."""
+    if "error" in parity:
+        return str(parity["error"])
+    return Parity.explain(parity["gradient_error"], parity["worst_array"], parity["loss_error"])
 
 
-def _take_up(path: Path, results: Mapping[str, Any], tables: Mapping[str, Mapping[str, Row]]) -> None:
-    """Fill the rows with what an earlier launch measured of the same thing."""
-    if not path.exists():
-        return
-    try:
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        for key in ("config", "data_checksum"):
-            if _settings(earlier[key]) != _settings(json.loads(json.dumps(results[key]))):
-                raise ValueError(
-                    f"{path.parent} holds a comparison with other settings; choose another folder"
-                )
-        for key, table in tables.items():
-            for name, row in table.items():
-                measured = earlier[key].get(name, {})
-                parity = measured.get("parity")
-                if row.status == "completed" and (parity is None or parity["holds"]):
-                    row.parity, row.rounds = parity, measured.get("rounds", [])
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged: {error!r}; remove it or choose another folder") from error
+def _failed(error: str, facts: Mapping[str, Any], parity: Mapping[str, Any] | None = None) -> RunResult:
+    """Return the result of a framework that is not timed."""
+    own = {"worst_array": parity["worst_array"]} if parity and "worst_array" in parity else {}
+    return RunResult(
+        "failed", error, exit_code=1, measurements=_errors(parity or {}), provenance={**facts, **own}
+    )
 
 
-def _settings(config: Any) -> Any:
-    """What has to be the same for measurements to stand in one table: all but how many seeds there are."""
-    return {k: v for k, v in config.items() if k != "seeds"} if isinstance(config, dict) else config
+def _errors(parity: Mapping[str, Any]) -> dict[str, float | None]:
+    """Return the measurements that say how far a framework is from the reference."""
+    numbers = {key: parity[key] for key in ("gradient_error", "loss_error") if key in parity}
+    return numbers | ({"repeatable": float(parity["repeatable"])} if "repeatable" in parity else {})
 
 
-def _write(
-    folder: Path, results: Mapping[str, Any], frameworks: Mapping[str, Row], small: Mapping[str, Row]
-) -> Path:
-    tables = {"frameworks": frameworks, "small": small}
-    rows = {key: {name: vars(row) for name, row in table.items()} for key, table in tables.items()}
-    path = folder / "measurements.json"
-    write_atomically(path, json.dumps({**results, **rows}, indent=2, allow_nan=False).encode())
-    return path
+def _result(
+    outcome: Mapping[str, Any], parity: Mapping[str, Any], config: Mapping[str, Any], facts: Mapping[str, Any]
+) -> RunResult:
+    """Return the result of a run whose process wrote ``outcome``."""
+    if "error" in outcome:
+        return _failed(str(outcome["error"]), facts, parity)
+    keys = ("compile_s", "first_step_s", "peak_mib", "load_average")
+    versions = {**facts.get("versions", {}), **outcome["versions"]}
+    own = {key: outcome[key] for key in ("threads", "parameters_sha256")}
+    if "worst_array" in parity:
+        own["worst_array"] = parity["worst_array"]
+    return RunResult(
+        "completed",
+        test_accuracy=outcome["accuracy"],
+        epochs=config["training"]["epochs"],
+        num_parameters=outcome["num_parameters"],
+        seconds=Seconds(outcome["compile_s"] or 0.0, outcome["train_s"], outcome["total_s"]),
+        images_per_s=outcome["images_per_s"],
+        measurements=_errors(parity) | {key: outcome[key] for key in keys},
+        provenance={**facts, **own, "versions": versions, "framework_versions": outcome["versions"]},
+    )
+
+
+def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that two measurements of one comparison share, by dotted key."""
+    settings = dotted_keys({key: value for key, value in config.items() if key != "study"})
+    return {key: value for key, value in settings.items() if key not in NOT_IN_THE_RESULT}

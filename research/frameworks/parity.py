@@ -1,4 +1,4 @@
-"""Whether a framework computes what the others compute."""
+"""Tests whether a framework computes what the reference computes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,10 +21,11 @@ class Parity:
     """How far a framework is from the reference.
 
     Args:
-        gradient_error: ‖a − b‖ / ‖b‖ of the gradients of the first step, largest over the arrays.
-        worst_array: the array that has it.
-        loss_error: difference of the losses after ``NUM_STEPS`` steps, nats; the median over ``NUM_STARTS``
-            orders of the batches, because Adam makes much of it when rounding switches one ReLU.
+        gradient_error: ‖a − b‖ / ‖b‖ of the gradients of the first step, the largest over the arrays.
+        worst_array: the array that has the largest error.
+        loss_error: difference of the losses after ``NUM_STEPS`` steps, in nats. It is the median over
+            ``NUM_STARTS`` orders of the batches, because Adam amplifies a rounding error that switches one
+            ReLU.
     """
 
     gradient_error: float
@@ -33,12 +34,23 @@ class Parity:
 
     @property
     def holds(self) -> bool:
-        """Whether both errors are within their tolerances; NaN is not."""
+        """Return whether both errors are within their tolerances; NaN is not."""
         return self.gradient_error <= GRADIENT_TOLERANCE and self.loss_error <= LOSS_TOLERANCE
+
+    @staticmethod
+    def explain(gradient_error: float | None, worst_array: str, loss_error: float | None) -> str:
+        """Return one sentence on a framework that is too far from the reference; ``None`` is not finite."""
+        gradient, loss = (
+            "not finite" if error is None else f"{error:.1e}" for error in (gradient_error, loss_error)
+        )
+        return (
+            f"parity failed: the gradient error in {worst_array} is {gradient}, allowed is "
+            f"{GRADIENT_TOLERANCE:g}; the loss error is {loss}, allowed is {LOSS_TOLERANCE:g}"
+        )
 
 
 def draw_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Arrays:
-    """Initial weights for all frameworks, float32: He normal kernels, drawn with NumPy, and biases of zero.
+    """Draw initial parameters with NumPy, float32: He normal kernels and zero biases.
 
     Var K = 2 / fan_in, where fan_in is the product of all axes of the kernel but the last.
 
@@ -55,13 +67,13 @@ def draw_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Arrays:
 
 
 def make_order(seed: int, epochs: int, num_examples: int, batch_size: int) -> np.ndarray:
-    """Which examples each step sees, the same for every framework.
+    """Draw the examples of each step, which are the same for every framework.
 
     Args:
-        seed: of the run.
+        seed: seed of the run.
         epochs: passes over the examples.
-        num_examples: examples to choose from.
-        batch_size: B, examples per step; those left after the last full batch of an epoch are not used.
+        num_examples: number of examples.
+        batch_size: B, examples per step. An epoch drops the examples after its last full batch.
 
     Returns:
         int32 ``[epochs, num_examples // B, B]``, each example at most once in an epoch.
@@ -81,7 +93,7 @@ def make_order(seed: int, epochs: int, num_examples: int, batch_size: int) -> np
 
 
 def first_batches(seed: int, num_examples: int, batch_size: int) -> np.ndarray:
-    """The batches of the first steps in several orders, int32 ``[NUM_STARTS, NUM_STEPS, B]``."""
+    """Return the batches of the first steps in several orders, int32 ``[NUM_STARTS, NUM_STEPS, B]``."""
     epochs = -(-NUM_STEPS // max(num_examples // batch_size, 1))
     orders = [make_order(seed + start, epochs, num_examples, batch_size) for start in range(NUM_STARTS)]
     return np.stack([order.reshape(-1, batch_size)[:NUM_STEPS] for order in orders])
@@ -90,9 +102,9 @@ def first_batches(seed: int, num_examples: int, batch_size: int) -> np.ndarray:
 def first_steps(
     framework: Framework, params: Arrays, images: np.ndarray, labels: np.ndarray, batches: np.ndarray
 ) -> tuple[Arrays, np.ndarray]:
-    """Gradients on the first batch, and the loss after the steps of each start, ``[NUM_STARTS]``.
+    """Return the gradients on the first batch, and the loss after the steps of each start, ``[NUM_STARTS]``.
 
-    The loss is that of the first ``NUM_EVALUATED`` images.
+    The loss is measured on the first ``NUM_EVALUATED`` images.
     """
     framework.load(params)
     gradients = framework.gradients(images[batches[0, 0]], labels[batches[0, 0]])
@@ -109,7 +121,7 @@ def first_steps(
 def is_repeatable(
     framework: Framework, params: Arrays, images: np.ndarray, labels: np.ndarray, batches: np.ndarray
 ) -> bool:
-    """Whether training twice over ``batches`` ``[steps, B]`` ends in the same bits."""
+    """Return whether training twice over ``batches`` ``[steps, B]`` ends in the same bits."""
     ends = []
     for _ in range(2):
         framework.load(params)
@@ -119,7 +131,7 @@ def is_repeatable(
 
 
 def predict_all(framework: Framework, images: np.ndarray) -> np.ndarray:
-    """Logits ``[N, num_classes]`` of many images, some at a time."""
+    """Return the logits ``[N, num_classes]`` of many images, ``PREDICT_BATCH`` at a time."""
     starts = range(0, len(images), PREDICT_BATCH)
     return np.concatenate([framework.predict(images[i : i + PREDICT_BATCH]) for i in starts])
 
@@ -127,7 +139,7 @@ def predict_all(framework: Framework, images: np.ndarray) -> np.ndarray:
 def compare_steps(
     gradients: Arrays, losses: np.ndarray, reference_gradients: Arrays, reference_losses: np.ndarray
 ) -> Parity:
-    """Hold the first steps of a framework against those of the reference.
+    """Compare the first steps of a framework with those of the reference.
 
     Raises:
         ValueError: the gradients have other names or shapes than the reference's.
@@ -141,6 +153,6 @@ def compare_steps(
 
 
 def relative_error(a: np.ndarray, b: np.ndarray) -> float:
-    """‖a − b‖ / ‖b‖, computed in float64."""
+    """Return ‖a − b‖ / ‖b‖, computed in float64."""
     difference = np.linalg.norm(a.astype(np.float64) - b.astype(np.float64))
     return float(difference / np.linalg.norm(b.astype(np.float64)))

@@ -1,9 +1,10 @@
-"""The processes of the comparison: the same threads, processors and environment for each."""
+"""The processes of the comparison, each with the same threads, processors and environment."""
 
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -21,12 +22,12 @@ CHILD_SECONDS = 6 * 3600
 
 @dataclass(frozen=True)
 class Workplace:
-    """Where the processes of a comparison find what they share, and how they are started.
+    """A folder of shared arrays, and the way in which the processes of a comparison are started.
 
     Args:
-        folder: for the shared arrays.
-        common: the part of each process's specification that is the same for all.
-        num_threads: for every process.
+        folder: folder of the shared arrays.
+        common: the part of a process's specification that is the same for all processes.
+        num_threads: number of threads and processors of every process.
         on_progress: called with a line before each process.
     """
 
@@ -42,7 +43,12 @@ class Workplace:
         np.savez(self.folder / "data.npz", allow_pickle=False, **arrays)
 
     def run(self, work: str, framework: str, task: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        """Run one process and return what it wrote and the load before it, or ``{"error": ...}``."""
+        """Run one process.
+
+        Returns:
+            What it wrote, ``load_average`` of the machine before it, and ``total_s``, the seconds that the
+            process took; ``{"error": ...}`` if the process failed.
+        """
         spec = {**self.common, "weights": "reference", **more}
         spec |= {"work": work, "entry": asdict(FRAMEWORKS[framework]), "task": dict(task)}
         spec |= {"folder": str(self.folder), "num_threads": self.num_threads}
@@ -51,7 +57,7 @@ class Workplace:
         spec_path.write_text(json.dumps(spec))
         result_path.unlink(missing_ok=True)
         command = [sys.executable, "-m", "research.frameworks.measure", str(spec_path), str(result_path)]
-        load = os.getloadavg()[0]
+        load, started = os.getloadavg()[0], time.perf_counter()
         try:
             with _processors(self.num_threads):
                 child = subprocess.run(
@@ -67,10 +73,11 @@ class Workplace:
         if child.returncode or not result_path.exists():
             lines = child.stderr.strip().splitlines() or ["no message"]
             return {"error": f"exit code {child.returncode}: {lines[-1]}"}
-        return json.loads(result_path.read_text()) | {"load_average": load}
+        total_s = time.perf_counter() - started
+        return json.loads(result_path.read_text()) | {"load_average": load, "total_s": total_s}
 
     def _environment(self, float64: bool) -> dict[str, str]:
-        """As many threads for all, the CPU only, nothing compiled before, no settings of the user's."""
+        """Return an environment with the number of threads, the CPU only, and no cache or setting of JAX."""
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
         return (
@@ -81,7 +88,7 @@ class Workplace:
             }
             | dict.fromkeys(names, str(self.num_threads))
             | {
-                # XLA has a thread for each processor that the process may use; with one, Eigen is told, too
+                # XLA starts a thread for each processor of the process; for one, Eigen needs this flag
                 "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false" if self.num_threads == 1 else "",
                 "JAX_PLATFORMS": "cpu",
                 "JAX_ENABLE_X64": str(float64),
@@ -95,7 +102,7 @@ class Workplace:
 
 @contextmanager
 def _processors(count: int) -> Iterator[None]:
-    """Let the processes started meanwhile use the first ``count`` processors only, where the system can."""
+    """Restrict processes that are started inside to the first ``count`` processors, if the system can."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -108,7 +115,11 @@ def _processors(count: int) -> Iterator[None]:
 
 
 def check_threads(num_threads: int | None) -> int:
-    """How many threads to use: those asked for, or one per processor this process may use."""
+    """Return the number of threads: ``num_threads``, or one for each processor of this process.
+
+    Raises:
+        ValueError: this process has fewer processors.
+    """
     most = num_cpus()
     if num_threads is None:
         return most

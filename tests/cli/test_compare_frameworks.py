@@ -1,5 +1,6 @@
-import json
 from pathlib import Path
+
+from research import records
 
 
 def test_a_small_comparison_ends_with_its_report(call):
@@ -7,10 +8,10 @@ def test_a_small_comparison_ends_with_its_report(call):
     outcome = call("compare_frameworks.py", *small, "frameworks=[numpy,jax_im2col]", "out=out")
     assert outcome.code == 0, outcome.err
     assert outcome.out.splitlines()[-1] == "report out/report.md"
-    results = json.loads(Path("out/results.json").read_text())
-    assert {name: row["status"] for name, row in results["frameworks"].items()} == {
-        "numpy": "completed",
-        "jax_im2col": "completed",
+    runs = records.find_runs(Path("out"))
+    assert {(run.config["framework"], run.status) for run in runs} == {
+        ("numpy", "completed"),
+        ("jax_im2col", "completed"),
     }
 
 

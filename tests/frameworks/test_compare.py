@@ -1,6 +1,5 @@
 """The comparison from outside, with frameworks that do not do what they should beside NumPy."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -8,28 +7,31 @@ from typing import Any
 import numpy as np
 import pytest
 
+from research import records
 from research.frameworks import base, compare, process
 from research.frameworks.base import Entry, load_framework
 from research.frameworks.measure import make_task
 from research.frameworks.parity import draw_weights
+from research.records.status import read_status
+from research.studies.results import read_studies
 
 HERE = Path(__file__).parent
 WRONG = ("WrongGradients", "WrongUpdates", "WrongShapes", "NotANumber", "Crashes")
 
 
 @pytest.fixture(scope="module")
-def measurements(tmp_path_factory):
+def measured(tmp_path_factory):
     """A comparison on digits of NumPy, five wrong frameworks and one that is not installed."""
     out_dir = tmp_path_factory.mktemp("comparison")
     table = {"numpy": base.FRAMEWORKS["numpy"], "jax_lax": base.FRAMEWORKS["jax_lax"]}
-    table |= {name: Entry(f"adapters:{name}", ("numpy",)) for name in WRONG}
+    table |= {name: Entry(f"adapters:{name}", ("numpy",), builds_layers=False) for name in WRONG}
     table["absent"] = Entry("adapters:Absent", ("numpy", "no_such_package"))
     lines = []
     with pytest.MonkeyPatch.context() as patch:
         for module in (compare, process):
             patch.setattr(module, "FRAMEWORKS", table)
         patch.setenv("PYTHONPATH", str(HERE))
-        path = compare.compare(
+        compare.compare(
             "digits",
             out_dir=out_dir,
             seeds=[4, 5],
@@ -41,57 +43,82 @@ def measurements(tmp_path_factory):
             provenance={"commit": "abc"},
             on_progress=lines.append,
         )
-    return json.loads(path.read_text()) | {"lines": lines}
+    return out_dir, lines
 
 
-def test_a_framework_that_agrees_is_timed_once_per_seed(measurements):
-    row = measurements["frameworks"]["numpy"]
-    assert row["status"] == "completed"
-    assert row["parity"]["gradient_error"] < 1e-5
-    assert [measured["seed"] for measured in row["rounds"]] == [4, 5]
-    for measured in row["rounds"]:
-        assert 0.5 < measured["accuracy"] <= 1
-        assert measured["compile_s"] is None
-        assert measured["first_step_s"] > 0
-        assert measured["images_per_s"] == pytest.approx(2 * 20 * 64 / measured["train_s"])
-        assert 20 < measured["peak_mib"] < 2000
-        assert measured["num_parameters"] == 13_706
-        assert measured["load_average"] >= 0
-        assert measured["threads"]["num_threads"] == 1
-        assert measured["threads"]["OMP_NUM_THREADS"] == "1"
-        assert len(measured["threads"].get("processors", [0])) == 1
-        assert set(measured["versions"]) == {"numpy"}
-    assert row["rounds"][0]["parameters_sha256"] != row["rounds"][1]["parameters_sha256"]
+def runs_of(measured, name):
+    """The runs of one framework, in the order of their seeds."""
+    return records.find_runs(measured[0] / name)
+
+
+def test_a_framework_that_agrees_is_timed_once_per_seed(measured):
+    runs = runs_of(measured, "numpy")
+    assert [run.config["seed"] for run in runs] == [4, 5]
+    for run in runs:
+        result = run.outcome
+        assert result.status == "completed"
+        assert result.measurements["gradient_error"] < 1e-5
+        assert result.measurements["repeatable"] == 1
+        assert 0.5 < result.test_accuracy <= 1
+        assert result.measurements["compile_s"] is None
+        assert result.seconds.compile == 0
+        assert result.measurements["first_step_s"] > 0
+        assert result.images_per_s == pytest.approx(2 * 20 * 64 / result.seconds.train)
+        assert result.seconds.total > result.seconds.train
+        assert 20 < result.measurements["peak_mib"] < 2000
+        assert result.num_parameters == 13_706
+        assert result.measurements["load_average"] >= 0
+        threads = result.provenance["threads"]
+        assert threads["num_threads"] == 1
+        assert threads["OMP_NUM_THREADS"] == "1"
+        assert len(threads.get("processors", [0])) == 1
+        assert set(result.provenance["framework_versions"]) == {"numpy"}
+    first, second = (run.outcome.provenance["parameters_sha256"] for run in runs)
+    assert first != second
 
 
 @pytest.mark.parametrize("name", ["WrongGradients", "WrongUpdates", "NotANumber"])
-def test_a_framework_that_computes_something_else_is_shown_as_failing_and_not_timed(measurements, name):
-    row = measurements["frameworks"][name]
-    assert row["status"] == "parity failed"
-    assert not row["parity"]["holds"]
-    assert row["rounds"] == []
-    assert not any(line.startswith(f"timing: {name}") for line in measurements["lines"])
+def test_a_framework_that_computes_something_else_is_shown_as_failing_and_not_timed(measured, name):
+    for run in runs_of(measured, name):
+        assert run.status == "failed"
+        assert run.outcome.error.startswith("parity failed: the gradient error in ")
+        assert run.outcome.test_accuracy is None
+        assert "gradient_error" in run.outcome.measurements
+    assert not any(line.startswith(f"timing: {name}") for line in measured[1])
 
 
-def test_a_framework_that_raises_or_crashes_is_a_row_with_its_error(measurements):
-    shapes, crash = (measurements["frameworks"][name] for name in ("WrongShapes", "Crashes"))
-    assert shapes["status"] == crash["status"] == "failed"
-    assert "ValueError: gradients have the shapes" in shapes["error"]
-    assert "exit code -6" in crash["error"]
+def test_a_framework_that_raises_or_crashes_is_a_row_with_its_error(measured):
+    shapes, crash = (runs_of(measured, name) for name in ("WrongShapes", "Crashes"))
+    assert {run.status for run in (*shapes, *crash)} == {"failed"}
+    assert "ValueError: gradients have the shapes" in shapes[0].outcome.error
+    assert all("exit code -6" in run.outcome.error for run in crash)
 
 
-def test_a_framework_that_is_not_installed_is_a_row_with_the_command(measurements):
-    row = measurements["frameworks"]["absent"]
-    assert row["status"] == "not installed"
-    assert row["install"] == "pip install numpy no_such_package"
-    assert row["rounds"] == []
+def test_a_framework_that_is_not_installed_is_a_row_with_the_command(measured):
+    for run in runs_of(measured, "absent"):
+        assert run.status == "failed"
+        expected = "not installed; install it with: pip install numpy no_such_package"
+        assert run.outcome.error == expected
 
 
-def test_every_other_round_has_the_opposite_order(measurements):
-    timed = [line for line in measurements["lines"] if line.startswith("timing")]
+def test_every_other_round_has_the_opposite_order(measured):
+    timed = [line for line in measured[1] if line.startswith("timing")]
     assert timed == ["timing: numpy, reference, seed 4", "timing: numpy, reference, seed 5"]
-    assert measurements["config"]["seeds"] == [4, 5]
-    assert measurements["provenance"] == {"commit": "abc"}
+    for run in runs_of(measured, "numpy"):
+        assert run.outcome.provenance["commit"] == "abc"
+    common = {"data": {}, "training": {}}
+    names = ["numpy", "jax_im2col"]
+    plans = compare.plan_rounds(Path("out"), [4, 5, 6], names, small=False, common=common)
+    assert [[m.framework for m in plan] for plan in plans] == [names, names[::-1], names]
+
+
+def test_the_runs_are_a_study_that_the_ordinary_reader_reads(measured):
+    (study,) = read_studies(measured[0])
+    assert (study.name, study.axis) == ("frameworks", "framework")
+    assert [arm.name for arm in study.arms] == ["numpy", *WRONG, "absent"]
+    assert {name: len(arm.completed) for arm in study.arms for name in [arm.name]}["numpy"] == 2
+    statuses = {status.status for status in read_status(measured[0])}
+    assert statuses == {"completed", "failed"}
 
 
 def test_a_second_launch_measures_only_what_is_missing(tmp_path):
@@ -100,10 +127,10 @@ def test_a_second_launch_measures_only_what_is_missing(tmp_path):
     def launch(**settings):
         lines.clear()
         settings = {"seeds": [4], "epochs": 1, "frameworks": ["numpy"], **settings}
-        path = compare.compare(
+        compare.compare(
             "digits", out_dir=tmp_path, small=False, num_threads=1, on_progress=lines.append, **settings
         )
-        return json.loads(path.read_text())["frameworks"]["numpy"]["rounds"]
+        return [run.outcome for run in records.find_runs(tmp_path)]
 
     first = launch()
     assert len(lines) == 3  # the reference, parity, one round
@@ -111,17 +138,17 @@ def test_a_second_launch_measures_only_what_is_missing(tmp_path):
     assert lines == []
     more = launch(seeds=[4, 5])
     assert more[0] == first[0]
-    assert [measured["seed"] for measured in more] == [4, 5]
+    assert len(more) == 2
     assert [line for line in lines if line.startswith("timing")] == ["timing: numpy, reference, seed 5"]
     with pytest.raises(ValueError, match="holds a comparison with other settings"):
         launch(epochs=2)
-    (tmp_path / "measurements.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"measurements\.json is damaged"):
+    (tmp_path / "numpy" / "4" / "result.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"result\.json is damaged"):
         launch()
 
 
 def test_networks_of_the_second_table(workplace, task):
-    large = task | compare.SMALL["mlp 512-512-512"]
+    large = task | {"model": "mlp", "model_arguments": {"hidden": [512, 512, 512]}}
     network: Any = load_framework("jax_im2col", make_task(large))
     weights: dict[str, Any] = draw_weights(network.shapes(), 0)
     np.savez(workplace.folder / "large-0.npz", **weights)

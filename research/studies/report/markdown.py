@@ -4,8 +4,8 @@ import html
 import re
 from collections.abc import Sequence
 
-from research.studies.report.section import Part, Section
-from research.studies.report.table import Table
+from research.studies.report.section import Section
+from research.studies.report.table import Part, Table
 
 
 def to_markdown(sections: Sequence[Section]) -> str:

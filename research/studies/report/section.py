@@ -11,7 +11,9 @@ from research.studies.figures import FIGURES
 from research.studies.figures.style import save
 from research.studies.predictions import shown_arm
 from research.studies.published import brief_table, is_published, study_verdicts
+from research.studies.report.frameworks import framework_background, framework_parts
 from research.studies.report.table import (
+    Part,
     Table,
     arm_table,
     class_table,
@@ -52,14 +54,6 @@ RECIPE = {
     "schedule.name": "{} schedule",
 }
 UNFINISHED_NOTE = "In no statistic above, and not dropped: they count as what they are."
-
-
-class Part(NamedTuple):
-    """A table under its heading, with a note on how to read it."""
-
-    heading: str
-    note: str
-    table: Table
 
 
 class Drawing(NamedTuple):
@@ -130,6 +124,7 @@ def make_sections(studies: Sequence[StudyResults], folder: Path, out: Path) -> l
 def _section(study: StudyResults, slug: str, folder: Path, out: Path) -> Section:
     brief = brief_table(study)
     results = [
+        *framework_parts(study),
         Part("Arms", ARMS_NOTE, arm_table(study.arms)),
         Part("Contrasts", explain_contrasts(study), contrast_table(study)),
         Part(CLAIMS_HEADING, CLAIMS_NOTE, study_verdicts(study)),
@@ -143,6 +138,7 @@ def _section(study: StudyResults, slug: str, folder: Path, out: Path) -> Section
         Part("Scores by class", pooled, class_table(study)),
         Part("Settings in which the arms differ", "", difference_table(study)),
         Part("Settings that all runs share", "", shared_table(study)),
+        *framework_background(study),
         Part("Provenance", "", provenance_table(study)),
     ]
     return Section(

@@ -2,11 +2,12 @@
 
 import html
 import math
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -92,6 +93,14 @@ class Table:
         lines.insert(1, tuple("-" * width for width in widths))
         text = "\n".join(_align(line, widths) for line in lines)
         return f"{text}\n\n{self.caption}" if self.caption else text
+
+
+class Part(NamedTuple):
+    """A table under its heading, with a note on how to read it."""
+
+    heading: str
+    note: str
+    table: Table
 
 
 def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
@@ -238,25 +247,33 @@ def trial_table(study: StudyResults) -> Table:
 
 
 def unfinished_table(study: StudyResults, folder: Path) -> Table:
-    """A row per run that is in no statistic: how it ended, why, and where it is."""
-    rows = []
+    """Return a row per run that is in no statistic: how it ended, why, and where it is.
+
+    Runs of one arm that ended in the same way share a row.
+    """
+    rows: dict[tuple[str, str, str], list[Run]] = defaultdict(list)
+    absent = []
     for run in study.earlier:
         if run.status != "completed":
             stage, arm = (run.config["study"].get(key) for key in ("stage", "arm"))
             name = f"stage {stage}" + ("" if arm == stage else f", {arm}")
-            rows.append((name, seed_of(run), run.status, _reason(run), _relative(run, folder)))
+            rows[name, run.status, _reason(run)].append(run)
     for arm in study.arms:
         for run in arm.runs:
             if run.status != "completed":
-                rows.append((arm.name, seed_of(run), run.status, _reason(run), _relative(run, folder)))
+                rows[arm.name, run.status, _reason(run)].append(run)
         for run in arm.repeated:
             reason = f"repeated: another run of this seed counts. {_reason(run)}".strip()
-            rows.append((arm.name, seed_of(run), run.status, reason, _relative(run, folder)))
+            rows[arm.name, run.status, reason].append(run)
         if arm.absent:
             seeds = ", ".join(str(seed) for seed in arm.absent)
-            rows.append((arm.name, seeds, "missing", "never started: there is no folder", NOTHING))
-    headers = ("arm", "seed", "status", "why", "folder")
-    return Table(headers, [tuple(str(cell) for cell in row) for row in rows])
+            absent.append((arm.name, seeds, "missing", "never started: there is no folder", NOTHING))
+    found = []
+    for (name, status, reason), runs in rows.items():
+        seeds = ", ".join(str(seed) for seed in sorted({seed_of(run) for run in runs}))
+        place = Path(os.path.commonpath([run.path for run in runs])).relative_to(folder)
+        found.append((name, seeds, status, reason, str(place)))
+    return Table(("arm", "seed", "status", "why", "folder"), [*found, *absent])
 
 
 def _reason(run: Run) -> str:
@@ -302,7 +319,7 @@ def provenance_table(study: StudyResults) -> Table:
     keys = [
         key
         for key in dict.fromkeys(key for facts in found for key in facts)
-        if key not in ("started", "command")
+        if key not in ("started", "command", "parameters_sha256")
     ]
     rows = [
         (PROVENANCE_NAMES.get(key, key.removeprefix("versions.")), _values(facts.get(key) for facts in found))

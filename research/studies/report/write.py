@@ -4,7 +4,6 @@ import csv
 import io
 from pathlib import Path
 
-from research.studies.comparison import comparison_section, read_comparison, result_rows
 from research.studies.report.html import to_html
 from research.studies.report.markdown import parts_to_markdown, to_markdown
 from research.studies.report.section import make_sections, published_parts
@@ -19,7 +18,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     Writes ``report.md``, the same as ``report.html`` in one file, ``results.csv`` with a row per run, and
     each figure as ``figures/<study>/<figure>.svg`` and ``.png``. Where something was published of a study,
     also ``published.md``: all verdicts, and one table for each study, as a README may hold them. Several
-    studies are sections of one report, and so is a comparison of frameworks below the folder.
+    studies are sections of one report, and a comparison of frameworks is a study.
 
     Args:
         folder: holds runs, in it or below it.
@@ -37,10 +36,6 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     sections = make_sections(studies, folder, out)
     results = results_table(studies, folder)
-    for path in sorted(folder.rglob("measurements.json"))[:1]:
-        measured = read_comparison(path)
-        sections.append(comparison_section(measured, out, Path("figures", "frameworks", "comparison")))
-        results.rows.extend(result_rows(measured))
     write_atomically(out / "results.csv", to_csv(results).encode())
     write_atomically(out / "report.html", to_html(sections, out).encode())
     write_atomically(out / "report.md", to_markdown(sections).encode())
