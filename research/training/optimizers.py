@@ -48,9 +48,7 @@ def sgd(
 
     Source: Robbins & Monro (1951), A stochastic approximation method.
     """
-    return optax.chain(
-        _clip(clip_norm), _decay(weight_decay), optax.identity(), *_scale(schedule, learning_rate)
-    )
+    return _chain(schedule, learning_rate, clip_norm, _decay(weight_decay), optax.identity())
 
 
 def momentum(
@@ -88,9 +86,7 @@ def momentum(
 
     Source: Polyak (1964), Some methods of speeding up the convergence of iteration methods.
     """
-    return optax.chain(
-        _clip(clip_norm), _decay(weight_decay), optax.trace(decay), *_scale(schedule, learning_rate)
-    )
+    return _chain(schedule, learning_rate, clip_norm, _decay(weight_decay), optax.trace(decay))
 
 
 def nesterov(
@@ -130,12 +126,7 @@ def nesterov(
     Source: Sutskever, Martens, Dahl & Hinton (2013), On the importance of initialization and momentum in deep
     learning, section 2.
     """
-    return optax.chain(
-        _clip(clip_norm),
-        _decay(weight_decay),
-        optax.trace(decay, nesterov=True),
-        *_scale(schedule, learning_rate),
-    )
+    return _chain(schedule, learning_rate, clip_norm, _decay(weight_decay), optax.trace(decay, nesterov=True))
 
 
 def adagrad(
@@ -175,11 +166,12 @@ def adagrad(
     Source: Duchi, Hazan & Singer (2011), Adaptive subgradient methods for online learning and stochastic
     optimization.
     """
-    return optax.chain(
-        _clip(clip_norm),
+    return _chain(
+        schedule,
+        learning_rate,
+        clip_norm,
         _decay(weight_decay),
         optax.scale_by_rss(initial_accumulator_value=0.1, eps=epsilon),
-        *_scale(schedule, learning_rate),
     )
 
 
@@ -221,11 +213,8 @@ def rmsprop(
 
     Source: Tieleman & Hinton (2012), Neural networks for machine learning, lecture 6.5.
     """
-    return optax.chain(
-        _clip(clip_norm),
-        _decay(weight_decay),
-        optax.scale_by_rms(decay, epsilon),
-        *_scale(schedule, learning_rate),
+    return _chain(
+        schedule, learning_rate, clip_norm, _decay(weight_decay), optax.scale_by_rms(decay, epsilon)
     )
 
 
@@ -274,11 +263,8 @@ def adam(
 
     Source: Kingma & Ba (2015), Adam: a method for stochastic optimization, algorithm 1.
     """
-    return optax.chain(
-        _clip(clip_norm),
-        _decay(weight_decay),
-        optax.scale_by_adam(b1, b2, epsilon),
-        *_scale(schedule, learning_rate),
+    return _chain(
+        schedule, learning_rate, clip_norm, _decay(weight_decay), optax.scale_by_adam(b1, b2, epsilon)
     )
 
 
@@ -327,11 +313,8 @@ def adamw(
 
     Source: Loshchilov & Hutter (2019), Decoupled weight decay regularization, algorithm 2.
     """
-    return optax.chain(
-        _clip(clip_norm),
-        optax.scale_by_adam(b1, b2, epsilon),
-        _decay(weight_decay),
-        *_scale(schedule, learning_rate),
+    return _chain(
+        schedule, learning_rate, clip_norm, optax.scale_by_adam(b1, b2, epsilon), _decay(weight_decay)
     )
 
 
@@ -395,13 +378,16 @@ def set_rates(opt_state: Any, *, learning_rate: jax.Array, weight_decay: jax.Arr
     return opt_state._replace(hyperparams={"learning_rate": learning_rate, "weight_decay": weight_decay})
 
 
-def _clip(clip_norm: float | None) -> optax.GradientTransformation:
-    return optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
+def _chain(
+    schedule: optax.Schedule,
+    learning_rate: Any,
+    clip_norm: float | None,
+    *parts: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+    clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
+    scale = optax.scale_by_learning_rate(learning_rate)
+    return optax.chain(clip, *parts, optax.scale_by_schedule(schedule), scale)
 
 
 def _decay(weight_decay: Any) -> optax.GradientTransformation:
     return optax.add_decayed_weights(weight_decay, mask=is_kernel)
-
-
-def _scale(schedule: optax.Schedule, learning_rate: Any) -> tuple[optax.GradientTransformation, ...]:
-    return optax.scale_by_schedule(schedule), optax.scale_by_learning_rate(learning_rate)
