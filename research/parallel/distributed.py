@@ -23,12 +23,12 @@ class Process(NamedTuple):
     """Which process of a program this is.
 
     Args:
-        index: number of the process, from 0.
-        count: number of processes.
+        process_id: number of this process, from 0.
+        num_processes: number of processes of the program.
     """
 
-    index: int
-    count: int
+    process_id: int
+    num_processes: int
 
 
 _joined: list[Process] = []
@@ -68,12 +68,12 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
 
 def num_processes() -> int:
     """Return the number of processes of the program; does not start JAX."""
-    return _this_process().count
+    return _this_process().num_processes
 
 
 def is_writer() -> bool:
     """Return whether this process is the one that writes files and prints; does not start JAX."""
-    return _this_process().index == 0
+    return _this_process().process_id == 0
 
 
 def _this_process() -> Process:

@@ -1,6 +1,6 @@
 """One program for several runs, spread over the run axis of a layout."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,13 +11,15 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from research.parallel.layout import DATA_AXIS, RUN_AXIS, Layout
-from research.parallel.strategies import CompiledSteps
+from research.training.epoch import StepLoop
 from research.training.program import Examples, RunMany
 from research.training.state import Metrics, TrainState
 from research.utils.xla import CompilerOptions
 
+StackedLoop = Callable[[Any, Any, Any, Any, Any, Any, Any], Any]
 
-def stack_runs(run_steps: CompiledSteps, *, at_once: bool) -> CompiledSteps:
+
+def stack_runs(run_steps: StepLoop, *, at_once: bool) -> StackedLoop:
     """Make `stacked(states, images, labels, orders, start, stop, live) -> (states, metrics)`.
 
     States, orders `[R, num_steps, B]`, metrics and `live` `[R]` have an axis of runs in front; images
@@ -43,7 +45,7 @@ def stack_runs(run_steps: CompiledSteps, *, at_once: bool) -> CompiledSteps:
 
 def compile_stacked(
     strategy: str,
-    run_steps: CompiledSteps,
+    run_steps: StepLoop,
     num_runs: int,
     layout: Layout,
     *arguments: Any,

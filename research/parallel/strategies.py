@@ -1,26 +1,22 @@
-"""The ways to run one loop of training steps on the devices of a layout."""
+"""The ways to run one loop of training steps on the devices of a layout.
 
-from collections.abc import Callable
+Each strategy takes the function of `make_run_steps` and returns it compiled, together with the executable,
+for its text and its memory.
+"""
+
 from typing import Any
 
 import jax
 from jax.sharding import PartitionSpec as P
 
 from research.parallel.layout import DATA_AXIS, Layout
-from research.training.state import Metrics, TrainState
+from research.training.epoch import StepLoop
 from research.utils.xla import CompilerOptions
-
-CompiledSteps = Callable[..., tuple[TrainState, Metrics]]
-"""`(state, images, labels, order, start, stop) -> (state, metrics)`, as `make_run_steps` makes it.
-
-Each strategy takes such a function and returns it compiled for the devices of a layout, together with the
-executable, for its text and its memory.
-"""
 
 
 def jit(
-    run_steps: CompiledSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
-) -> tuple[CompiledSteps, jax.stages.Compiled]:
+    run_steps: StepLoop, layout: Layout, *arguments: Any, options: CompilerOptions = None
+) -> tuple[StepLoop, jax.stages.Compiled]:
     """Compile under `jax.jit`: the compiler splits the program by the shardings of its arguments.
 
     It also adds the collective operations by which the devices exchange data.
@@ -40,8 +36,8 @@ def jit(
 
 
 def shard_map(
-    run_steps: CompiledSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
-) -> tuple[CompiledSteps, jax.stages.Compiled]:
+    run_steps: StepLoop, layout: Layout, *arguments: Any, options: CompilerOptions = None
+) -> tuple[StepLoop, jax.stages.Compiled]:
     """Compile under `jax.shard_map`: every device runs the program on its part of each batch.
 
     The collective operations are written in the training step. The map is around the loop of steps and not
@@ -55,8 +51,8 @@ def shard_map(
 
 
 def pmap(
-    run_steps: CompiledSteps, layout: Layout, *arguments: Any, options: CompilerOptions = None
-) -> tuple[CompiledSteps, jax.stages.Compiled]:
+    run_steps: StepLoop, layout: Layout, *arguments: Any, options: CompilerOptions = None
+) -> tuple[StepLoop, jax.stages.Compiled]:
     """Compile as `shard_map` does, but by JAX's older interface, which is in maintenance since JAX 0.8."""
     _, *data, _, _ = arguments
     axes: Any = (None, *_place(data, None, 1), None, None)

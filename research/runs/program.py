@@ -22,9 +22,8 @@ from research.layers.rewrite import with_axis_name, without_chunks
 from research.models import MODELS
 from research.parallel import DATA_AXIS, EXPLICIT_COLLECTIVES, STRATEGIES, Layout, compile_stacked, make_feed
 from research.parallel.distributed import largest
-from research.parallel.strategies import CompiledSteps
 from research.runs.devices import build_layout, check_parallel
-from research.training.epoch import make_run_steps
+from research.training.epoch import StepLoop, make_run_steps
 from research.training.evaluate import make_predict
 from research.training.nans import make_find
 from research.training.objective import make_cross_entropy
@@ -333,7 +332,7 @@ class Functions(NamedTuple):
     """The pure functions of a program before they are compiled."""
 
     init: Init
-    run_steps: CompiledSteps  # of `make_run_steps`, for one run
+    run_steps: StepLoop  # of `make_run_steps`, for one run
     predict: Callable[[Params, State, jax.Array], jax.Array]
     trace: Trace
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import ParamSpec, TypeVar
 
 from research import records
 from research.config import Config
@@ -17,6 +17,7 @@ from research.records import RunResult
 from research.runs.devices import num_cpu_devices
 from research.utils.signals import Received
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 RunRecorded = Callable[[Mapping[Path, Config]], dict[Path, RunResult]]
@@ -58,7 +59,7 @@ class Worker:
             died = RunResult("died", "the process died")
             return {folder: (records.read_run(folder).result or died) for folder in runs}
 
-    def call(self, function: Callable[..., T], *arguments: Any) -> T:
+    def call(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
         """Return what a function returns that is called in the process.
 
         Raises:
@@ -67,7 +68,7 @@ class Worker:
         with _quiet_children():
             asked = self._pool.submit(os.getpid)  # this starts the process
         process = asked.result()
-        future = self._pool.submit(function, *arguments)
+        future = self._pool.submit(function, *arguments, **keywords)
         told = False
         while not wait([future], timeout=0.2).done:
             if self._received() is not None and not told:
