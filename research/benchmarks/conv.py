@@ -1,4 +1,4 @@
-"""Every convolution algorithm on the layers of our networks, pass by pass, beside PyTorch's."""
+"""Times of every convolution algorithm on the layers of our networks, for each pass, beside PyTorch."""
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping
@@ -25,12 +25,12 @@ Work = Callable[[int], Any]
 PASSES = ("forward", "input_gradient", "weight_gradient", "all")
 TORCH = {"torch": False, "torch_channels_last": True}
 SLOW_SECONDS = 0.5
-"""What takes longer than this is timed once."""
+"""A pass that takes longer than this is timed once."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A SAME convolution of square images; nobody needs the input gradient of a first layer."""
+    """A SAME convolution of square images. Training does not need the input gradient of a first layer."""
 
     batch_size: int
     size: int
@@ -42,13 +42,13 @@ class Layer:
 
     @property
     def gflop(self) -> float:
-        """Two per multiply-accumulate, of one pass."""
+        """Return the floating-point operations of one pass, two for each multiply-accumulate."""
         out_h, out_w = conv_output_size(self.size, self.kernel_size, strides=self.strides)
         macs = self.batch_size * out_h * out_w * self.kernel_size**2 * self.channels * self.features
         return 2e-9 * macs
 
     def num_passes(self, name: str) -> int:
-        """Passes that ``all`` stands for: those that training needs."""
+        """Return how many passes ``all`` stands for: the passes that training needs."""
         return (2 if self.is_first else 3) if name == "all" else 1
 
 
@@ -89,7 +89,7 @@ class ConvBenchmarkConfig:
 
 
 def draw_arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images ``[N, H, W, C]``, a kernel ``[k, k, C, O]`` and a gradient of the output, float32."""
+    """Return images ``[N, H, W, C]``, a kernel ``[k, k, C, O]`` and a gradient of the output, float32."""
     rng, out = (
         np.random.default_rng(0),
         conv_output_size(layer.size, layer.kernel_size, strides=layer.strides),
@@ -104,7 +104,7 @@ def draw_arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def make_ours(layer: Layer, algorithm: str, name: str) -> tuple[Work, int | None]:
-    """One pass, repeated inside a compiled loop as an epoch repeats it.
+    """Compile one pass, repeated inside a loop as an epoch repeats it.
 
     Returns:
         ``work(repeats)`` and the bytes of temporary memory of its program.
@@ -235,6 +235,6 @@ def time_layer(layer: Layer, config: ConvBenchmarkConfig) -> dict[str, Any]:
 
 
 def installed(names: Iterable[str]) -> tuple[tuple[str, ...], Mapping[str, str]]:
-    """The implementations that can run here, and for the others how to install them."""
+    """Return the implementations that can run here, and for each of the others how to install it."""
     missing = {n: FRAMEWORKS[n].install for n in names if n in TORCH and not FRAMEWORKS[n].is_installed}
     return tuple(name for name in names if name not in missing), missing

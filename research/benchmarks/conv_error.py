@@ -1,4 +1,4 @@
-"""How far each convolution algorithm is from float64."""
+"""Errors of each convolution algorithm against float64."""
 
 from collections.abc import Mapping, Sequence
 

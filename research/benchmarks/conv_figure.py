@@ -1,4 +1,4 @@
-"""The picture of the convolution benchmark."""
+"""The figure of the convolution benchmark."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,7 @@ from research.studies.figures.style import canvas, look, save
 
 
 def draw(layers: Mapping[str, Mapping[str, Any]], path: Path) -> tuple[Path, Path]:
-    """Share of the GEMM rate, by layer and pass: a mark for each implementation, a ring around the chosen.
+    """Draw the share of the GEMM rate by layer and pass: a mark for each implementation, a ring for `auto`.
 
     Args:
         layers: by name, what ``time_layer`` returns.

@@ -20,7 +20,7 @@ START_SECONDS = 120
 
 
 class Processes:
-    """Some processes, ready when the ``with`` block begins and ended when it ends.
+    """Processes that are ready when the ``with`` block begins and that end when the block ends.
 
     Args:
         prepare: called in each process.
@@ -60,7 +60,7 @@ class Processes:
             process.join()
 
     def time(self, name: str) -> float:
-        """Seconds that the slowest of the processes takes for a work."""
+        """Return the seconds that the slowest process takes for a piece of work."""
         for pipe in self._pipes:
             pipe.send(name)
         return max(self._receive(pipe) for pipe in self._pipes)

@@ -1,4 +1,4 @@
-"""How the time of one training step grows with the devices it is spread over.
+"""Time of one training step as a function of the number of devices that share it.
 
 Weak scaling: each device has a batch of its own, so a perfect machine takes as long for many as for one.
 """
@@ -41,7 +41,7 @@ class ScalingConfig:
 
 
 class Exchange(NamedTuple):
-    """What the devices exchange in one step."""
+    """Return what the devices exchange in one step."""
 
     all_reduces: int
     all_reduce_bytes: int
@@ -49,7 +49,7 @@ class Exchange(NamedTuple):
 
 
 def make_steps(config: Config, num_steps: int) -> tuple[Work, Exchange]:
-    """Some training steps, as ``scripts/train.py`` runs them, on random images.
+    """Compile training steps on random images, as ``scripts/train.py`` runs them.
 
     Args:
         config: network, strategy and global batch size.
@@ -79,14 +79,14 @@ def make_steps(config: Config, num_steps: int) -> tuple[Work, Exchange]:
 
 
 def with_strategy(config: Config, name: str, num_shards: int, num_devices: int | None = None) -> Config:
-    """``config``, whose batch is that of one device, over ``num_shards`` of them by a strategy."""
+    """Return ``config``, whose batch is that of one device, for ``num_shards`` devices and a strategy."""
     training = replace(config.training, batch_size=config.training.batch_size * num_shards)
     parallel = ParallelConfig(name, None if name == "single" else num_devices)
     return replace(config, training=training, parallel=parallel)
 
 
 def prepare(configs: Mapping[str, Config], num_steps: int, num_devices: int) -> Any:
-    """In each of ``Processes``: the work by name, and what is exchanged."""
+    """Return the pieces of work of one process by name, and what its devices exchange."""
     request_cpu_devices(num_devices)
     made = {name: make_steps(config, num_steps) for name, config in configs.items()}
     return {name: work for name, (work, _) in made.items()}, {
@@ -145,7 +145,7 @@ def benchmark_scaling(config: Config, scaling: ScalingConfig) -> dict[str, Any]:
 
 
 def benchmark_cluster(config: Config, scaling: ScalingConfig) -> tuple[dict[str, Any], bool]:
-    """The same on the machines that this process and the others have joined: each device alone, then all.
+    """Time each device alone and then all, on the machines that this process and the others have joined.
 
     Returns:
         As ``benchmark_scaling``, with nothing simulated, and whether this process is to print it.
@@ -179,7 +179,7 @@ def benchmark_cluster(config: Config, scaling: ScalingConfig) -> tuple[dict[str,
 
 
 def _alternate(groups: Mapping[str, Processes], rounds: int) -> dict[str, list[float]]:
-    """As ``timing.alternate``, for works that lie in other processes."""
+    """Time pieces of work in turn, as ``timing.alternate`` does, in other processes."""
     seconds: dict[str, list[float]] = {name: [] for name in groups}
     for index in range(rounds):
         for name in list(groups)[:: -1 if index % 2 else 1]:

@@ -1,4 +1,4 @@
-"""How everything here is timed."""
+"""Alternating timings and their quartiles, which every benchmark here uses."""
 
 import statistics
 import time
@@ -9,7 +9,7 @@ import jax
 
 
 class Quartiles(NamedTuple):
-    """Of the seconds of several rounds; the names say where the value lies."""
+    """Lower quartile, median and upper quartile of the seconds of several rounds."""
 
     lower: float
     median: float
@@ -17,7 +17,7 @@ class Quartiles(NamedTuple):
 
 
 def quartiles(seconds: list[float]) -> Quartiles:
-    """Quartiles of at least two timings, inclusive: those of the timings themselves.
+    """Return the inclusive quartiles of at least two timings, which are those of the timings themselves.
 
     Example:
         >>> quartiles([1.0, 2.0, 3.0, 4.0, 5.0])
@@ -48,7 +48,7 @@ def alternate(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, 
 
 
 def make_gemm(size: int | None = None, repeats: int = 8) -> tuple[Callable[[], jax.Array], float]:
-    """The matrix product that everything is held against.
+    """Return the matrix product that all timings are compared with.
 
     Args:
         size: rows and columns of the float32 matrices; ``None``: 1024 on the CPU and 8192 elsewhere.

@@ -61,7 +61,7 @@ class BenchmarkConfig:
 
 
 def random_dataset(name: str, num_examples: int) -> Dataset:
-    """Random pixels and labels in the shapes of a dataset: how long a step takes does not depend on them."""
+    """Return random pixels and labels in the shapes of a dataset; a step takes the same time on any."""
     spec, rng = DATASETS[name], np.random.default_rng(0)
     images = rng.integers(0, 256, (num_examples, *spec.image_shape), dtype=np.uint8)
     split = Split(images, rng.integers(0, spec.num_classes, num_examples, dtype=np.int32))
@@ -76,7 +76,7 @@ def _network(config: Config) -> Sequential:
 
 
 def step_flops(config: Config) -> float:
-    """Floating-point operations of the matrix products of one training step.
+    """Return the floating-point operations of the matrix products of one training step.
 
     Two per multiply-accumulate; forward, gradient of the input, gradient of the kernel; but nobody needs the
     gradient of the images.
@@ -87,7 +87,7 @@ def step_flops(config: Config) -> float:
 
 
 def make_ours(config: Config, num_steps: int, replicas: int = 1) -> tuple[Train, dict[str, Any]]:
-    """Ours as ``scripts/train.py`` runs it: many steps in one program, batches gathered and scaled inside.
+    """Build our training as ``scripts/train.py`` runs it: one program gathers batches and takes many steps.
 
     Args:
         config: as for ``benchmark_train``.
@@ -120,7 +120,7 @@ def make_ours(config: Config, num_steps: int, replicas: int = 1) -> tuple[Train,
 
 
 def make_ours_per_step(config: Config, algorithm: str) -> Train:
-    """Ours with one convolution algorithm and one program a step, on one prepared batch."""
+    """Build our training with one convolution algorithm and a program per step, on one prepared batch."""
     arguments = tuple(sorted({**config.model.arguments, "algorithm": algorithm}.items()))
     config = replace(config, model=Named(config.model.name, arguments))
     dataset = random_dataset(config.data.name, config.training.batch_size)
@@ -146,7 +146,7 @@ def _repeat(train: Train, num_steps: int, times: int) -> Any:
 
 
 def peak_bytes_of_torch(train: Train) -> int:
-    """Most memory that PyTorch held at once for what it allocated in one step, bytes."""
+    """Return the most memory that PyTorch held at once of what it allocated in one step, in bytes."""
     import torch
 
     train(1)
@@ -167,7 +167,7 @@ def peak_bytes_of_torch(train: Train) -> int:
 
 
 def time_evaluation(config: Config, rounds: int) -> dict[str, dict[str, float]]:
-    """Evaluate a batch with every convolution as ``auto`` trains it, and by ``lax``.
+    """Time the evaluation of a batch with every convolution as ``auto`` trains it, and by ``lax``.
 
     Between the two `make_predict` chooses by the size of the network.
 
@@ -198,7 +198,7 @@ def time_evaluation(config: Config, rounds: int) -> dict[str, dict[str, float]]:
 
 
 def _unlike_others(config: Config) -> list[str]:
-    """What of a configuration the other implementations do not do, so that their steps are other steps."""
+    """Return the settings that the other implementations do not have, so that their steps differ."""
     asked = {
         f"optimizer={config.optimizer.name}": config.optimizer.name != "adam",
         f"training.precision={config.training.precision}": config.training.precision != "float32",

@@ -1,4 +1,4 @@
-"""What a comparison of the frameworks is asked to do."""
+"""The settings of a comparison of frameworks."""
 
 from dataclasses import dataclass, field
 from typing import Annotated

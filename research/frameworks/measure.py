@@ -1,4 +1,4 @@
-"""What one process of the comparison does: ``python -m research.frameworks.measure spec.json result.json``.
+"""The work of one process: ``python -m research.frameworks.measure spec.json result.json``.
 
 The process that compares starts it with the threads, the processors and the environment that hold for all. It
 trains in one framework only, so that its memory and its first step are that framework's own.
@@ -58,7 +58,7 @@ def measure(spec: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_reference(framework: Any, data: Arrays, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Compute in float64 by JAX what the frameworks are held against, and write it to ``reference.npz``.
+    """Compute the reference of all frameworks in float64 by JAX, and write it to ``reference.npz``.
 
     Also write the initial weights in float32, ``<weights>-<seed>.npz``, of every network in
     ``spec["networks"]`` (fields of ``Task``, by name) for every seed in ``spec["seeds"]``.
@@ -78,7 +78,7 @@ def write_reference(framework: Any, data: Arrays, spec: Mapping[str, Any]) -> di
 
 
 def check_parity(framework: Framework, data: Arrays, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of ``Parity``, ``None`` for those that are not finite; ``holds``; ``repeatable``."""
+    """Return the fields of ``Parity``, ``None`` if not finite, with ``holds`` and ``repeatable``."""
     batches = first_batches(spec["seed"], len(data["train_labels"]), spec["batch_size"])
     images, labels = data["train_images"], data["train_labels"]
     params = read_arrays(_weights(spec))
@@ -127,7 +127,7 @@ def time_training(framework: Framework, data: Arrays, spec: Mapping[str, Any]) -
 
 
 def set_threads(packages: Sequence[str], num_threads: int) -> dict[str, Any]:
-    """Set what only the framework itself can set, and say which limits hold in this process."""
+    """Set the threads that only the framework itself can set, and return the limits of this process."""
     limits: dict[str, Any] = {key: os.environ.get(key) for key in ("OMP_NUM_THREADS", "XLA_FLAGS")}
     if hasattr(os, "sched_getaffinity"):
         limits["processors"] = sorted(os.sched_getaffinity(0))
@@ -140,7 +140,7 @@ def set_threads(packages: Sequence[str], num_threads: int) -> dict[str, Any]:
 
 
 def versions(packages: Sequence[str]) -> dict[str, str]:
-    """The installed version of each package."""
+    """Return the installed version of each package."""
     return {package: importlib.metadata.version(package) for package in packages}
 
 
@@ -169,7 +169,7 @@ def _memory_mib(name: str) -> float:
 
 
 def sha256(arrays: Arrays) -> str:
-    """Checksum of the bits of named arrays."""
+    """Return the sha256 of the bits of named arrays."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
@@ -177,13 +177,13 @@ def sha256(arrays: Arrays) -> str:
 
 
 def read_arrays(path: Path) -> Arrays:
-    """The arrays of an npz file by name."""
+    """Return the arrays of an npz file by name."""
     with np.load(path, allow_pickle=False) as file:
         return dict(file)
 
 
 def make_task(fields: Mapping[str, Any]) -> Task:
-    """The task that was written as JSON, which has no tuples."""
+    """Return the task whose fields were written as JSON, which has no tuples."""
     arguments = fields.get("model_arguments", {})
     tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
     return Task(**{**fields, "image_shape": tuple(fields["image_shape"]), "model_arguments": tuples})
