@@ -16,17 +16,9 @@ def cells(request):
     return json.loads(request.param.read_text(encoding="utf-8"))["cells"]
 
 
-def prose(cells):
-    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-
-
 def code(cells):
     lines = "".join("".join(cell["source"]) + "\n" for cell in cells if cell["cell_type"] == "code")
     return ast.parse("\n".join(line for line in lines.splitlines() if not line.startswith("%")))
-
-
-def test_there_are_six():
-    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
 
 
 def test_nothing_that_was_printed_or_drawn_is_kept(cells):
@@ -43,10 +35,3 @@ def test_layers_come_from_the_package(cells):
     assert "research" in modules
     assert not any(isinstance(node, ast.ClassDef) for node in nodes)
     assert not {node.name for node in nodes if isinstance(node, ast.FunctionDef)} & {"init", "apply"}
-
-
-def test_it_reads_like_a_section_of_a_paper(cells):
-    text = prose(cells)
-    last = text.rfind("\n## ")
-    assert 0 == text.find("# ") < text.find("**Question.**") < text.find("**Design.**") < last
-    assert "does not" in text[last:].splitlines()[1]

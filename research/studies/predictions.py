@@ -1,4 +1,4 @@
-"""What the recorded test logits say: confusions, scores by class, calibration. Pure NumPy."""
+"""Confusions, scores by class and calibration, computed from the recorded test logits in NumPy."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,11 +11,11 @@ from research.studies.results import Arm, StudyResults
 
 @dataclass(frozen=True)
 class Predictions:
-    """Class probabilities and labels of a test split, over the seeds of an arm one after the other.
+    """Class probabilities and labels of a test split, concatenated over the seeds of an arm.
 
     Args:
         arm: name of the arm.
-        num_seeds: how many runs are in it.
+        num_seeds: number of runs.
         probabilities: [N, K], each row sums to 1.
         labels: [N], in 0 .. K - 1.
     """
@@ -58,13 +58,13 @@ class Calibration(NamedTuple):
 
 
 def shown_arm(study: StudyResults) -> Arm | None:
-    """The arm that stands for the study: the reference arm, else the first with a completed run."""
+    """Return the arm that the figures of one arm show: the reference, else the first with a completed run."""
     arms = [arm for arm in study.arms if arm.completed]
     return next((arm for arm in arms if arm.name == study.reference), arms[0] if arms else None)
 
 
 def pool_predictions(arm: Arm) -> Predictions | None:
-    """The predictions of all completed runs of an arm; ``None`` if they recorded no logits."""
+    """Return the predictions of all completed runs of an arm; ``None`` if they recorded no logits."""
     recorded = [run.arrays() for run in arm.completed.values()]
     recorded = [arrays for arrays in recorded if "test_logits" in arrays]
     if not recorded:
@@ -75,14 +75,14 @@ def pool_predictions(arm: Arm) -> Predictions | None:
 
 
 def confusion_counts(predictions: Predictions) -> np.ndarray:
-    """How often the class of the row was predicted as the class of the column, [K, K]."""
+    """Return how often the class of the row was predicted as the class of the column, [K, K]."""
     num_classes = predictions.probabilities.shape[1]
     pairs = predictions.labels * num_classes + predictions.predicted
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def class_scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Precision, recall and F1 of each class from the confusion counts, each [K]; NaN for 0 / 0.
+    """Return precision, recall and F1 of each class, each [K], from confusion counts; NaN for 0 / 0.
 
     precision = right / predicted, recall = right / labelled, F1 = 2 right / (predicted + labelled)
     """
@@ -92,7 +92,7 @@ def class_scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray
 
 
 def calibration(predictions: Predictions, num_bins: int = 15) -> Calibration:
-    """Accuracy against confidence in ``num_bins`` bins of equal width; NaN in an empty bin.
+    """Return accuracy and confidence in ``num_bins`` bins of equal width; NaN in an empty bin.
 
     Source:
         Guo, Pleiss, Sun and Weinberger, "On calibration of modern neural networks", ICML (2017), section 2.

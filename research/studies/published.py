@@ -1,4 +1,4 @@
-"""Figures and claims that were published for MNIST, held against the records.
+"""Figures and claims that were published about MNIST, compared with the records.
 
 The published figures are single runs without intervals. A claim is a conjunction of comparisons, each of
 them judged over paired seeds; the verdict is computed and never written by hand.
@@ -21,7 +21,7 @@ ClaimVerdict = Literal["supported", "not supported", "not decidable at this n"]
 
 
 class Published(NamedTuple):
-    """What was published of an arm: test accuracy in [0, 1], trainable parameters, seconds of training."""
+    """Published figures of an arm: test accuracy in [0, 1], trainable parameters, seconds of training."""
 
     accuracy: float
     parameters: int | None = None
@@ -99,7 +99,7 @@ class Comparison(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """A claim and what the records say of it."""
+    """A claim and the verdict of the records on it."""
 
     claim: Claim
     verdict: ClaimVerdict
@@ -165,7 +165,7 @@ def _conjunction(verdicts: list[ClaimVerdict]) -> ClaimVerdict:
 
 
 def study_verdicts(study: StudyResults) -> Table:
-    """The published claims about a study of the same name on the same dataset; else an empty table."""
+    """Return the verdicts on the claims about a study; the table is empty if there are none."""
     values: dict[Metric, dict[str, SeedValues]] = {
         "accuracy": {arm.name: arm.accuracies for arm in study.arms},
         "seconds": {arm.name: _seconds(arm) for arm in study.arms},
@@ -174,7 +174,7 @@ def study_verdicts(study: StudyResults) -> Table:
 
 
 def verdict_table(judgements: Iterable[Judgement]) -> Table:
-    """A row per claim: the verdict, the seeds, and each comparison with its interval and adjusted p."""
+    """Return a row per claim: verdict, seeds, and each comparison with its interval and adjusted p."""
     rows = [
         (
             judgement.claim.text,
@@ -200,12 +200,12 @@ def _in_words(comparison: Comparison, metric: Metric) -> str:
 
 
 def is_published(study: StudyResults) -> bool:
-    """Whether something was published of a study of this name on this dataset."""
+    """Return whether something was published about a study of this name and dataset."""
     return _name(study) in PUBLISHED
 
 
 def brief_table(study: StudyResults) -> Table:
-    """All that matters of a study in one table: a row per arm, beside what was published of it."""
+    """Return a row per arm: its results in short, beside the published figures of the arm."""
     published = PUBLISHED.get(_name(study), {})
     headers = ("arm", "n", "test accuracy (%)", "95 % interval", f"against {study.reference} (points)")
     headers = (*headers, "claimed", "parameters", "train (s)", "learning rate")
@@ -235,7 +235,7 @@ def _brief_row(study: StudyResults, arm: Arm, published: Published | None) -> tu
 
 
 def _name(study: StudyResults) -> str:
-    """The name under which something may have been published of this study: it has to be on MNIST."""
+    """Return the name of a study on MNIST; "" for another dataset, about which nothing was published."""
     on_mnist = all(run.config.get("data", {}).get("name") == DATASET for run in study.runs)
     return str(study.name) if study.runs and on_mnist else ""
 

@@ -1,4 +1,4 @@
-"""From run folders to studies: which runs belong to which arm, and what is missing."""
+"""Reads studies from run folders: which runs belong to which arm, and which runs are missing."""
 
 import json
 from collections import Counter, defaultdict
@@ -14,7 +14,7 @@ from research.records import NOT_IN_THE_RESULT, RecordError, Run, find_runs
 from research.studies.statistics import Contrast, Summary, compare, summarize
 from research.utils.nested import dotted_keys
 
-# Differences in these do not make two runs different experiments.
+# Two runs that differ only in these keys are the same experiment.
 IGNORED_SECTIONS = ("study", "seed", "init_from", *NOT_IN_THE_RESULT)
 DATA_KEYS = ("data.name", "data.test_fraction", "data.split_seed")  # these decide its checksum
 TUNED_KEYS = ("optimizer.learning_rate", "optimizer.weight_decay")  # trials of one arm differ in these
@@ -40,39 +40,39 @@ class Arm:
 
     @cached_property
     def completed(self) -> dict[int, Run]:
-        """The completed runs by seed."""
+        """Return the completed runs by seed."""
         return {seed_of(run): run for run in self.runs if run.status == "completed"}
 
     @cached_property
     def accuracies(self) -> dict[int, float]:
-        """Test accuracy in [0, 1] of each completed run, by seed."""
+        """Return the test accuracy in [0, 1] of each completed run, by seed."""
         accuracies = {seed: run.outcome.test_accuracy for seed, run in self.completed.items()}
         return {seed: accuracy for seed, accuracy in accuracies.items() if accuracy is not None}
 
     @cached_property
     def summary(self) -> Summary:
-        """Mean, deviation and interval of the test accuracy."""
+        """Return mean, deviation and interval of the test accuracy."""
         return summarize(list(self.accuracies.values()))
 
     @cached_property
     def not_completed(self) -> Counter[str]:
-        """How many runs ended otherwise, by status; planned runs without a folder are missing."""
+        """Return the number of runs that did not complete by status; a run without a folder is missing."""
         counts = Counter(run.status for run in self.runs if run.status != "completed")
         return counts + Counter(missing=len(self.absent))
 
     @cached_property
     def num_parameters(self) -> int | None:
-        """Trainable parameters of the network; ``None`` if no run completed."""
+        """Return the number of trainable parameters; ``None`` if no run completed."""
         counts = [run.outcome.num_parameters for run in self.completed.values()]
         return int(np.median([count for count in counts if count is not None])) if any(counts) else None
 
     def seconds(self, part: str) -> list[float]:
-        """Seconds each completed run spent on ``compile``, ``train`` or ``total``."""
+        """Return the seconds that each completed run spent on ``compile``, ``train`` or ``total``."""
         found = [run.outcome.seconds for run in self.completed.values()]
         return [float(getattr(seconds, part)) for seconds in found if seconds is not None]
 
     def setting(self, key: str | None) -> Any:
-        """The arm's value of a dotted config key; ``None`` if it has no run or no such key."""
+        """Return the arm's value of a dotted key; ``None`` if the arm has no run or no such key."""
         return dotted_keys(self.runs[0].config).get(key) if key and self.runs else None
 
 
@@ -102,12 +102,12 @@ class StudyResults:
 
     @cached_property
     def runs(self) -> list[Run]:
-        """Every run, repeated ones included."""
+        """Return every run of the arms, with the repeated ones."""
         return [run for arm in self.arms for run in (*arm.runs, *arm.repeated)]
 
     @cached_property
     def contrasts(self) -> dict[str, Contrast]:
-        """Each planned arm against the reference arm, paired by seed; empty without a reference."""
+        """Return the contrast of each planned arm with the reference; empty without a reference."""
         judged = [arm for arm in self.arms if arm.planned and arm.name != self.reference]
         if not any(arm.planned and arm.name == self.reference for arm in self.arms):
             return {}
@@ -115,7 +115,7 @@ class StudyResults:
 
 
 def paired(study: StudyResults, arm: Arm) -> list[float]:
-    """Test accuracy of the arm minus that of the reference arm, for each seed that both completed."""
+    """Return test accuracy of the arm minus that of the reference, for each seed that both completed."""
     reference = next((other.accuracies for other in study.arms if other.name == study.reference), {})
     return [arm.accuracies[seed] - reference[seed] for seed in sorted(arm.accuracies.keys() & reference)]
 
@@ -154,12 +154,12 @@ def group_runs(runs: Sequence[Run]) -> list[StudyResults]:
 
 
 def seed_of(run: Run) -> int:
-    """The seed of a run; 0 where the config has none."""
+    """Return the seed of a run; 0 if its configuration has none."""
     return int(run.config.get("seed") or 0)
 
 
 def differing_keys(runs: Iterable[Run]) -> list[str]:
-    """Dotted config keys whose values differ between runs, names before numbers; seeds and paths aside."""
+    """Return the dotted keys whose values differ between runs, names first, without seeds and paths."""
     configs = [dotted_keys(run.config) for run in runs]
     keys = dict.fromkeys(key for config in configs for key in config)
     differing = [
@@ -172,7 +172,7 @@ def differing_keys(runs: Iterable[Run]) -> list[str]:
 
 
 def _refuse_changed_data(runs: Iterable[Run]) -> None:
-    """Runs that asked for the same data must have had the same: what differs is not what the study asks."""
+    """Raise an error if two runs asked for the same data and had different images."""
     first: dict[str, Run] = {}
     for run in runs:
         checksum = run.outcome.provenance.get("data_checksum")
@@ -271,7 +271,7 @@ def _unplanned_study(runs: list[Run]) -> StudyResults:
 
 
 def _arm(name: str, runs: Sequence[Run], seeds: Iterable[int], planned: bool) -> Arm:
-    """One run counts per seed: the last completed one, else the last."""
+    """Return an arm in which one run counts per seed: the last completed one, else the last."""
     by_seed: dict[int, Run] = {}
     repeated = []
     for run in sorted(runs, key=lambda run: (run.status == "completed", _started(run))):

@@ -31,7 +31,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class Contrast:
-    """An arm against the reference arm: paired differences and what may be said about them.
+    """A comparison of an arm with the reference arm: paired differences, and what may be claimed.
 
     Args:
         difference: summary of arm minus reference over the seeds that both completed.
@@ -47,7 +47,7 @@ class Contrast:
 
 
 def summarize(values: Values, confidence: float = 0.95) -> Summary:
-    """Mean, standard deviation (n - 1 in the denominator) and Student-t interval of the mean.
+    """Return mean, standard deviation (n - 1 in the denominator) and Student-t interval of the mean.
 
     mean +- t(n - 1, (1 + confidence) / 2) * deviation / sqrt(n)
 
@@ -75,7 +75,7 @@ def summarize(values: Values, confidence: float = 0.95) -> Summary:
 
 
 def sign_flip_p(differences: Values, num_samples: int = 100_000, seed: int = 0) -> float:
-    """Two-sided p-value of the sign-flip permutation test of a mean of zero.
+    """Return the two-sided p-value of the sign-flip permutation test of a mean of zero.
 
     p = share of sign patterns s in {-1, 1}^n with |sum(s * d)| >= |sum(d)|
 
@@ -118,7 +118,7 @@ def sign_flip_p(differences: Values, num_samples: int = 100_000, seed: int = 0) 
 
 
 def holm(p_values: Values, num_planned: int | None = None) -> np.ndarray:
-    """P-values adjusted by Holm's step-down method.
+    """Return p-values adjusted by Holm's step-down method.
 
     adjusted p_(i) = max over j <= i of min(1, (m - j + 1) p_(j)), sorted from the smallest
 
@@ -150,7 +150,7 @@ def holm(p_values: Values, num_planned: int | None = None) -> np.ndarray:
 
 
 def is_testable(num_contrasts: int, n: int) -> bool:
-    """Whether the sign-flip test over ``n`` seeds can reach 0.05 after Holm's adjustment.
+    """Return whether the sign-flip test over ``n`` seeds can reach 0.05 after Holm's adjustment.
 
     m 2^(1 - n) <= 0.05
 
@@ -179,7 +179,7 @@ def seeds_needed(num_contrasts: int) -> int:
 
 
 def decide(difference: Summary, p_adjusted: float, testable: bool) -> Verdict:
-    """What may be said: a difference only where interval and test agree, nothing where it is not testable."""
+    """Return what may be claimed: a difference only if the interval and the test agree."""
     if not testable:
         return "descriptive only"
     if p_adjusted <= ALPHA and difference.low > 0:

@@ -21,7 +21,7 @@ KERNELS: dict[str, np.ndarray] = {
 
 
 def make_patterns(size: int = SIZE) -> dict[str, np.ndarray]:
-    """Images in [0, 1], each [size, size]: a bright square, noise, a slope and a checkerboard.
+    """Return images in [0, 1], each [size, size]: a bright square, noise, a slope and a checkerboard.
 
     Example:
         >>> sorted(make_patterns(8))

@@ -67,11 +67,11 @@ def feature_maps(study: StudyResults) -> Figure | None:
 
 
 def mosaic(tiles: np.ndarray, aspect: float = 1.0) -> np.ndarray:
-    """Tiles side by side with narrow gaps of NaN, or of white in colour; small tiles are enlarged.
+    """Return tiles side by side, with narrow gaps of NaN, or of white in colour; small tiles are enlarged.
 
     Args:
         tiles: [N, H, W] or [N, H, W, 3].
-        aspect: about how much wider than high the mosaic shall be.
+        aspect: about how many times as wide as high the mosaic is.
 
     Example:
         >>> mosaic(np.zeros((4, 32, 32))).shape

@@ -1,4 +1,4 @@
-"""Panels: each draws one relation of a study on given axes; figures are made of them."""
+"""Panels of figures: each function draws one relation of a study on given axes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -20,19 +20,19 @@ LABELS = {
 
 
 def drawable(study: StudyResults) -> list[tuple[int, Arm]]:
-    """The arms with a completed run, each with its place in the study, which decides its colour."""
+    """Return the arms with a completed run, each with its place in the study, which decides its colour."""
     return [(index, arm) for index, arm in enumerate(study.arms) if arm.completed]
 
 
 def numeric_axis(study: StudyResults) -> bool:
-    """Whether the study's axis is a number with another value for each arm."""
+    """Return whether the study's axis is a number that differs between all arms."""
     values = [arm.setting(study.axis) for _, arm in drawable(study)]
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     return numbers and len(values) > 1 and len(set(values)) == len(values)
 
 
 def positions(study: StudyResults) -> dict[str, float]:
-    """Where each drawable arm stands on the x axis: its value of a numeric axis, else its rank."""
+    """Return where each drawable arm stands on the x axis: its value of a numeric axis, else its rank."""
     arms = [arm for _, arm in drawable(study)]
     if numeric_axis(study):
         return {arm.name: float(arm.setting(study.axis)) for arm in arms}
@@ -57,7 +57,7 @@ def draw_arm_axis(axes: Axes, study: StudyResults) -> None:
 
 
 def draw_accuracy(axes: Axes, study: StudyResults) -> None:
-    """Test accuracy by arm: every seed a dot, the mean and its 95 % interval beside them."""
+    """Draw test accuracy by arm: a dot for every seed, and beside them the mean with its 95 % interval."""
     places = positions(study)
     spacing = min(np.diff(sorted(places.values())), default=1.0)
     if numeric_axis(study):
@@ -77,7 +77,7 @@ def draw_accuracy(axes: Axes, study: StudyResults) -> None:
 
 
 def draw_interval(axes: Axes, x: float, arm: Arm, **style: Any) -> None:
-    """The arm's mean test accuracy in percent at ``x``, with its 95 % interval where it has one."""
+    """Draw the arm's mean test accuracy in percent at ``x``, with its 95 % interval if it has one."""
     half = 100 * (arm.summary.high - arm.summary.mean)
     yerr = None if np.isnan(half) else half
     axes.errorbar(
@@ -86,13 +86,13 @@ def draw_interval(axes: Axes, x: float, arm: Arm, **style: Any) -> None:
 
 
 def keep_to_percent(axes: Axes) -> None:
-    """End the axis of an accuracy in percent at its bounds: the t interval of few seeds knows of none."""
+    """End the axis at 0 and 100 %, which the t interval of few seeds may pass."""
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, -1.0), min(high, 101.0))
 
 
 def draw_differences(axes: Axes, study: StudyResults, arms: Sequence[Arm]) -> None:
-    """A row per arm: its paired differences to the reference in percentage points, and what is claimed."""
+    """Draw a row per arm: its paired differences to the reference in points, and what is claimed."""
     places = {arm.name: index for index, arm in enumerate(study.arms)}
     axes.axvline(0, color="#888888", linewidth=1)
     for row, arm in enumerate(arms):
@@ -110,7 +110,7 @@ def draw_differences(axes: Axes, study: StudyResults, arms: Sequence[Arm]) -> No
 
 
 def draw_seconds(axes: Axes, study: StudyResults) -> None:
-    """Training seconds by arm: every seed a dot, the median a line."""
+    """Draw training seconds by arm: a dot for every seed, and a line for the median."""
     places = positions(study)
     spacing = min(np.diff(sorted(places.values())), default=1.0)
     for index, arm in drawable(study):
@@ -124,7 +124,7 @@ def draw_seconds(axes: Axes, study: StudyResults) -> None:
 
 
 def draw_cost(axes: Axes, study: StudyResults, cost: str) -> None:
-    """Mean test accuracy with its interval against ``"seconds"`` of training or ``"parameters"``."""
+    """Draw mean test accuracy with its interval against ``"seconds"`` of training or ``"parameters"``."""
     arms = drawable(study)
     values = {
         "seconds": [float(np.median(arm.seconds("train"))) for _, arm in arms],
@@ -150,7 +150,7 @@ def draw_cost(axes: Axes, study: StudyResults, cost: str) -> None:
 
 
 def draw_curves(axes: Axes, study: StudyResults, key: str) -> None:
-    """A metric against the epoch: mean over the completed seeds that reached it, band of one deviation.
+    """Draw a metric against the epoch: mean and deviation over the completed seeds that reached it.
 
     The curve ends where fewer than half of the seeds are left, so that early stopping bends no mean.
     """
@@ -175,7 +175,7 @@ def draw_curves(axes: Axes, study: StudyResults, key: str) -> None:
 def mean_curve(
     histories: Sequence[Sequence[dict[str, Any]]], key: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Epochs that at least half of the histories reached, and mean and deviation of the metric at each."""
+    """Return the epochs that at least half of the histories reached, and mean and deviation of a metric."""
     by_epoch: dict[int, list[float]] = defaultdict(list)
     for line in (line for history in histories for line in history):
         if line.get(key) is not None:

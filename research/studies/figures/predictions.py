@@ -70,7 +70,7 @@ def confident_mistakes(study: StudyResults) -> Figure | None:
 
 
 def draw_confusion(axes: Axes, predictions: Predictions) -> AxesImage:
-    """The share of each class, by row, that was predicted as each class, by column, in percent."""
+    """Draw in percent which share of each class (row) was predicted as which class (column)."""
     counts = confusion_counts(predictions)
     share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.grid(False)
@@ -90,7 +90,7 @@ def draw_confusion(axes: Axes, predictions: Predictions) -> AxesImage:
 
 
 def draw_reliability(axes: Axes, predictions: Predictions) -> None:
-    """Accuracy in bins of the confidence, and the expected calibration error."""
+    """Draw accuracy in bins of the confidence, and write the expected calibration error above."""
     bins = calibration(predictions)
     centres, width = (bins.bounds[1:] + bins.bounds[:-1]) / 2, np.diff(bins.bounds)
     filled = bins.counts > 0
@@ -113,8 +113,8 @@ def draw_reliability(axes: Axes, predictions: Predictions) -> None:
 
 
 def draw_confidences(axes: Axes, predictions: Predictions) -> None:
-    """How many right and how many wrong predictions were made with which confidence."""
-    bounds: Any = 100 * calibration(predictions).bounds  # a type that matplotlib has left out
+    """Draw how many right and how many wrong predictions were made with which confidence."""
+    bounds: Any = 100 * calibration(predictions).bounds  # matplotlib's type for bins has no arrays
     for right, name, colour in ((True, "right", COLOURS[0]), (False, "wrong", COLOURS[1])):
         chosen = 100 * predictions.confidence[predictions.correct == right]
         axes.hist(chosen, bounds, color=colour, alpha=0.55, label=f"{name}: {chosen.size:,}")
@@ -126,7 +126,7 @@ def draw_confidences(axes: Axes, predictions: Predictions) -> None:
 
 
 def predictions_shown(study: StudyResults) -> Predictions | None:
-    """The predictions of the arm that stands for the study; ``None`` if it recorded none."""
+    """Return the predictions of `shown_arm`; ``None`` if it recorded none."""
     arm = shown_arm(study)
     return None if arm is None else pool_predictions(arm)
 

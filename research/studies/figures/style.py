@@ -38,7 +38,7 @@ NAME_LIMIT = 28
 def canvas(
     rows: int, columns: int, size: tuple[float, float], **options: Any
 ) -> Iterator[tuple[Figure, Any]]:
-    """A new figure of ``size`` inches and its axes, [rows, columns], in the shared style.
+    """Give a new figure of ``size`` inches and its axes, [rows, columns], in the shared style.
 
     Args:
         rows: rows of axes.
@@ -56,20 +56,22 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     svg, png = path.with_name(f"{path.name}.svg"), path.with_name(f"{path.name}.png")
     with matplotlib.rc_context(STYLE):
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # solved; solving again for each file takes most of the time
+        figure.set_layout_engine(
+            "none"
+        )  # the layout is solved; solving it again for each file takes most of the time
         figure.savefig(svg, dpi=150, metadata={"Date": None})
         figure.savefig(png, dpi=150)
     return svg, png
 
 
 def label(name: str) -> str:
-    """A name as matplotlib may show it: not too long, and a dollar sign starts no formula."""
+    """Return a name that matplotlib can show: it is short, and a dollar sign in it starts no formula."""
     short = name if len(name) <= NAME_LIMIT else f"{name[: NAME_LIMIT - 1]}…"
     return short.replace("$", r"\$")
 
 
 def look(index: int) -> dict[str, Any]:
-    """Colour, marker and line style of the arm at ``index``; none relies on colour alone."""
+    """Return colour, marker and line style of the arm at ``index``, so that no arm relies on colour alone."""
     lines = ("-", "--", "-.", ":")
     return {
         "color": COLOURS[index % len(COLOURS)],
@@ -79,7 +81,7 @@ def look(index: int) -> dict[str, Any]:
 
 
 def shared_legend(figure: Figure, axes: Axes, width: float) -> None:
-    """One legend for the whole figure, below it, in as many columns as fit its width in inches."""
+    """Draw one legend for the whole figure below it, in as many columns as fit its width in inches."""
     handles, names = axes.get_legend_handles_labels()
     if handles:
         longest = max(len(name) for name in names)
@@ -99,13 +101,13 @@ def widen(axes: Axes, values: Sequence[float] | np.ndarray, share: float = 0.3) 
 
 
 def panel_width(axes: Axes) -> float:
-    """About how many inches of the figure's width the panel has."""
+    """Return the approximate width of a panel in inches."""
     figure, grid = axes.get_figure(root=True), axes.get_gridspec()
     return (figure.get_figwidth() if figure else 6.4) / (grid.ncols if grid else 1)
 
 
 def as_picture(image: np.ndarray) -> np.ndarray:
-    """An image in any range as one that can be shown: [H, W] or [H, W, 3] in [0, 1]."""
+    """Return an image of any range as one that can be shown: [H, W] or [H, W, 3] in [0, 1]."""
     image = image.astype(np.float64)
     image = (image - image.min()) / (float(np.ptp(image)) or 1.0)
     return image if image.shape[-1] == 3 else image.mean(-1)

@@ -21,7 +21,7 @@ from research.studies.results import StudyResults, paired
 
 
 def summary(study: StudyResults) -> Figure | None:
-    """The study on one page; g, h and i are of the reference arm, all seeds together."""
+    """The study on one page; g, h and i show the reference arm, with all seeds together."""
     predictions = predictions_shown(study)
     judged = [arm for arm in study.arms if arm.name in study.contrasts and paired(study, arm)]
     if predictions is None or not judged:

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs no network: images, style and script are in it."""
+"""A report as one HTML file that contains its images, style and script, so that it needs no network."""
 
 import base64
 import math
@@ -17,7 +17,7 @@ TEMPLATE = "report.html.jinja"
 
 
 class Strip(NamedTuple):
-    """An arm on the scale that all arms of the study share: positions in [0, 100]."""
+    """The seeds and the interval of an arm, as positions in [0, 100] on a scale that all arms share."""
 
     colour: str
     dots: list[float]
@@ -27,11 +27,11 @@ class Strip(NamedTuple):
 
 
 def to_html(sections: Sequence[Section], folder: Path) -> str:
-    """The report as HTML; every text is escaped.
+    """Return the report as HTML; every text is escaped.
 
     Args:
-        sections: what it says.
-        folder: where the figures of the sections are.
+        sections: the sections of the report.
+        folder: folder of the figures.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -46,7 +46,7 @@ def to_html(sections: Sequence[Section], folder: Path) -> str:
 
 
 def strips(arms: Sequence[Arm]) -> list[Strip | None]:
-    """Each arm's seeds and interval, drawn beside its row; ``None`` for an arm without a completed run."""
+    """Return a strip for each arm, to be drawn beside its row; ``None`` without a completed run."""
     bounds = [
         value for arm in arms for value in (*arm.accuracies.values(), arm.summary.low, arm.summary.high)
     ]

@@ -9,7 +9,7 @@ from research.studies.report.table import Part, Table
 
 
 def to_markdown(sections: Sequence[Section]) -> str:
-    """The report as GitHub-flavoured Markdown; figures are linked by paths relative to it."""
+    """Return the report as GitHub-flavoured Markdown, with links to figures relative to the report."""
     blocks = ["# Report"]
     if len(sections) > 1:
         blocks.append("\n".join(f"- {escape(section.title)}" for section in sections))
@@ -19,13 +19,13 @@ def to_markdown(sections: Sequence[Section]) -> str:
 
 
 def parts_to_markdown(title: str, parts: Sequence[Part]) -> str:
-    """Tables under one title as GitHub-flavoured Markdown."""
+    """Return tables under one title as GitHub-flavoured Markdown."""
     blocks = [f"# {title}", *(block for part in parts for block in _part(part, "##"))]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def escape(text: str) -> str:
-    """Text that shows as itself, in one line, in a paragraph or in a cell.
+    """Return text escaped, in one line, for a paragraph or a cell.
 
     Example:
         >>> escape("<script> a|b")

@@ -1,4 +1,4 @@
-"""What a report says about one study, before any format: text, tables, figures on disk."""
+"""The content of a report about one study, in no format yet: texts, tables and figures on disk."""
 
 import re
 from collections import Counter
@@ -31,19 +31,21 @@ from research.utils.nested import dotted_keys
 from research.utils.progress_bar import track
 
 ARMS_NOTE = (
-    "Test accuracy over the completed seeds: mean ± standard deviation, and the 95 % Student-t interval of "
-    "the mean. Train is the median of the seeds; compile the longest: later seeds find the program compiled."
+    "The test accuracy is the mean ± standard deviation over the completed seeds, with the 95 % Student-t "
+    "interval of the mean. «train» is the median over the seeds. «compile» is the maximum, because later "
+    "seeds find the program compiled."
 )
 CLAIMS_HEADING, BESIDE_HEADING = "Published claims", "Beside the published figures"
 CLAIMS_NOTE = (
-    "Supported where in every comparison the interval lies above 0 and the sign-flip test, adjusted over all "
-    "comparisons of these claims, agrees; not supported where one shows the opposite, or an advantage below "
-    "0.1 points (5 % of the time) with its whole interval; else not decidable at this number of seeds."
+    "A claim is supported if in every comparison the interval lies above 0 and the sign-flip test, adjusted "
+    "over all comparisons of these claims, agrees. It is not supported if one comparison shows the opposite, "
+    "or if its whole interval lies below 0.1 points (5 % of the time). Otherwise it is not decidable at this "
+    "number of seeds."
 )
 PUBLISHED_NOTE = "The published figures are single runs without intervals, by other networks and recipes."
 TRIALS_NOTE = (
-    "As many for each arm, before its seeds ran and over other seeds: the rates with the best mean "
-    "validation accuracy became the arm's. A trial never reads the test split."
+    "Every arm has the same number of trials, which run before its seeds and have other seeds. The arm takes "
+    "the rates with the best mean validation accuracy. A trial never reads the test split."
 )
 RECIPE = {
     "data.name": "{}",
@@ -53,7 +55,9 @@ RECIPE = {
     "optimizer.learning_rate": "learning rate {:g}",
     "schedule.name": "{} schedule",
 }
-UNFINISHED_NOTE = "In no statistic above, and not dropped: they count as what they are."
+UNFINISHED_NOTE = (
+    "These runs are in no statistic above. They are listed so that no run is left out of the report."
+)
 
 
 class Drawing(NamedTuple):
@@ -70,13 +74,13 @@ class Section:
 
     Args:
         title: name of the study.
-        slug: the same as part of a path or a link; no other section of the report has it.
+        slug: the title as part of a path or a link; it is unique in the report.
         question: what the study asks; empty for runs without a study.
-        plan: how many arms and seeds, and what became of the runs.
-        arms: for drawings beside the table of arms.
-        results: what was found.
+        plan: the numbers of arms and seeds, and how the runs ended.
+        arms: the arms, which the HTML report draws beside their table.
+        results: the tables of results.
         drawings: the figures.
-        brief: all that matters of it in one table, for a page of several studies.
+        brief: the results in one short table, for a page with several studies.
         background: settings and provenance.
         commands: the commands that made the runs, where they are known.
     """
@@ -94,7 +98,7 @@ class Section:
 
 
 def published_parts(sections: Sequence[Section]) -> list[Part]:
-    """The verdicts on all published claims in one table, then one table for each section."""
+    """Return the verdicts on all published claims in one table, then one table for each section."""
     claims = [
         (section.slug, part.table)
         for section in sections
@@ -112,7 +116,7 @@ def published_parts(sections: Sequence[Section]) -> list[Part]:
 
 
 def make_sections(studies: Sequence[StudyResults], folder: Path, out: Path) -> list[Section]:
-    """Tables and figures of each study in ``folder``; the figures go to ``<out>/figures/<slug>/``."""
+    """Return a section for each study in ``folder``, and draw its figures to ``<out>/figures/<slug>/``."""
     slugs: list[str] = []
     for study in studies:
         slug = re.sub(r"[^a-z0-9]+", "-", study.title.lower()).strip("-")[:60] or "study"
@@ -133,7 +137,7 @@ def _section(study: StudyResults, slug: str, folder: Path, out: Path) -> Section
         Part("Runs that are not in the statistics", UNFINISHED_NOTE, unfinished_table(study, folder)),
     ]
     shown = shown_arm(study)
-    pooled = f"All seeds of the arm {shown.name!r} together." if shown else ""
+    pooled = f"The scores are of all seeds of the arm {shown.name!r} together." if shown else ""
     background = [
         Part("Scores by class", pooled, class_table(study)),
         Part("Settings in which the arms differ", "", difference_table(study)),
@@ -174,7 +178,7 @@ def _plan(study: StudyResults) -> str:
 
 
 def _recipe(study: StudyResults) -> str:
-    """What all runs of the study have in common, how many trials an arm had, and the machine."""
+    """Return what all runs of the study have in common, the number of trials of an arm, and the machine."""
     if not study.runs:
         return ""
     config, differing = dotted_keys(study.runs[0].config), differing_keys(study.runs)

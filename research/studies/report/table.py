@@ -82,12 +82,12 @@ class Table:
         return bool(self.rows)
 
     def without_empty_columns(self) -> "Table":
-        """The table without the columns that say nothing in any row."""
+        """Return the table without the columns whose cells are all empty."""
         kept = [i for i in range(len(self.headers)) if any(row[i] != NOTHING for row in self.rows)]
         return Table(tuple(self.headers[i] for i in kept), [tuple(row[i] for i in kept) for row in self.rows])
 
     def __str__(self) -> str:
-        """The table as aligned plain text; the first column to the left, the others to the right."""
+        """Return aligned plain text, with the first column to the left and the others to the right."""
         lines = [self.headers, *self.rows]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.headers))]
         lines.insert(1, tuple("-" * width for width in widths))
@@ -109,7 +109,7 @@ def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def percent(value: float) -> str:
-    """A share in [0, 1] as percent with two decimals; a dash for NaN.
+    """Return a share in [0, 1] as percent with two decimals; a dash for NaN.
 
     Example:
         >>> percent(0.98765)
@@ -119,18 +119,18 @@ def percent(value: float) -> str:
 
 
 def percent_interval(low: float, high: float) -> str:
-    """Two bounds as percent; a dash for NaN."""
+    """Return two bounds as percent; a dash for NaN."""
     return NOTHING if math.isnan(low) else f"[{percent(low)}, {percent(high)}]"
 
 
 def percent_spread(summary: Summary) -> str:
-    """The mean as percent, and its standard deviation where there is one."""
+    """Return the mean as percent, with its standard deviation if it has one."""
     spread = "" if math.isnan(summary.deviation) else f" ± {percent(summary.deviation)}"
     return percent(summary.mean) + spread
 
 
 def points(difference: Summary) -> str:
-    """A mean difference in percentage points, and its interval where there is one."""
+    """Return a mean difference in percentage points, with its interval if it has one."""
     if math.isnan(difference.mean):
         return NOTHING
     bounds = points_interval(difference)
@@ -138,19 +138,19 @@ def points(difference: Summary) -> str:
 
 
 def points_interval(difference: Summary) -> str:
-    """The interval of a difference in percentage points; a dash for NaN."""
+    """Return the interval of a difference in percentage points; a dash for NaN."""
     if math.isnan(difference.low):
         return NOTHING
     return f"[{100 * difference.low:+.2f}, {100 * difference.high:+.2f}]"
 
 
 def format_table(arms: Sequence[Arm]) -> str:
-    """The table of arms as plain text, for a terminal."""
+    """Return the table of arms as plain text, for a terminal."""
     return str(arm_table(arms))
 
 
 def arm_table(arms: Sequence[Arm]) -> Table:
-    """A row per arm: test accuracy over its seeds, size, cost, and the runs that did not complete."""
+    """Return a row per arm: test accuracy over its seeds, size, cost, and the runs that did not complete."""
     headers = (
         "arm",
         "n",
@@ -180,7 +180,7 @@ def _arm_row(arm: Arm) -> tuple[str, ...]:
 
 
 def contrast_table(study: StudyResults) -> Table:
-    """A row per contrast: paired difference to the reference arm in percentage points, and the verdict."""
+    """Return a row per contrast: paired difference to the reference arm in points, and the verdict."""
     headers = ("arm", "pairs", "difference (points)", "95 % interval", "p", "p (Holm)", "verdict")
     return Table(headers, [_contrast_row(name, contrast) for name, contrast in study.contrasts.items()])
 
@@ -199,16 +199,17 @@ def _contrast_row(name: str, contrast: Contrast) -> tuple[str, ...]:
 
 
 def explain_contrasts(study: StudyResults) -> str:
-    """How to read the table of contrasts, and how many seeds a claim would need."""
+    """Return how to read the table of contrasts, and how many seeds a claim would need."""
     if study.reference is None:
         return "No reference arm was named before the runs, so the arms are described and not compared."
     m = len(study.contrasts)
     if m == 0:
         return f"The reference arm {study.reference!r} has no other planned arm to be compared with."
     text = (
-        f"Test accuracy minus that of the reference arm {study.reference!r}, in percentage points, paired by "
-        f"seed; Student-t interval, exact sign-flip test, Holm's adjustment over the {m} planned contrasts. "
-        "A difference is claimed only where interval and adjusted test agree."
+        f"The difference is test accuracy minus that of the reference arm {study.reference!r}, in percentage "
+        "points, paired by seed. It has a Student-t interval, and an exact sign-flip test with Holm's "
+        f"adjustment over the {m} planned contrasts. A difference is claimed only if interval and adjusted test "
+        "agree."
     )
     if any(contrast.verdict == "descriptive only" for contrast in study.contrasts.values()):
         text += (
@@ -219,7 +220,7 @@ def explain_contrasts(study: StudyResults) -> str:
 
 
 def trial_table(study: StudyResults) -> Table:
-    """A row per pair of rates that was tried for an arm: mean validation accuracy, and what was chosen."""
+    """Return a row per pair of rates that an arm tried: mean validation accuracy, and the choice."""
     rows = []
     for arm in study.arms:
         mine = [run for run in study.trials if str(run.config["study"].get("arm")) == arm.name]
@@ -287,7 +288,7 @@ def _relative(run: Run, folder: Path) -> str:
 
 
 def difference_table(study: StudyResults) -> Table:
-    """A row per arm: the config values in which the arms differ."""
+    """Return a row per arm: the values of the configuration in which the arms differ."""
     keys = differing_keys(study.runs)
     rows = [
         (arm.name, *(NOTHING if (value := arm.setting(key)) is None else str(value) for key in keys))
@@ -298,7 +299,7 @@ def difference_table(study: StudyResults) -> Table:
 
 
 def shared_table(study: StudyResults) -> Table:
-    """A row per config value that all runs of the study share."""
+    """Return a row per value of the configuration that all runs of the study share."""
     if not study.runs:
         return Table(("setting", "value"), [])
     hidden = {*IGNORED_SECTIONS, *differing_keys(study.runs)}
@@ -314,7 +315,7 @@ def shared_table(study: StudyResults) -> Table:
 
 
 def provenance_table(study: StudyResults) -> Table:
-    """A row per fact about where the numbers come from; facts that differ are listed with their counts."""
+    """Return a row per fact about the origin of the runs; facts that differ are listed with counts."""
     found = [dotted_keys(run.result.provenance) for run in study.runs if run.result]
     keys = [
         key
@@ -347,7 +348,7 @@ def _values(values: Iterable[Any]) -> str:
 
 
 def class_table(study: StudyResults) -> Table:
-    """A row per class: precision, recall and F1 over all seeds of the arm that stands for the study."""
+    """Return a row per class: precision, recall and F1 over all seeds of `shown_arm`."""
     arm = shown_arm(study)
     predictions = pool_predictions(arm) if arm else None
     headers = ("class", "test images", "precision (%)", "recall (%)", "F1 (%)")
@@ -366,13 +367,13 @@ def class_table(study: StudyResults) -> Table:
 
 
 def commands(study: StudyResults) -> list[str]:
-    """The distinct commands that made the runs, where the runs recorded them."""
+    """Return the distinct commands that made the runs, as far as the runs recorded them."""
     found = (run.outcome.provenance for run in study.runs)
     return list(dict.fromkeys(str(facts["command"]) for facts in found if facts.get("command")))
 
 
 def results_table(studies: Iterable[StudyResults], folder: Path) -> Table:
-    """A row per run, for a spreadsheet: full precision, empty where there is no number."""
+    """Return a row per run for a spreadsheet, in full precision; a cell without a number is empty."""
     rows = []
     for study in studies:
         for arm in study.arms:

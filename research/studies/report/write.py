@@ -13,7 +13,7 @@ from research.utils.files import write_atomically
 
 
 def write_report(folder: Path, out: Path | None = None) -> Path:
-    """Read every run in ``folder`` and below it, and write what they show.
+    """Read every run in ``folder`` and below it, and write the report.
 
     Writes ``report.md``, the same as ``report.html`` in one file, ``results.csv`` with a row per run, and
     each figure as ``figures/<study>/<figure>.svg`` and ``.png``. Where something was published of a study,
@@ -21,8 +21,8 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
     studies are sections of one report, and a comparison of frameworks is a study.
 
     Args:
-        folder: holds runs, in it or below it.
-        out: where the report goes; ``None`` for ``folder`` itself.
+        folder: folder with runs in it or below it.
+        out: folder of the report; ``None`` for ``folder`` itself.
 
     Returns:
         The path of ``report.md``.
@@ -46,7 +46,7 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
 
 
 def to_csv(table: Table) -> str:
-    """A table as CSV with a header line."""
+    """Return a table as CSV with a header line."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([table.headers, *table.rows])
     return text.getvalue()
