@@ -208,8 +208,8 @@ def explain_contrasts(study: StudyResults) -> str:
     text = (
         f"The difference is test accuracy minus that of the reference arm {study.reference!r}, in percentage "
         "points, paired by seed. It has a Student-t interval, and an exact sign-flip test with Holm's "
-        f"adjustment over the {m} planned contrasts. A difference is claimed only if interval and adjusted test "
-        "agree."
+        f"adjustment over the {m} planned contrasts. A difference is claimed only if interval and adjusted "
+        "test agree."
     )
     if any(contrast.verdict == "descriptive only" for contrast in study.contrasts.values()):
         text += (
