@@ -85,7 +85,7 @@ reproduce-cifar-architecture: $(VENV)/.installed-base
 	$(TRAIN) +study=architecture 'model=plain,modern_cnn,simple_resnet' 'study.arms=[plain,modern_cnn,simple_resnet]' \
 	    study.reference=plain $(SETUP) data.train_limit=22500 hydra.sweep.dir=$(RUNS)/architecture $(CAN_FAIL)
 
-unit: $(STAMP)  ## run the tests that start no process, and the examples in the docstrings
+unit: $(STAMP)  ## run the tests of single modules, and the examples in the docstrings
 	$(BIN)/python -m pytest $(JOBS) tests research -m 'not slow and not integration'
 
 test: $(STAMP)  ## run the unit and integration tests and the fast notebooks

@@ -67,8 +67,8 @@ def pytest_configure(config):
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
-# folders whose tests start processes, or run whole commands or other frameworks: `make unit` leaves them out
-INTEGRATION = ("integration", "cli", "benchmarks", "frameworks")
+# folders whose tests start processes, train whole runs or on several devices, or run other frameworks
+INTEGRATION = ("integration", "cli", "benchmarks", "sweeps", "frameworks", "runs", "parallel")
 
 
 @pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks
