@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = ["README.md", *(f"docs/{page}" for page in ("guides/extend.md", "explanations/layers.md"))]
+PAGES = [
+    "README.md",
+    *(f"docs/{page}.md" for page in ("guides/extend", "guides/notebook", "explanations/layers")),
+]
 
 
 @pytest.mark.parametrize("page", PAGES)
