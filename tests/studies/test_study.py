@@ -112,6 +112,7 @@ def test_a_file_with_an_unknown_key_is_refused(tmp_path):
         Study.from_conf("deep")
 
 
+@pytest.mark.integration
 def test_a_study_runs_goes_on_and_shows_what_it_found(tmp_path):
     study = make_study(question="Which?")
     results, said = run(study, tmp_path)
@@ -224,6 +225,7 @@ def test_trials_start_from_the_earlier_stage_of_their_own_seed(tmp_path):
     assert [row["not_completed"] for row in results.arms().to_dicts()] == [{}, {}]
 
 
+@pytest.mark.integration
 def test_two_pretrainings_in_one_folder_are_two_studies(tmp_path):
     run(make_study(stages=STAGES), tmp_path, seeds=[0])
     other = [STAGES[0] | {"base": {"data.split_seed": 2}}, STAGES[1]]
@@ -247,6 +249,7 @@ print(results.report())
 """
 
 
+@pytest.mark.integration
 def test_the_example_is_a_plain_script_without_a_guard(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, "script.py"]
@@ -271,6 +274,7 @@ print(read_study(sys.argv[1]).contrasts())
 """
 
 
+@pytest.mark.integration
 def test_a_report_is_written_without_jax(depth_study, tmp_path):
     command = [sys.executable, "-c", WITHOUT_JAX, str(depth_study), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
