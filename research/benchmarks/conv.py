@@ -30,7 +30,7 @@ SLOW_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Layer:
-    """A SAME convolution of square images. Training does not need the input gradient of a first layer."""
+    """A SAME convolution of square images. A first layer needs no gradient of its input."""
 
     batch_size: int
     size: int
@@ -48,7 +48,7 @@ class Layer:
         return 2e-9 * macs
 
     def num_passes(self, name: str) -> int:
-        """Return how many passes ``all`` stands for: the passes that training needs."""
+        """Return how many passes `all` stands for: the passes that training needs."""
         return (2 if self.is_first else 3) if name == "all" else 1
 
 
@@ -89,7 +89,7 @@ class ConvBenchmarkConfig:
 
 
 def draw_arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return images ``[N, H, W, C]``, a kernel ``[k, k, C, O]`` and a gradient of the output, float32."""
+    """Return images `[N, H, W, C]`, a kernel `[k, k, C, O]` and a gradient of the output, float32."""
     rng, out = (
         np.random.default_rng(0),
         conv_output_size(layer.size, layer.kernel_size, strides=layer.strides),
@@ -107,10 +107,10 @@ def make_ours(layer: Layer, algorithm: str, name: str) -> tuple[Work, int | None
     """Compile one pass, repeated inside a loop as an epoch repeats it.
 
     Returns:
-        ``work(repeats)`` and the bytes of temporary memory of its program.
+        `work(repeats)` and the bytes of temporary memory of its program.
 
     Raises:
-        ValueError: the algorithm does not do such a convolution.
+        ValueError: the algorithm does not compute such a convolution.
     """
 
     def outputs(x: Array, kernel: Array, dy: Array) -> Iterable[Array]:
@@ -124,7 +124,7 @@ def make_ours(layer: Layer, algorithm: str, name: str) -> tuple[Work, int | None
         return (dx,) if name == "input_gradient" else (dkernel,)
 
     def step(index: Array, arrays: Arrays) -> Arrays:
-        # each turn reads what the one before wrote, so that none can be left out
+        # each step reads what the step before wrote, so that XLA cannot remove any
         values = [lax.dynamic_index_in_dim(out.ravel(), index, keepdims=False) for out in outputs(*arrays)]
         x, kernel, dy = (array.at[(0,) * array.ndim].set(sum(values) * 1e-3) for array in arrays)
         return x, kernel, dy
@@ -179,10 +179,10 @@ def time_layer(layer: Layer, config: ConvBenchmarkConfig) -> dict[str, Any]:
     """Time one layer.
 
     Returns:
-        ``gflop`` of one pass; ``gemm_gflops``; ``chosen``, what ``auto`` stands for; by implementation ``ms``
-        (of each pass the quartiles), ``gflops``, ``share`` of the GEMM rate and ``temp_bytes``;
-        ``fastest`` of ours in all passes together and ``slower``, the time of the chosen over its time;
-        ``unsupported``, with the reason.
+        `gflop` of one pass; `gemm_gflops`; `chosen`, the algorithm that `auto` chooses; by implementation
+        `ms` (the quartiles of each pass), `gflops`, `share` of the GEMM rate and `temp_bytes`;
+        `fastest`, the fastest of our algorithms over all passes; `slower`, the time of `chosen` divided by
+        the time of `fastest`; `unsupported`, the reason by implementation.
     """
     works: dict[str, Work] = {}  # by implementation/pass
     temp_bytes: dict[str, dict[str, int | None]] = {}

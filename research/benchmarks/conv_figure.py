@@ -9,11 +9,13 @@ from research.studies.figures.style import canvas, look, save
 
 
 def draw(layers: Mapping[str, Mapping[str, Any]], path: Path) -> tuple[Path, Path]:
-    """Draw the share of the GEMM rate by layer and pass: a mark for each implementation, a ring for `auto`.
+    """Draw the share of the GEMM rate by layer and pass.
+
+    There is a mark for each implementation, and a ring around the one that `auto` chooses.
 
     Args:
-        layers: by name, what ``time_layer`` returns.
-        path: of the figure without its ending.
+        layers: what `time_layer` returns, by the name of the layer.
+        path: path of the figure without its suffix.
 
     Returns:
         Paths of the SVG and of the PNG.

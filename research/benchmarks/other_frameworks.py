@@ -52,7 +52,7 @@ def init_arrays(net: Sequential, image_shape: Shape) -> Arrays:
 
 
 def random_images(image_shape: Shape, batch_size: int) -> np.ndarray:
-    """Return a batch of float32 images ``[N, H, W, C]``."""
+    """Return a batch of float32 images `[N, H, W, C]`."""
     return np.random.default_rng(0).normal(size=(batch_size, *image_shape)).astype(np.float32)
 
 
@@ -99,7 +99,7 @@ def flax_linen(net: Sequential, image_shape: Shape, batch_size: int) -> Train:
 
 
 def keras_jax(net: Sequential, image_shape: Shape, batch_size: int) -> Train:
-    """Return the training of Keras on JAX by ``train_on_batch``."""
+    """Return the training of Keras on JAX by `train_on_batch`."""
     os.environ["KERAS_BACKEND"] = "jax"
     keras: Any = importlib.import_module("keras")
     from research.frameworks.networks import keras_layers as networks
@@ -130,7 +130,7 @@ def torch_eager(
 
     Args:
         net: the network.
-        image_shape: ``(H, W, C)`` of one image.
+        image_shape: `(H, W, C)` of one image.
         batch_size: number of images in a step.
         channels_last: store images and kernels in memory as NHWC.
         cuda_graph: capture one step and replay it.

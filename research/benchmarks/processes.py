@@ -1,4 +1,4 @@
-"""Processes of one JAX program that wait until they are asked to do a piece of work, and time it."""
+"""Processes of one JAX program, each of which does and times the pieces of work that it is asked for."""
 
 import multiprocessing
 import os
@@ -6,27 +6,35 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 
 from research.parallel.distributed import join, silence
 
 Work = Callable[[], Any]
-# gives the works by name, and what there is to know about each
-Prepare = Callable[..., tuple[Mapping[str, Work], Mapping[str, Any]]]
+"""A function that does a piece of work and returns arrays that may not be ready yet."""
 
 START_SECONDS = 120
 
 
+@runtime_checkable
+class Prepare(Protocol):
+    """A function that prepares the work of one process."""
+
+    def __call__(self, *arguments: Any, **more: Any) -> tuple[Mapping[str, Work], Mapping[str, Any]]:
+        """Return the pieces of work by name, and facts about each."""
+        ...
+
+
 class Processes:
-    """Processes that are ready when the ``with`` block begins and that end when the block ends.
+    """Processes that are ready when the `with` block begins and that end when the block ends.
 
     Args:
-        prepare: called in each process.
-        arguments: of it.
-        count: processes; several are one program.
-        cores: of each process the core that it is bound to; ``None`` binds none.
+        prepare: the function that each process calls.
+        arguments: the arguments of `prepare`.
+        count: number of processes; several processes run one program.
+        cores: the core of each process; `None` binds no process to a core.
     """
 
     def __init__(
@@ -79,7 +87,7 @@ def _serve(
     pipe: Connection, place: tuple[int, int, int, int | None], prepare: Prepare, arguments: tuple[Any, ...]
 ) -> None:
     index, count, port, core = place
-    silence(os.devnull)  # gloo says on standard output that it is connected
+    silence(os.devnull)  # gloo prints on standard output that it is connected
     if core is not None:
         os.sched_setaffinity(0, {core})  # before JAX starts as many threads as there are cores
     try:

@@ -1,6 +1,7 @@
 """Time of one training step as a function of the number of devices that share it.
 
-Weak scaling: each device has a batch of its own, so a perfect machine takes as long for many as for one.
+This is weak scaling: each device has a batch of its own, so on a perfect machine a step of many devices takes
+as long as a step of one.
 """
 
 import os
@@ -41,7 +42,7 @@ class ScalingConfig:
 
 
 class Exchange(NamedTuple):
-    """Return what the devices exchange in one step."""
+    """What the devices exchange in one step."""
 
     all_reduces: int
     all_reduce_bytes: int
@@ -49,14 +50,14 @@ class Exchange(NamedTuple):
 
 
 def make_steps(config: Config, num_steps: int) -> tuple[Work, Exchange]:
-    """Compile training steps on random images, as ``scripts/train.py`` runs them.
+    """Compile training steps on random images, as `scripts/train.py` runs them.
 
     Args:
         config: network, strategy and global batch size.
-        num_steps: steps of one call.
+        num_steps: number of steps in one call.
 
     Returns:
-        The work, and what its devices exchange.
+        The piece of work, and what the devices exchange in one step of it.
     """
     batch_size = config.training.batch_size
     dataset = random_dataset(config.data.name, num_steps * batch_size)
@@ -79,7 +80,7 @@ def make_steps(config: Config, num_steps: int) -> tuple[Work, Exchange]:
 
 
 def with_strategy(config: Config, name: str, num_shards: int, num_devices: int | None = None) -> Config:
-    """Return ``config``, whose batch is that of one device, for ``num_shards`` devices and a strategy."""
+    """Return `config`, whose batch is that of one device, for `num_shards` devices and a strategy."""
     training = replace(config.training, batch_size=config.training.batch_size * num_shards)
     parallel = ParallelConfig(name, None if name == "single" else num_devices)
     return replace(config, training=training, parallel=parallel)
@@ -102,10 +103,10 @@ def benchmark_scaling(config: Config, scaling: ScalingConfig) -> dict[str, Any]:
         scaling: what to time.
 
     Returns:
-        ``weak_efficiency``, the median over the rounds of the time of one process over that of all;
-        ``all_reduces`` and ``all_reduce_bytes`` of a step of all; ``ms`` per step (``median``, ``lower``
-        and ``upper`` quartile) of ``one`` process and of ``all``; ``strategies``, the same for each over
-        simulated devices; ``real`` and ``simulated``, what was which.
+        `weak_efficiency`, the time of one process divided by the time of all, median over the rounds;
+        `all_reduces` and `all_reduce_bytes` in a step of all processes; `ms` per step (`median`, `lower`
+        and `upper` quartile) of `one` process and of `all`; `strategies`, the same numbers for each strategy
+        over simulated devices; `real` and `simulated`, which devices were real and which simulated.
 
     Raises:
         ConfigError: there are fewer cores than processes.
@@ -116,8 +117,8 @@ def benchmark_scaling(config: Config, scaling: ScalingConfig) -> dict[str, Any]:
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     if cores is not None and count > len(cores):
         raise ConfigError(
-            f"processes={count} is not allowed; give at most {len(cores)}, the cores at hand, so that each "
-            "has its own"
+            f"processes={count} is not allowed; give at most {len(cores)}, the number of cores, because each "
+            "process has a core of its own"
         )
     one = {"one": with_strategy(config, "single", 1)}
     together = {"all": with_strategy(config, strategy, count)}
@@ -148,10 +149,10 @@ def benchmark_cluster(config: Config, scaling: ScalingConfig) -> tuple[dict[str,
     """Time each device alone and then all, on the machines that this process and the others have joined.
 
     Returns:
-        As ``benchmark_scaling``, with nothing simulated, and whether this process is to print it.
+        The dict of `benchmark_scaling` with no simulated device, and whether this process prints it.
     """
     asked = config.distributed
-    silence("/dev/stderr")  # gloo says on standard output that it is connected
+    silence("/dev/stderr")  # gloo prints on standard output that it is connected
     join(asked.coordinator, asked.num_processes, asked.process_id, asked.timeout)
     request_cpu_devices(1)
     config = replace(config, distributed=type(asked)())
@@ -179,7 +180,7 @@ def benchmark_cluster(config: Config, scaling: ScalingConfig) -> tuple[dict[str,
 
 
 def _alternate(groups: Mapping[str, Processes], rounds: int) -> dict[str, list[float]]:
-    """Time pieces of work in turn, as ``timing.alternate`` does, in other processes."""
+    """Time pieces of work in turn, as `timing.alternate` does, in other processes."""
     seconds: dict[str, list[float]] = {name: [] for name in groups}
     for index in range(rounds):
         for name in list(groups)[:: -1 if index % 2 else 1]:

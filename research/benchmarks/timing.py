@@ -17,7 +17,7 @@ class Quartiles(NamedTuple):
 
 
 def quartiles(seconds: list[float]) -> Quartiles:
-    """Return the inclusive quartiles of at least two timings, which are those of the timings themselves.
+    """Return the quartiles of at least two timings, which lie within the range of the timings.
 
     Example:
         >>> quartiles([1.0, 2.0, 3.0, 4.0, 5.0])
@@ -30,8 +30,9 @@ def alternate(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, 
     """Time pieces of work in turn, so that a machine that slows down slows all of them down.
 
     Args:
-        works: by name; each is called once to warm up and waited for (`jax.block_until_ready`).
-        rounds: how often each is timed; every second round goes through them backwards.
+        works: the pieces of work by name. Each is called once before it is timed. `jax.block_until_ready`
+            waits for what it returns.
+        rounds: number of timings of each; every second round has the opposite order.
 
     Returns:
         Seconds of every round, by name.
@@ -51,14 +52,14 @@ def make_gemm(size: int | None = None, repeats: int = 8) -> tuple[Callable[[], j
     """Return the matrix product that all timings are compared with.
 
     Args:
-        size: rows and columns of the float32 matrices; ``None``: 1024 on the CPU and 8192 elsewhere.
-        repeats: products in one call, each waiting for the one before.
+        size: number of rows and columns of the float32 matrices; `None`: 1024 on the CPU, 8192 elsewhere.
+        repeats: number of products in one call; each reads the result of the one before.
 
     Returns:
         The work and its floating-point operations.
     """
     size = size or (1024 if jax.default_backend() == "cpu" else 8192)
-    # of spectral radius 1, so that its powers neither grow nor vanish
+    # the matrix has spectral radius 1, so its powers neither grow nor vanish
     a = jax.random.normal(jax.random.key(0), (size, size)) / size**0.5
     products = jax.jit(lambda a: jax.lax.fori_loop(0, repeats, lambda _, b: a @ b, a))
     return lambda: products(a), 2.0 * repeats * size**3

@@ -46,8 +46,8 @@ class BenchmarkConfig:
 
     Args:
         implementations: names of the implementations; those that are not installed are left out.
-        replicas: numbers of runs that are trained as one program, such as [8]; the time of a step is that of
-            one of them.
+        replicas: numbers of runs that are trained as one program, such as [8]; the time of a step is divided
+            by the number of runs.
         evaluation: also time the evaluation of a batch, by auto and by lax.
         rounds: number of timings of each, in turn.
         steps: number of training steps in one timing.
@@ -78,8 +78,8 @@ def _network(config: Config) -> Sequential:
 def step_flops(config: Config) -> float:
     """Return the floating-point operations of the matrix products of one training step.
 
-    Two per multiply-accumulate; forward, gradient of the input, gradient of the kernel; but nobody needs the
-    gradient of the images.
+    A multiply-accumulate counts as two operations. Each layer has three products: the forward pass, the
+    gradient of the input and the gradient of the kernel; the first layer needs no gradient of its input.
     """
     net = _network(config)
     counts = [row.macs for row in summarize(net, (1, *DATASETS[config.data.name].image_shape)) if row.macs]
@@ -87,15 +87,15 @@ def step_flops(config: Config) -> float:
 
 
 def make_ours(config: Config, num_steps: int, replicas: int = 1) -> tuple[Train, dict[str, Any]]:
-    """Build our training as ``scripts/train.py`` runs it: one program gathers batches and takes many steps.
+    """Build our training as `scripts/train.py` runs it: one program gathers batches and takes many steps.
 
     Args:
-        config: as for ``benchmark_train``.
-        num_steps: most steps of one call.
-        replicas: runs that each call trains, all as one program.
+        config: the configuration that `benchmark_train` takes.
+        num_steps: largest number of steps in one call.
+        replicas: number of runs that each call trains as one program.
 
     Returns:
-        ``train(num_steps)``, ``compile_s`` and ``temp_bytes`` of the program.
+        `train(num_steps)`, `compile_s` and `temp_bytes` of the program.
     """
     config = replace(config, training=replace(config.training, runs_per_program=replicas))
     batch_size = config.training.batch_size
@@ -146,7 +146,7 @@ def _repeat(train: Train, num_steps: int, times: int) -> Any:
 
 
 def peak_bytes_of_torch(train: Train) -> int:
-    """Return the most memory that PyTorch held at once of what it allocated in one step, in bytes."""
+    """Return the peak in bytes of the memory that PyTorch allocates in one step."""
     import torch
 
     train(1)
@@ -167,14 +167,14 @@ def peak_bytes_of_torch(train: Train) -> int:
 
 
 def time_evaluation(config: Config, rounds: int) -> dict[str, dict[str, float]]:
-    """Time the evaluation of a batch with every convolution as ``auto`` trains it, and by ``lax``.
+    """Time the evaluation of a batch with the convolutions that `auto` chooses for training, and with `lax`.
 
-    Between the two `make_predict` chooses by the size of the network.
+    `make_predict` chooses one of the two by the size of the network.
 
     Returns:
-        For both the ``ms`` of a batch, median over the rounds, and ``compile_s``, with tracing.
+        For each of the two, `ms` of a batch, the median over the rounds, and `compile_s`, tracing included.
     """
-    # enough examples for a whole batch of evaluation
+    # there must be enough examples for a whole batch of evaluation
     spec = program_spec(config, random_dataset(config.data.name, max(1024, config.training.batch_size)))
     in_shape = (spec.eval_batch_size, *spec.image_shape)
     init = jax.jit(lambda key: spec.net.init(key, in_shape), compiler_options=for_one_call())
@@ -215,11 +215,11 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         benchmark: how to time.
 
     Returns:
-        ``ms`` per step by implementation (``median``, ``lower`` and ``upper`` quartile), of replicas the time
-        of all divided by how many they are; ``ratio`` by each but ours, its median over ours;
-        ``device``, as JAX names it; ``roofline``, the share of the machine's GEMM rate that ours reaches;
-        ``gemm_gflops``; ``step_gflop``; ``compile_s`` and ``temp_bytes`` of ours; ``torch_peak_bytes`` by
-        PyTorch's layouts; ``skipped``, with the reason; ``evaluation`` where asked for: `time_evaluation`.
+        `ms` per step by implementation (`median`, `lower` and `upper` quartile), for replicas divided by the
+        number of runs; `ratio`, the median of each other implementation divided by ours; `device`, its name
+        in JAX; `roofline`, the share of the machine's GEMM rate that ours reaches; `gemm_gflops`;
+        `step_gflop`; `compile_s` and `temp_bytes` of ours; `torch_peak_bytes` by PyTorch's memory layouts;
+        `skipped`, the reason by implementation; `evaluation`, what `time_evaluation` returns, or `None`.
     """
     image_shape, batch_size = DATASETS[config.data.name].image_shape, config.training.batch_size
     net = _network(config)
@@ -234,7 +234,7 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         elif name in OTHERS and not FRAMEWORKS[OTHERS[name][0]].is_installed:
             skipped[name] = f"not installed; {FRAMEWORKS[OTHERS[name][0]].install}"
         elif name in OTHERS and unlike:
-            skipped[name] = f"it trains by Adam, in float32, without augmentation; not so {', '.join(unlike)}"
+            skipped[name] = f"it trains by Adam in float32 without augmentation, unlike {', '.join(unlike)}"
         elif name in OTHERS:
             _, make_train = OTHERS[name]
             try:
@@ -242,7 +242,7 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
             except NotImplementedError as error:
                 skipped[name] = str(error)
     gemm, gemm_flops = make_gemm()
-    # runs of one program are timed against as many runs of ours, one after the other
+    # many runs as one program are compared with as many runs of ours, one after the other
     most = max(counts.values(), default=1)
     calls = {name: most // counts.get(name, 1) for name in trains}
     works = {name: partial(_repeat, train, benchmark.steps, calls[name]) for name, train in trains.items()}

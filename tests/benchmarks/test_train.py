@@ -43,8 +43,8 @@ def test_every_implementation_is_timed_or_said_to_be_missing():
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"optimizer": {"name": "sgd"}}, "not so optimizer=sgd"),
-        ({"training": {"batch_size": 4, "precision": "bf16"}}, "not so training.precision=bf16"),
+        ({"optimizer": {"name": "sgd"}}, "unlike optimizer=sgd"),
+        ({"training": {"batch_size": 4, "precision": "bf16"}}, "unlike training.precision=bf16"),
         ({"model": {"name": "grouped"}}, "no Flax module for"),
     ],
 )

@@ -32,7 +32,7 @@ def test_two_processes_are_timed_against_one_and_exchange_the_gradients_once(cal
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("processes=99",), f"processes=99 is not allowed; give at most {cores}, the cores at hand"),
+        (("processes=99",), f"processes=99 is not allowed; give at most {cores}, the number of cores"),
         (("processes=1",), "processes=1 is not allowed; give a whole number, at least 2"),
         (("parallel=pmap",), "parallel=pmap is not for several processes; give parallel=jit or shard_map"),
         (("strategies=[mesh]",), "strategies=mesh is not allowed; give one of jit, pmap, shard_map, single"),

@@ -1,37 +1,53 @@
 """The layers of a convolutional network in NumPy, each with its gradient worked out by hand.
 
-Every layer is a function ``layer(x, **parameters) -> (y, backward)``. ``backward`` takes the gradient of the
-loss with respect to ``y`` and returns that with respect to ``x`` and those of the parameters, by name. What
-it needs from the forward pass it finds in the variables around it. In the formulas d stands for the gradient
-of the loss: dx is ∂L/∂x. Images are ``[N, H, W, C]``; arrays keep their dtype.
+Every layer is a function `layer(x, **parameters) -> (y, backward)`. `backward` takes the gradient of the
+loss with respect to `y`, and returns the gradient with respect to `x` and the gradients of the parameters by
+name. `backward` is a closure, so it finds what it needs from the forward pass in the variables around it. In
+the formulas d stands for the gradient of the loss: dx is ∂L/∂x. Images are `[N, H, W, C]`, and arrays keep
+their dtype.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 Array = np.ndarray
 Gradients = dict[str, Array]
-Backward = Callable[[Array], tuple[Array, Gradients]]
+
+
+@runtime_checkable
+class Backward(Protocol):
+    """The backward pass of a layer."""
+
+    def __call__(self, dy: Array, /) -> tuple[Array, Gradients]:
+        """Return the gradient of the input, and the gradients of the parameters by name."""
+        ...
+
+
+@runtime_checkable
+class Layer(Protocol):
+    """A layer."""
+
+    def __call__(self, *inputs: Any, **parameters: Any) -> tuple[Array, Backward]:
+        """Return the output for the input and the parameters, and the backward pass."""
+        ...
 
 
 def dense(x: Array, *, kernel: Array, bias: Array) -> tuple[Array, Backward]:
-    """Dense layer.
+    """Return the output of a dense layer, and its backward pass.
 
     y = x W + b;  dx = dy Wᵀ,  dW = xᵀ dy,  db = Σ_n dy_n
 
     Args:
-        x: ``[N, D_in]``.
-        kernel: W, ``[D_in, D_out]``.
-        bias: b, ``[D_out]``.
+        x: `[N, D_in]`.
+        kernel: W, `[D_in, D_out]`.
+        bias: b, `[D_out]`.
     """
 
     def backward(dy: Array) -> tuple[Array, Gradients]:
-        ones = np.ones(
-            len(dy), dy.dtype
-        )  # a product with ones sums the rows ten times as fast as sum(axis=0)
+        ones = np.ones(len(dy), dy.dtype)  # a product with ones is ten times as fast as sum(axis=0)
         return dy @ kernel.T, {"kernel": x.T @ dy, "bias": ones @ dy}
 
     y = x @ kernel
@@ -42,18 +58,18 @@ def dense(x: Array, *, kernel: Array, bias: Array) -> tuple[Array, Backward]:
 def conv2d(
     x: Array, *, kernel: Array, bias: Array, stride: int = 1, padding: Literal["SAME", "VALID"] | int = "SAME"
 ) -> tuple[Array, Backward]:
-    """Convolution (cross-correlation) as one matrix product over patches.
+    """Return a convolution (cross-correlation), computed as one matrix product, and its backward pass.
 
     y_{nijo} = b_o + Σ_{pqc} K_{pqco} x_{n, s i + p, s j + q, c}. With P = im2col(x), one row per output
     pixel and one column per entry of the kernel, it is a dense layer: y = P K + b;
     dP = dy Kᵀ,  dx = col2im(dP),  dK = Pᵀ dy,  db = Σ_{nij} dy_{nij}
 
     Args:
-        x: ``[N, H, W, C_in]``.
-        kernel: K, ``[kh, kw, C_in, C_out]``.
-        bias: b, ``[C_out]``.
-        stride: s, pixels between two windows, both ways.
-        padding: "SAME", "VALID" or the zeros added on each side.
+        x: `[N, H, W, C_in]`.
+        kernel: K, `[kh, kw, C_in, C_out]`.
+        bias: b, `[C_out]`.
+        stride: s, the number of pixels between two windows, in height and width.
+        padding: "SAME", "VALID" or the number of zeros that are added on each side.
 
     Raises:
         ValueError: kernel and x differ in channels.
@@ -86,13 +102,13 @@ def conv2d(
 
 
 def im2col(x: Array, window: tuple[int, int], stride: int) -> Array:
-    """Copy each window of the images ``[N, H, W, C]``: ``[N, H_out, W_out, kh, kw, C]``."""
+    """Return a copy of each window of the images `[N, H, W, C]`, `[N, H_out, W_out, kh, kw, C]`."""
     windows = sliding_window_view(x, window, axis=(1, 2))[:, ::stride, ::stride]
     return np.ascontiguousarray(windows.transpose(0, 1, 2, 4, 5, 3))
 
 
 def col2im(patches: Array, shape: tuple[int, ...], stride: int) -> Array:
-    """Add each window back to where it was taken from, which is the adjoint of taking it."""
+    """Return images in which each window is added back to its pixels: the adjoint of `im2col`."""
     x = np.zeros(shape, patches.dtype)
     for p, q, pixels in _offsets(patches.shape[1:3], patches.shape[3:5], stride):
         x[pixels] += patches[:, :, :, p, q]
@@ -102,7 +118,7 @@ def col2im(patches: Array, shape: tuple[int, ...], stride: int) -> Array:
 def _offsets(
     out_size: tuple[int, ...], window: tuple[int, ...], stride: int
 ) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
-    """For each position in a window: the pixels that all windows have there."""
+    """Yield each position in a window, and the pixels that all windows have at that position."""
     height, width = ((size - 1) * stride + 1 for size in out_size)
     for p, q in np.ndindex(*window):
         yield p, q, (slice(None), slice(p, p + height, stride), slice(q, q + width, stride))
@@ -111,7 +127,7 @@ def _offsets(
 def _pads(
     size: tuple[int, ...], window: tuple[int, int], stride: int, padding: str | int
 ) -> list[tuple[int, int]]:
-    """Zeros before and after each axis; SAME keeps ⌈size / stride⌉ pixels, the odd zero goes after."""
+    """Return the zeros before and after each axis. SAME keeps ⌈size / stride⌉ pixels."""
     if isinstance(padding, int) or padding == "VALID":
         return [(0, 0) if padding == "VALID" else (padding, padding)] * 2
     totals = [max((-(-n // stride) - 1) * stride + k - n, 0) for n, k in zip(size, window, strict=True)]
@@ -124,15 +140,15 @@ def _pool_offsets(x: Array, window: int, stride: int) -> list[tuple[slice, ...]]
 
 
 def max_pool(x: Array, *, window: int = 2, stride: int = 2) -> tuple[Array, Backward]:
-    """Largest value of each window.
+    """Return the largest value of each window, and the backward pass.
 
-    y_{nijc} = max_{pq} x_{n, s i + p, s j + q, c}. The gradient goes to the winner alone, the first one where
-    several are equal, so the forward pass notes which position won.
+    y_{nijc} = max_{pq} x_{n, s i + p, s j + q, c}. The gradient goes only to the pixel that was the largest,
+    or to the first of several equal ones, so the forward pass keeps the position of that pixel.
 
     Args:
-        x: ``[N, H, W, C]``.
-        window: side of the square window, pixels; windows that do not fit whole are left out.
-        stride: s, pixels between two windows.
+        x: `[N, H, W, C]`.
+        window: side of the square window in pixels; a window that does not fit is left out.
+        stride: s, the number of pixels between two windows.
     """
     offsets = _pool_offsets(x, window, stride)
     y = x[offsets[0]]
@@ -151,7 +167,7 @@ def max_pool(x: Array, *, window: int = 2, stride: int = 2) -> tuple[Array, Back
 
 
 def average_pool(x: Array, *, window: int = 2, stride: int = 2) -> tuple[Array, Backward]:
-    """Mean of each window; arguments as ``max_pool``.
+    """Return the mean of each window, and the backward pass; the arguments are those of `max_pool`.
 
     y_{nijc} = 1/w² Σ_{pq} x_{n, s i + p, s j + q, c}. Each pixel of a window gets dy / w².
     """
@@ -167,34 +183,34 @@ def average_pool(x: Array, *, window: int = 2, stride: int = 2) -> tuple[Array, 
 
 
 def flatten(x: Array) -> tuple[Array, Backward]:
-    """All features of an image in one row: ``[N, H, W, C]`` to ``[N, H W C]``, channels changing fastest."""
+    """Return images `[N, H, W, C]` as rows `[N, H W C]`, in which the channels change fastest."""
     return x.reshape(len(x), -1), lambda dy: (dy.reshape(x.shape), {})
 
 
 def relu(x: Array) -> tuple[Array, Backward]:
-    """Rectified linear unit: y = max(x, 0);  dx = dy [x > 0]."""
+    """Return the rectified linear unit: y = max(x, 0);  dx = dy [x > 0]."""
     return np.maximum(x, 0), lambda dy: (dy * (x > 0), {})
 
 
 def leaky_relu(x: Array, *, slope: float = 0.01) -> tuple[Array, Backward]:
-    """Leaky ReLU: y = x where x > 0, else a x;  dx = dy or a dy."""
+    """Return the leaky ReLU: y = x where x > 0, else a x;  dx = dy or a dy."""
     return np.where(x > 0, x, slope * x), lambda dy: (np.where(x > 0, dy, slope * dy), {})
 
 
 def elu(x: Array) -> tuple[Array, Backward]:
-    """Exponential linear unit: y = x where x > 0, else eˣ − 1;  dx = dy or dy (y + 1)."""
+    """Return the exponential linear unit: y = x where x > 0, else eˣ − 1;  dx = dy or dy (y + 1)."""
     y = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
     return y, lambda dy: (np.where(x > 0, dy, dy * (y + 1)), {})
 
 
 def tanh(x: Array) -> tuple[Array, Backward]:
-    """Hyperbolic tangent: y = tanh x;  dx = dy (1 − y²)."""
+    """Return the hyperbolic tangent: y = tanh x;  dx = dy (1 − y²)."""
     y = np.tanh(x)
     return y, lambda dy: (dy * (1 - y**2), {})
 
 
 def sigmoid(x: Array) -> tuple[Array, Backward]:
-    """Sigmoid: y = 1 / (1 + e⁻ˣ) = (1 + tanh(x/2)) / 2, which cannot overflow;  dx = dy y (1 − y)."""
+    """Return the sigmoid: y = 1 / (1 + e⁻ˣ), as (1 + tanh(x/2)) / 2, without overflow;  dx = dy y (1 − y)."""
     y = (1 + np.tanh(x / 2)) / 2
     return y, lambda dy: (dy * y * (1 - y), {})
 
@@ -209,20 +225,20 @@ def batch_norm(
     decay: float = 0.9,
     epsilon: float = 1e-5,
 ) -> tuple[Array, Backward]:
-    """Normalise each channel over the batch and the pixels.
+    """Return each channel normalised over the batch and the pixels, and the backward pass.
 
     x̂ = (x − μ) / σ,  y = γ x̂ + β,  σ² = Var x + ε. As μ and σ depend on every x of the channel, with
     g = γ dy and means over the channel:
     dx = (g − mean(g) − x̂ mean(g x̂)) / σ,  dγ = Σ dy x̂,  dβ = Σ dy
 
     Args:
-        x: ``[..., C]``.
-        scale: γ, ``[C]``.
-        bias: β, ``[C]``.
-        running: "mean" and "variance", ``[C]`` each; replaced while training by their moving average with
-            the batch's, used in place of them otherwise.
+        x: `[..., C]`.
+        scale: γ, `[C]`.
+        bias: β, `[C]`.
+        running: the running averages "mean" and "variance", `[C]` each. Training updates them in place;
+            otherwise they are used instead of the statistics of the batch.
         train: whether μ and σ are those of the batch.
-        decay: share that the running statistics keep at each step.
+        decay: share of the running averages that is kept at each step.
         epsilon: ε, added to the variance.
 
     Source: Ioffe and Szegedy (2015), Batch normalization, section 3.
@@ -245,22 +261,22 @@ def batch_norm(
 
 
 def dropout(x: Array, *, rate: float, generator: np.random.Generator) -> tuple[Array, Backward]:
-    """Inverted dropout: y = x m / (1 − r), where m is 0 with probability r, else 1;  dx = dy m / (1 − r)."""
+    """Return inverted dropout: y = x m / (1 − r), P(m = 0) = r, P(m = 1) = 1 − r;  dx = dy m / (1 − r)."""
     mask = (generator.random(x.shape, np.float32) >= rate).astype(x.dtype) / (1 - rate)
     return x * mask, lambda dy: (dy * mask, {})
 
 
 def softmax_cross_entropy(logits: Array, labels: Array) -> tuple[float, Array]:
-    """Mean cross-entropy of the softmax of the logits, and its gradient.
+    """Return the mean cross-entropy of the softmax of the logits, and its gradient.
 
     p = softmax(z),  L = −1/N Σ_n log p_{n, label_n};  dz = (p − onehot(label)) / N
 
     Args:
-        logits: z, ``[N, K]``; shifted by their maximum so that no exponential overflows.
-        labels: class indices, ``[N]``.
+        logits: z, `[N, K]`. Their maximum is subtracted, so that no exponential overflows.
+        labels: class indices, `[N]`.
 
     Returns:
-        The loss, and dz ``[N, K]``.
+        The loss in nats, and dz `[N, K]`.
     """
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))

@@ -1,11 +1,12 @@
 """A network in NumPy: layers in a row, run forward and then backward."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from research.frameworks.numpy_scratch.layers import (
     Array,
     Backward,
+    Layer,
     conv2d,
     dense,
     flatten,
@@ -15,7 +16,7 @@ from research.frameworks.numpy_scratch.layers import (
 )
 
 Params = dict[str, Array]
-Layers = Sequence[tuple[str, Callable[..., tuple[Array, Backward]]]]
+Layers = Sequence[tuple[str, Layer]]
 
 REFERENCE: Layers = (
     ("conv1", partial(conv2d, padding="SAME")),
@@ -29,16 +30,16 @@ REFERENCE: Layers = (
     ("act3", relu),
     ("logits", dense),
 )
-"""The network of the framework comparison: names and layers; sizes come with the parameters."""
+"""Names and layers of the network of the comparison; the parameters decide the sizes."""
 
 
 def forward(layers: Layers, params: Params, x: Array) -> tuple[Array, list[Backward]]:
-    """Apply the layers one after the other: the output of the last, and the backward pass of each.
+    """Return the output of the last layer, and the backward pass of each layer.
 
     Args:
         layers: pairs of a name and a layer.
-        params: arrays named ``layer/parameter``.
-        x: images ``[N, H, W, C]``.
+        params: arrays named `layer/parameter`.
+        x: images `[N, H, W, C]`.
     """
     backwards = []
     for name, layer in layers:
@@ -50,16 +51,16 @@ def forward(layers: Layers, params: Params, x: Array) -> tuple[Array, list[Backw
 
 
 def loss_and_gradients(layers: Layers, params: Params, images: Array, labels: Array) -> tuple[float, Params]:
-    """Mean cross-entropy over a batch, and its gradient by back-propagation.
+    """Return the mean cross-entropy over a batch, and its gradient by back-propagation.
 
-    The chain rule from the last layer to the first: each turns the gradient of its output into that of its
-    input, which is the output of the layer before it, and leaves its parameters' gradients on the way.
+    The chain rule is applied from the last layer to the first. Each backward pass turns the gradient of the
+    layer's output into the gradient of its input, which is the output of the layer before it.
 
     Args:
-        layers: pairs of a name and a layer; the last returns logits ``[N, K]``.
-        params: arrays named ``layer/parameter``; the gradients have their names.
-        images: ``[N, H, W, C]``.
-        labels: class indices, ``[N]``.
+        layers: pairs of a name and a layer; the last layer returns logits `[N, K]`.
+        params: arrays named `layer/parameter`; the gradients have the same names.
+        images: `[N, H, W, C]`.
+        labels: class indices, `[N]`.
     """
     logits, backwards = forward(layers, params, images)
     loss, d = softmax_cross_entropy(logits, labels)

@@ -1,7 +1,7 @@
 """Gradient descent in NumPy: each optimizer is a pair of functions over dicts of named arrays."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -9,14 +9,23 @@ Arrays = dict[str, np.ndarray]
 
 
 class Optimizer(NamedTuple):
-    """``init(params) -> state`` and ``update(params, gradients, state) -> (params, state)``."""
+    """`init(params) -> state` and `update(params, gradients, state) -> (params, state)`."""
 
     init: Callable[[Arrays], Any]
     update: Callable[[Arrays, Arrays, Any], tuple[Arrays, Any]]
 
 
+@runtime_checkable
+class MakeOptimizer(Protocol):
+    """A function that makes an optimizer."""
+
+    def __call__(self, *arguments: Any, **numbers: Any) -> Optimizer:
+        """Return the optimizer for a learning rate and further hyper-parameters by name."""
+        ...
+
+
 def sgd(learning_rate: float) -> Optimizer:
-    """Gradient descent: θ ← θ − η g."""
+    """Return gradient descent: θ ← θ − η g."""
 
     def update(params: Arrays, gradients: Arrays, state: None) -> tuple[Arrays, None]:
         return {name: p - learning_rate * gradients[name] for name, p in params.items()}, state
@@ -25,7 +34,7 @@ def sgd(learning_rate: float) -> Optimizer:
 
 
 def momentum(learning_rate: float, decay: float = 0.9) -> Optimizer:
-    """Momentum: v ← μ v + g,  θ ← θ − η v.
+    """Return gradient descent with momentum: v ← μ v + g,  θ ← θ − η v.
 
     Source: Polyak (1964), Some methods of speeding up the convergence of iteration methods.
     """
@@ -38,7 +47,7 @@ def momentum(learning_rate: float, decay: float = 0.9) -> Optimizer:
 
 
 def adam(learning_rate: float, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8) -> Optimizer:
-    """Adam: θ ← θ − η m̂ / (√v̂ + ε).
+    """Return Adam: θ ← θ − η m̂ / (√v̂ + ε).
 
     m ← β₁ m + (1 − β₁) g and v ← β₂ v + (1 − β₂) g².
     m̂ = m / (1 − β₁ᵗ) and v̂ = v / (1 − β₂ᵗ) undo the start from zero at step t = 1, 2, …
@@ -62,4 +71,4 @@ def _zeros(params: Arrays) -> Arrays:
     return {name: np.zeros_like(p) for name, p in params.items()}
 
 
-OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {"sgd": sgd, "momentum": momentum, "adam": adam}
+OPTIMIZERS: dict[str, MakeOptimizer] = {"sgd": sgd, "momentum": momentum, "adam": adam}
