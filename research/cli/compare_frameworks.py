@@ -39,23 +39,7 @@ def job(values: dict[str, Any]) -> None:
 
     try:
         with bar:
-            compare(
-                config.data.name,
-                out_dir=out,
-                data_dir=config.data.dir,
-                cache_dir=config.data.cache_dir,
-                train_limit=config.data.train_limit,
-                seeds=range(config.seeds),
-                epochs=config.training.epochs,
-                batch_size=config.training.batch_size,
-                learning_rate=config.learning_rate,
-                optimizer=config.optimizer,
-                frameworks=config.frameworks,
-                small=config.small,
-                num_threads=config.num_threads,
-                provenance=code_and_machine(),
-                on_progress=show,
-            )
+            compare(config, code_and_machine(), show)
     except ValueError as error:
         raise ConfigError(str(error)) from error
     except ComparisonError as error:

@@ -11,7 +11,7 @@ import numpy as np
 from research.utils.lookup import lookup
 
 Arrays = dict[str, np.ndarray]
-"""Parameters and batch-norm statistics by their path in the network, such as ``block1/body/conv1/kernel``."""
+"""Parameters and batch-norm statistics by their path in the network, such as `block1/body/conv1/kernel`."""
 
 OPTIMIZERS = ("sgd", "momentum", "adam")
 """Optimizers of every framework. Momentum is 0.9, and Adam has the decays 0.9 and 0.999."""
@@ -34,30 +34,33 @@ class Task:
     """What a framework builds and how it trains it.
 
     Args:
-        image_shape: ``(H, W, C)`` of one image.
+        image_shape: `(H, W, C)` of one image.
         num_classes: number of logits.
-        optimizer: a name of ``OPTIMIZERS``.
+        optimizer: a name of `OPTIMIZERS`.
         learning_rate: step size, constant over the run.
         model: a name of `research.models.MODELS` without batch norm; NumPy has "reference" only.
         model_arguments: keyword arguments of that model.
     """
 
-    image_shape: tuple[int, int, int]
+    image_shape: tuple[int, ...]
     num_classes: int
     optimizer: str = "adam"
     learning_rate: float = 1e-3
     model: str = "reference"
     model_arguments: Mapping[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "image_shape", tuple(self.image_shape))  # JSON has lists only
+
 
 @runtime_checkable
 class Framework(Protocol):
     """A network in one framework, trained as the tutorials of that framework train it.
 
-    Another framework is a class that takes a `Task` and has these methods, and an entry of ``FRAMEWORKS``.
-    Images are float32 ``[N, H, W, C]`` in [0, 1], labels are int32 ``[N]``, and the loss is the mean
-    cross-entropy in nats. Parameters have the names and layouts of `research.layers`: ``conv1/kernel`` is
-    ``[kh, kw, C_in, C_out]`` and ``logits/kernel`` is ``[D_in, D_out]``, where D_in has the order of an NHWC
+    Another framework is a subclass that takes a `Task`, and an entry of `FRAMEWORKS`.
+    Images are float32 `[N, H, W, C]` in [0, 1], labels are int32 `[N]`, and the loss is the mean
+    cross-entropy in nats. Parameters have the names and layouts of `research.layers`: `conv1/kernel` is
+    `[kh, kw, C_in, C_out]` and `logits/kernel` is `[D_in, D_out]`, where D_in has the order of an NHWC
     image in memory.
     """
 
@@ -74,23 +77,24 @@ class Framework(Protocol):
         ...
 
     def compile(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> float | None:
-        """Compile the program that ``train`` runs for such arguments, and return how many seconds it took.
+        """Compile the program that `train` runs for such arguments, and return how many seconds it took.
 
-        Returns ``None`` if the framework does not compile. This may change the parameters, so the caller
-        loads them again.
+        Returns `None` if the framework does not compile, as here. This may change the parameters, so the
+        caller loads them again.
         """
-        ...
+        return None
 
     def train(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> None:
-        """Update once for each batch of ``order``, int32 ``[epochs, steps, B]``, and wait for the end."""
-        ...
+        """Update once for each batch of `order`, int32 `[epochs, steps, B]`, and wait for the end."""
+        for batch in order.reshape(-1, order.shape[-1]):
+            self.step(images[batch], labels[batch])
 
     def predict(self, images: np.ndarray) -> np.ndarray:
-        """Return the logits ``[N, num_classes]``."""
+        """Return the logits `[N, num_classes]`."""
         ...
 
     def parameters(self) -> Arrays:
-        """Return the parameters as ``load`` takes them."""
+        """Return the parameters as `load` takes them."""
         ...
 
 

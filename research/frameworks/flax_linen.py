@@ -9,17 +9,10 @@ import numpy as np
 import optax
 from flax.training import train_state
 
-from research.frameworks.base import ADAM_EPSILON, Arrays, Task
+from research.frameworks.base import Arrays, Framework, Task
 from research.frameworks.networks import flax_linen as networks
 from research.frameworks.networks import make_network
-from research.frameworks.networks.names import flatten
-from research.utils.lookup import lookup
-
-OPTIMIZERS = {
-    "sgd": optax.sgd,
-    "momentum": lambda learning_rate: optax.sgd(learning_rate, momentum=0.9),
-    "adam": lambda learning_rate: optax.adam(learning_rate, eps=ADAM_EPSILON),
-}
+from research.frameworks.networks.flax_shared import from_flax, make_optimizer
 
 
 @jax.jit
@@ -50,12 +43,12 @@ def predict(state: train_state.TrainState, images: jax.Array) -> jax.Array:
     return state.apply_fn({"params": state.params}, images, train=False)
 
 
-class FlaxLinen:
+class FlaxLinen(Framework):
     """A network without state, trained by a compiled step."""
 
     def __init__(self, task: Task) -> None:
         self._net = networks.build(make_network(task), task.image_shape)
-        self._optimizer = lookup(OPTIMIZERS, task.optimizer, "optimizer")(task.learning_rate)
+        self._optimizer = make_optimizer(task)
         self._train_step = train_step
 
     def load(self, params: Arrays) -> None:
@@ -63,7 +56,7 @@ class FlaxLinen:
         self._state = train_state.TrainState.create(apply_fn=self._net.apply, params=tree, tx=self._optimizer)
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> Arrays:
-        return flatten(loss_and_gradients(self._state, images, labels)[1])
+        return from_flax(loss_and_gradients(self._state, images, labels)[1])
 
     def step(self, images: np.ndarray, labels: np.ndarray) -> float:
         self._state, loss = train_step(self._state, images, labels)

@@ -10,28 +10,19 @@ import numpy as np
 import optax
 from flax import nnx
 
-from research.frameworks.base import ADAM_EPSILON, Arrays, Task
+from research.frameworks.base import Arrays, Framework, Task
 from research.frameworks.networks import flax_nnx as networks
 from research.frameworks.networks import make_network
-from research.frameworks.networks.names import flatten
-from research.utils.lookup import lookup
-
-OPTIMIZERS = {
-    "sgd": optax.sgd,
-    "momentum": lambda learning_rate: optax.sgd(learning_rate, momentum=0.9),
-    "adam": lambda learning_rate: optax.adam(learning_rate, eps=ADAM_EPSILON),
-}
+from research.frameworks.networks.flax_shared import from_flax, make_optimizer
 
 
-def loss_fn(model: networks.Chain, images: jax.Array, labels: jax.Array) -> jax.Array:
+def loss_fn(model: networks.Net, images: jax.Array, labels: jax.Array) -> jax.Array:
     """Return the mean cross-entropy."""
     return optax.softmax_cross_entropy_with_integer_labels(model(images), labels).mean()
 
 
 @nnx.jit
-def train_step(
-    model: networks.Chain, optimizer: nnx.Optimizer, images: jax.Array, labels: jax.Array
-) -> jax.Array:
+def train_step(model: networks.Net, optimizer: nnx.Optimizer, images: jax.Array, labels: jax.Array) -> Any:
     """Update the model in place, and return the loss before the update."""
     loss, grads = nnx.value_and_grad(loss_fn)(model, images, labels)
     optimizer.update(model, grads)
@@ -39,32 +30,32 @@ def train_step(
 
 
 @nnx.jit
-def gradients(model: networks.Chain, images: jax.Array, labels: jax.Array) -> Any:
+def gradients(model: networks.Net, images: jax.Array, labels: jax.Array) -> Any:
     """Return the gradient of the mean cross-entropy."""
     return nnx.grad(loss_fn)(model, images, labels)
 
 
 @nnx.jit
-def predict(model: networks.Chain, images: jax.Array) -> jax.Array:
+def predict(model: networks.Net, images: jax.Array) -> jax.Array:
     """Return the logits."""
     return model(images)
 
 
-class FlaxNNX:
+class FlaxNNX(Framework):
     """A network without state, trained by a compiled step that updates it in place."""
 
     def __init__(self, task: Task) -> None:
         net = make_network(task)
         # the module has no arrays until load brings them
-        self._net = nnx.eval_shape(lambda: networks.build(net, task.image_shape, nnx.Rngs(0)))
-        self._transform = lookup(OPTIMIZERS, task.optimizer, "optimizer")(task.learning_rate)
+        self._net = nnx.eval_shape(lambda: networks.Net(net, task.image_shape, nnx.Rngs(0)))
+        self._transform = make_optimizer(task)
 
     def load(self, params: Arrays) -> None:
         networks.load(self._net, params)
         self._optimizer = nnx.Optimizer(self._net, self._transform, wrt=nnx.Param)
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> Arrays:
-        return flatten(nnx.to_pure_dict(gradients(self._net, jnp.asarray(images), jnp.asarray(labels))))
+        return from_flax(nnx.to_pure_dict(gradients(self._net, jnp.asarray(images), jnp.asarray(labels))))
 
     def step(self, images: np.ndarray, labels: np.ndarray) -> float:
         return float(train_step(self._net, self._optimizer, jnp.asarray(images), jnp.asarray(labels)))

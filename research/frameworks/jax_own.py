@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.frameworks.base import ADAM_EPSILON, Arrays, Task
+from research.frameworks.base import ADAM_EPSILON, Arrays, Framework, Task
 from research.frameworks.networks import make_network
 from research.frameworks.networks.names import flatten, nest
-from research.layers.base import abstract_init, by_path
 from research.training.epoch import make_run_steps
 from research.training.objective import make_cross_entropy
 from research.training.optimizers import make_optimizer
@@ -21,11 +20,11 @@ from research.training.state import Batch, TrainState
 from research.training.step import make_train_step
 
 
-class Jax:
+class Jax(Framework):
     """A network of `research.models` without state.
 
     With im2col all the steps of an epoch are one compiled program, as everywhere in this codebase. With lax
-    each step is a program of its own, because XLA on the CPU has a fast form of ``lax.conv`` only outside of
+    each step is a program of its own, because XLA on the CPU has a fast form of `lax.conv` only outside of
     loops.
 
     Args:
@@ -40,7 +39,6 @@ class Jax:
         optimizer = make_optimizer(task.optimizer, SCHEDULES["constant"](1), **numbers)
         objective = make_cross_entropy()
         train_step = make_train_step(net, optimizer, objective, lambda images, keys=None: images)
-        self._net, self._in_shape = net, (1, *task.image_shape)
         self._one_program = algorithm != "lax"
         self._num_rows = 0
         self._step: Any = jax.jit(train_step, donate_argnums=0)
@@ -56,11 +54,6 @@ class Jax:
         self._gradients = jax.jit(jax.grad(loss))
         self._predict = jax.jit(lambda params, images: net.apply(params, {}, images, train=False)[0])
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the parameters by path."""
-        params, _ = abstract_init(self._net, self._in_shape)
-        return {path: array.shape for path, array in by_path(params).items()}
-
     def load(self, params: Arrays) -> None:
         self._state = self._start(nest(params))
 
@@ -70,7 +63,7 @@ class Jax:
     def step(self, images: np.ndarray, labels: np.ndarray) -> float:
         if self._one_program:
             order = np.arange(len(labels), dtype=np.int32)[None]
-            self._state, metrics = self._run_steps(self._state, images, labels, order, *_interval(1))
+            self._state, metrics = self._run_steps(self._state, images, labels, order, 0, 1)
         else:
             self._state, metrics = self._step(self._state, Batch(jnp.asarray(images), jnp.asarray(labels)))
         return float(metrics.loss.sum()) / len(labels)
@@ -78,7 +71,7 @@ class Jax:
     def compile(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> float | None:
         started = time.perf_counter()
         if self._one_program:
-            arguments = (images, labels, order[0], *_interval(1))
+            arguments = (images, labels, order[0], 0, 1)
             self._run_steps = self._run_steps.lower(self._state, *arguments).compile()
             self._num_rows = order.shape[1]
         else:
@@ -92,7 +85,7 @@ class Jax:
             for epoch in order:
                 # the program is compiled for this number of rows, and runs only those of the epoch
                 rows = np.pad(epoch, ((0, max(0, self._num_rows - len(epoch))), (0, 0)))
-                self._state, _ = self._run_steps(self._state, *examples, rows, *_interval(len(epoch)))
+                self._state, _ = self._run_steps(self._state, *examples, rows, 0, len(epoch))
         else:
             for batch in _batches(images, labels, order):
                 self._state, _ = self._step(self._state, batch)
@@ -103,10 +96,6 @@ class Jax:
 
     def parameters(self) -> Arrays:
         return flatten(self._state.params)
-
-
-def _interval(num_steps: int) -> tuple[jax.Array, jax.Array]:
-    return jnp.int32(0), jnp.int32(num_steps)
 
 
 def _batches(images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> Iterator[Batch]:

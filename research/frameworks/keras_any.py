@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from research.frameworks.base import ADAM_EPSILON, Arrays, Task
+from research.frameworks.base import ADAM_EPSILON, Arrays, Framework, Task
 from research.utils.lookup import lookup
 
 
-class Keras:
+class Keras(Framework):
     """A network without state. A process has one backend only, which Keras takes when it is imported.
 
     Args:

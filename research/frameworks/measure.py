@@ -1,4 +1,4 @@
-"""The work of one process: ``python -m research.frameworks.measure spec.json result.json``.
+"""The work of one process: `python -m research.frameworks.measure spec.json result.json`.
 
 The process that compares starts it with the threads, the processors and the environment that hold for all. It
 trains in one framework only, so that its memory and its first step are that framework's own.
@@ -8,7 +8,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import resource
 import sys
@@ -35,41 +34,34 @@ def measure(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Do one piece of work.
 
     Args:
-        spec: ``work`` ("reference", "parity" or "timing"), ``entry`` and ``task`` (fields of ``Entry`` and
-            ``Task``), ``folder`` (of the arrays that all processes share), ``weights`` (of which network),
-            ``seed``, ``epochs``, ``batch_size``, ``num_threads``.
+        spec: `work` ("reference", "parity" or "timing"), `entry` and `task` (fields of `Entry` and
+            `Task`), `folder` (of the arrays that all processes share), `shapes` (of the parameters by
+            path), `seed`, `epochs`, `batch_size`, `num_threads`.
 
     Returns:
-        What ``write_reference``, ``check_parity`` or ``time_training`` returns.
+        What `write_reference`, `check_parity` or `time_training` returns, with `peak_mib`, the most
+        memory that the process had resident, `threads` and `framework_versions`.
     """
     entry = Entry(**spec["entry"])
     threads = set_threads(entry.packages, spec["num_threads"])
     # PyTorch's own memory does not include JAX, which the process has only because the layers import it
     not_its_own = mib_of_layers() if entry.builds_layers and "jax" not in entry.packages else 0.0
-    framework = entry.build(make_task(spec["task"]))
+    framework = entry.build(Task(**spec["task"]))
     data = read_arrays(Path(spec["folder"]) / "data.npz")
     for split in ("train", "test"):
         data[f"{split}_images"] = data[f"{split}_images"].astype(np.float32) / 255
     work = {"reference": write_reference, "parity": check_parity, "timing": time_training}[spec["work"]]
     outcome = work(framework, data, spec)
-    if "peak_mib" in outcome:
-        outcome["peak_mib"] -= not_its_own
-    return outcome | {"threads": threads, "versions": versions(entry.packages)}
+    versions = {package: importlib.metadata.version(package) for package in entry.packages}
+    # on Linux VmHWM, because the maximum of getrusage begins with that of the parent process
+    memory = {"peak_mib": memory_mib("VmHWM") - not_its_own}
+    return outcome | memory | {"threads": threads, "framework_versions": versions}
 
 
 def write_reference(framework: Any, data: Arrays, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Compute the reference of all frameworks in float64 by JAX, and write it to ``reference.npz``.
-
-    Also write the initial weights in float32, ``<weights>-<seed>.npz``, of every network in
-    ``spec["networks"]`` (fields of ``Task``, by name) for every seed in ``spec["seeds"]``.
-    """
-    for name, fields in spec["networks"].items():
-        network: Any = Entry(**spec["entry"]).build(make_task(fields))
-        for seed in spec["seeds"]:
-            weights: dict[str, Any] = draw_weights(network.shapes(), seed)
-            np.savez(_weights({**spec, "weights": name, "seed": seed}), allow_pickle=False, **weights)
+    """Compute the reference of all frameworks in float64 by JAX, and write it to `reference.npz`."""
     images, labels = data["train_images"].astype(np.float64), data["train_labels"]
-    params = {key: array.astype(np.float64) for key, array in read_arrays(_weights(spec)).items()}
+    params = {key: array.astype(np.float64) for key, array in _params(spec).items()}
     batches = first_batches(spec["seed"], len(labels), spec["batch_size"])
     gradients, losses = first_steps(framework, params, images, labels, batches)
     reference: dict[str, Any] = {"losses": losses, **gradients}
@@ -78,31 +70,29 @@ def write_reference(framework: Any, data: Arrays, spec: Mapping[str, Any]) -> di
 
 
 def check_parity(framework: Framework, data: Arrays, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of ``Parity``, ``None`` if not finite, with ``holds`` and ``repeatable``."""
+    """Return the fields and the error of `Parity`, and `repeatable`, which is 1 or 0."""
     batches = first_batches(spec["seed"], len(data["train_labels"]), spec["batch_size"])
     images, labels = data["train_images"], data["train_labels"]
-    params = read_arrays(_weights(spec))
+    params = _params(spec)
     gradients, losses = first_steps(framework, params, images, labels, batches)
     reference_gradients = read_arrays(Path(spec["folder"]) / "reference.npz")
     reference_losses = reference_gradients.pop("losses")
     parity = compare_steps(gradients, losses, reference_gradients, reference_losses)
-    fields = dataclasses.asdict(parity)
-    finite = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in fields.items()}
     repeatable = is_repeatable(framework, params, images, labels, batches[0, :10])
-    return finite | {"holds": parity.holds, "repeatable": repeatable}
+    return dataclasses.asdict(parity) | {"error": parity.error, "repeatable": float(repeatable)}
 
 
 def time_training(framework: Framework, data: Arrays, spec: Mapping[str, Any]) -> dict[str, Any]:
     """Train from the shared parameters over the shared batches.
 
     Returns:
-        ``accuracy`` on the test split after the last epoch, in [0, 1]; ``compile_s``, compilation ahead of
-        training, ``None`` where there is none; ``first_step_s``, from loaded parameters to the first
-        update, compilation included; ``train_s``, without it; ``images_per_s``; ``peak_mib``, the
-        most memory the process had resident; ``parameters_sha256``, of the trained parameters' bits.
+        `accuracy` on the test split after the last epoch, in [0, 1]; `compile_s`, compilation ahead of
+        training, `None` where there is none; `first_step_s`, from loaded parameters to the first
+        update, compilation included; `train_s`, without it; `images_per_s`; `num_parameters`;
+        `parameters_sha256`, of the trained parameters' bits.
     """
     images, labels = data["train_images"], data["train_labels"]
-    params = read_arrays(_weights(spec))
+    params = _params(spec)
     order = make_order(spec["seed"], spec["epochs"], len(labels), spec["batch_size"])
     framework.load(params)
     started = time.perf_counter()
@@ -120,7 +110,6 @@ def time_training(framework: Framework, data: Arrays, spec: Mapping[str, Any]) -
         "first_step_s": first_step_s,
         "train_s": train_s,
         "images_per_s": order.size / train_s,
-        "peak_mib": peak_mib(),
         "num_parameters": sum(p.size for p in params.values()),
         "parameters_sha256": sha256(framework.parameters()),
     }
@@ -139,28 +128,15 @@ def set_threads(packages: Sequence[str], num_threads: int) -> dict[str, Any]:
     return {"num_threads": num_threads} | limits
 
 
-def versions(packages: Sequence[str]) -> dict[str, str]:
-    """Return the installed version of each package."""
-    return {package: importlib.metadata.version(package) for package in packages}
-
-
-def peak_mib() -> float:
-    """Return the most memory that this process has had resident, in MiB.
-
-    On Linux this is VmHWM, because the maximum of ``getrusage`` begins with that of the parent process.
-    """
-    return _memory_mib("VmHWM")
-
-
 def mib_of_layers() -> float:
     """Import the layers, which start JAX, and return how much more memory is resident afterwards, in MiB."""
-    before = _memory_mib("VmRSS")
+    before = memory_mib("VmRSS")
     importlib.import_module("research.models")
-    return _memory_mib("VmRSS") - before
+    return memory_mib("VmRSS") - before
 
 
-def _memory_mib(name: str) -> float:
-    """Return a number of ``/proc/self/status`` in MiB; on other systems, the maximum of ``getrusage``."""
+def memory_mib(name: str) -> float:
+    """Return a number of `/proc/self/status` in MiB; on other systems, the maximum of `getrusage`."""
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith(name))
@@ -182,15 +158,8 @@ def read_arrays(path: Path) -> Arrays:
         return dict(file)
 
 
-def make_task(fields: Mapping[str, Any]) -> Task:
-    """Return the task whose fields were written as JSON, which has no tuples."""
-    arguments = fields.get("model_arguments", {})
-    tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
-    return Task(**{**fields, "image_shape": tuple(fields["image_shape"]), "model_arguments": tuples})
-
-
-def _weights(spec: Mapping[str, Any]) -> Path:
-    return Path(spec["folder"]) / f"{spec['weights']}-{spec['seed']}.npz"
+def _params(spec: Mapping[str, Any]) -> Arrays:
+    return draw_weights(spec["shapes"], spec["seed"])
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 
 import numpy as np
 
-from research.frameworks.base import ADAM_EPSILON, Arrays, Task
+from research.frameworks.base import ADAM_EPSILON, Arrays, Framework, Task
 from research.frameworks.numpy_scratch.network import REFERENCE, forward, loss_and_gradients
 from research.frameworks.numpy_scratch.optimizers import OPTIMIZERS
 from research.utils.lookup import lookup
 
 
-class NumPy:
+class NumPy(Framework):
     """The reference network in NumPy alone, forward and backward."""
 
     def __init__(self, task: Task) -> None:
@@ -32,13 +32,6 @@ class NumPy:
         loss, gradients = loss_and_gradients(REFERENCE, self._params, images, labels)
         self._params, self._state = self._optimizer.update(self._params, gradients, self._state)
         return loss
-
-    def compile(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> float | None:
-        return None
-
-    def train(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> None:
-        for batch in order.reshape(-1, order.shape[-1]):
-            self.step(images[batch], labels[batch])
 
     def predict(self, images: np.ndarray) -> np.ndarray:
         return forward(REFERENCE, self._params, images)[0]

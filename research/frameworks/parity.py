@@ -23,8 +23,8 @@ class Parity:
     Args:
         gradient_error: ‖a − b‖ / ‖b‖ of the gradients of the first step, the largest over the arrays.
         worst_array: the array that has the largest error.
-        loss_error: difference of the losses after ``NUM_STEPS`` steps, in nats. It is the median over
-            ``NUM_STARTS`` orders of the batches, because Adam amplifies a rounding error that switches one
+        loss_error: difference of the losses after `NUM_STEPS` steps, in nats. It is the median over
+            `NUM_STARTS` orders of the batches, because Adam amplifies a rounding error that switches one
             ReLU.
     """
 
@@ -33,19 +33,14 @@ class Parity:
     loss_error: float
 
     @property
-    def holds(self) -> bool:
-        """Return whether both errors are within their tolerances; NaN is not."""
-        return self.gradient_error <= GRADIENT_TOLERANCE and self.loss_error <= LOSS_TOLERANCE
-
-    @staticmethod
-    def explain(gradient_error: float | None, worst_array: str, loss_error: float | None) -> str:
-        """Return one sentence on a framework that is too far from the reference; ``None`` is not finite."""
-        gradient, loss = (
-            "not finite" if error is None else f"{error:.1e}" for error in (gradient_error, loss_error)
-        )
+    def error(self) -> str | None:
+        """Return one sentence if an error exceeds its tolerance or is NaN, else `None`."""
+        if self.gradient_error <= GRADIENT_TOLERANCE and self.loss_error <= LOSS_TOLERANCE:
+            return None
         return (
-            f"parity failed: the gradient error in {worst_array} is {gradient}, allowed is "
-            f"{GRADIENT_TOLERANCE:g}; the loss error is {loss}, allowed is {LOSS_TOLERANCE:g}"
+            f"parity failed: the gradient error in {self.worst_array} is {self.gradient_error:.1e}, "
+            f"allowed is {GRADIENT_TOLERANCE:g}; the loss error is {self.loss_error:.1e}, "
+            f"allowed is {LOSS_TOLERANCE:g}"
         )
 
 
@@ -76,7 +71,7 @@ def make_order(seed: int, epochs: int, num_examples: int, batch_size: int) -> np
         batch_size: B, examples per step. An epoch drops the examples after its last full batch.
 
     Returns:
-        int32 ``[epochs, num_examples // B, B]``, each example at most once in an epoch.
+        int32 `[epochs, num_examples // B, B]`, each example at most once in an epoch.
 
     Raises:
         ValueError: there is not one full batch.
@@ -93,7 +88,7 @@ def make_order(seed: int, epochs: int, num_examples: int, batch_size: int) -> np
 
 
 def first_batches(seed: int, num_examples: int, batch_size: int) -> np.ndarray:
-    """Return the batches of the first steps in several orders, int32 ``[NUM_STARTS, NUM_STEPS, B]``."""
+    """Return the batches of the first steps in several orders, int32 `[NUM_STARTS, NUM_STEPS, B]`."""
     epochs = -(-NUM_STEPS // max(num_examples // batch_size, 1))
     orders = [make_order(seed + start, epochs, num_examples, batch_size) for start in range(NUM_STARTS)]
     return np.stack([order.reshape(-1, batch_size)[:NUM_STEPS] for order in orders])
@@ -102,9 +97,9 @@ def first_batches(seed: int, num_examples: int, batch_size: int) -> np.ndarray:
 def first_steps(
     framework: Framework, params: Arrays, images: np.ndarray, labels: np.ndarray, batches: np.ndarray
 ) -> tuple[Arrays, np.ndarray]:
-    """Return the gradients on the first batch, and the loss after the steps of each start, ``[NUM_STARTS]``.
+    """Return the gradients on the first batch, and the loss after the steps of each start, `[NUM_STARTS]`.
 
-    The loss is measured on the first ``NUM_EVALUATED`` images.
+    The loss is measured on the first `NUM_EVALUATED` images.
     """
     framework.load(params)
     gradients = framework.gradients(images[batches[0, 0]], labels[batches[0, 0]])
@@ -121,7 +116,7 @@ def first_steps(
 def is_repeatable(
     framework: Framework, params: Arrays, images: np.ndarray, labels: np.ndarray, batches: np.ndarray
 ) -> bool:
-    """Return whether training twice over ``batches`` ``[steps, B]`` ends in the same bits."""
+    """Return whether training twice over `batches` `[steps, B]` ends in the same bits."""
     ends = []
     for _ in range(2):
         framework.load(params)
@@ -131,7 +126,7 @@ def is_repeatable(
 
 
 def predict_all(framework: Framework, images: np.ndarray) -> np.ndarray:
-    """Return the logits ``[N, num_classes]`` of many images, ``PREDICT_BATCH`` at a time."""
+    """Return the logits `[N, num_classes]` of many images, `PREDICT_BATCH` at a time."""
     starts = range(0, len(images), PREDICT_BATCH)
     return np.concatenate([framework.predict(images[i : i + PREDICT_BATCH]) for i in starts])
 

@@ -5,19 +5,28 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from research.data import Dataset
-from research.frameworks.base import FRAMEWORKS
-from research.utils.cpus import num_cpus
+from research.frameworks.base import FRAMEWORKS, Task
+from research.frameworks.networks import parameter_shapes
 
 CHILD_SECONDS = 6 * 3600
+
+
+@runtime_checkable
+class Notify(Protocol):
+    """A function that shows what begins."""
+
+    def __call__(self, line: str, /) -> None:
+        """Show one line."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Workplace:
     folder: Path
     common: Mapping[str, Any]
     num_threads: int
-    on_progress: Callable[[str], None] = lambda line: None
+    on_progress: Notify
 
     def share(self, dataset: Dataset) -> None:
         """Write the training and the test split for all processes."""
@@ -42,31 +51,33 @@ class Workplace:
         arrays = {f"{s}_{key}": a for s, split in splits.items() for key, a in split._asdict().items()}
         np.savez(self.folder / "data.npz", allow_pickle=False, **arrays)
 
-    def run(self, work: str, framework: str, task: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    def run(self, work: str, framework: str, task: Task, seed: int = 0) -> dict[str, Any]:
         """Run one process.
 
+        Args:
+            work: "reference", "parity" or "timing".
+            framework: a name of `FRAMEWORKS`.
+            task: what it builds and how it trains it.
+            seed: seed of the initial parameters and of the order of the batches.
+
         Returns:
-            What it wrote, ``load_average`` of the machine before it, and ``total_s``, the seconds that the
-            process took; ``{"error": ...}`` if the process failed.
+            What the process wrote, `load_average` of the machine before it, and `total_s`, the seconds that
+            it took; `{"error": ...}` if it failed.
         """
-        spec = {**self.common, "weights": "reference", **more}
-        spec |= {"work": work, "entry": asdict(FRAMEWORKS[framework]), "task": dict(task)}
-        spec |= {"folder": str(self.folder), "num_threads": self.num_threads}
-        self.on_progress(f"{work}: {framework}, {task.get('model', 'reference')}, seed {spec['seed']}")
+        spec = {**self.common, "work": work, "task": asdict(task), "shapes": parameter_shapes(task)}
+        spec |= {"entry": asdict(FRAMEWORKS[framework]), "folder": str(self.folder), "seed": seed}
+        spec |= {"num_threads": self.num_threads}
+        self.on_progress(f"{work}: {framework}, {task.model}, seed {seed}")
         spec_path, result_path = self.folder / "spec.json", self.folder / "result.json"
         spec_path.write_text(json.dumps(spec))
         result_path.unlink(missing_ok=True)
         command = [sys.executable, "-m", "research.frameworks.measure", str(spec_path), str(result_path)]
+        environment = self._environment(float64=work == "reference")
         load, started = os.getloadavg()[0], time.perf_counter()
         try:
             with _processors(self.num_threads):
                 child = subprocess.run(
-                    command,
-                    env=self._environment(float64=work == "reference"),
-                    capture_output=True,
-                    text=True,
-                    errors="replace",
-                    timeout=CHILD_SECONDS,
+                    command, env=environment, capture_output=True, timeout=CHILD_SECONDS, errors="replace"
                 )
         except subprocess.TimeoutExpired:
             return {"error": f"no result after {CHILD_SECONDS} seconds"}
@@ -80,29 +91,24 @@ class Workplace:
         """Return an environment with the number of threads, the CPU only, and no cache or setting of JAX."""
         names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
         paths = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-        return (
-            {
-                key: value
-                for key, value in os.environ.items()
-                if not key.startswith(("JAX_", "XLA_", "KERAS_"))
-            }
-            | dict.fromkeys(names, str(self.num_threads))
-            | {
-                # XLA starts a thread for each processor of the process; for one, Eigen needs this flag
-                "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false" if self.num_threads == 1 else "",
-                "JAX_PLATFORMS": "cpu",
-                "JAX_ENABLE_X64": str(float64),
-                "JAX_ENABLE_COMPILATION_CACHE": "false",
-                "CUDA_VISIBLE_DEVICES": "",
-                "KERAS_HOME": str(self.folder / "keras"),
-                "PYTHONPATH": os.pathsep.join(path for path in paths if path),
-            }
-        )
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_", "KERAS_"))}
+        return {
+            **kept,
+            **dict.fromkeys(names, str(self.num_threads)),
+            # XLA starts a thread for each processor of the process; for one, Eigen needs this flag
+            "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false" if self.num_threads == 1 else "",
+            "JAX_PLATFORMS": "cpu",
+            "JAX_ENABLE_X64": str(float64),
+            "JAX_ENABLE_COMPILATION_CACHE": "false",
+            "CUDA_VISIBLE_DEVICES": "",
+            "KERAS_HOME": str(self.folder / "keras"),
+            "PYTHONPATH": os.pathsep.join(path for path in paths if path),
+        }
 
 
 @contextmanager
 def _processors(count: int) -> Iterator[None]:
-    """Restrict processes that are started inside to the first ``count`` processors, if the system can."""
+    """Restrict processes that are started inside to the first `count` processors, if the system can."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -112,17 +118,3 @@ def _processors(count: int) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, mine)
-
-
-def check_threads(num_threads: int | None) -> int:
-    """Return the number of threads: ``num_threads``, or one for each processor of this process.
-
-    Raises:
-        ValueError: this process has fewer processors.
-    """
-    most = num_cpus()
-    if num_threads is None:
-        return most
-    if not 1 <= num_threads <= most:
-        raise ValueError(f"num_threads={num_threads}; allowed: 1 to {most}, the processors of this process")
-    return num_threads

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from research.frameworks.base import ADAM_EPSILON, Arrays, Task
+from research.frameworks.base import ADAM_EPSILON, Arrays, Framework, Task
 from research.frameworks.networks import make_network
 from research.frameworks.networks import pytorch as networks
 from research.utils.lookup import lookup
@@ -17,7 +17,7 @@ OPTIMIZERS = {
 }
 
 
-class Torch:
+class Torch(Framework):
     """A network without state.
 
     Args:
@@ -44,9 +44,6 @@ class Torch:
         loss = self._backward(self._images(images), torch.from_numpy(labels).long())
         self._optimizer.step()
         return loss.item()
-
-    def compile(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> float | None:
-        return None
 
     def train(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> None:
         x, y = self._images(images), torch.from_numpy(labels).long()

@@ -5,6 +5,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from research.data import load_dataset
+from research.frameworks.base import Task
 from research.frameworks.process import Workplace
 
 BATCH_SIZE = 64
@@ -24,20 +25,16 @@ def digits():
 
 @pytest.fixture(scope="session")
 def task(digits):
-    return {
-        "image_shape": digits.image_shape,
-        "num_classes": digits.num_classes,
-        "optimizer": "adam",
-        "learning_rate": 1e-3,
-    }
+    return Task(digits.image_shape, digits.num_classes, "adam", 1e-3)
 
 
 @pytest.fixture(scope="session")
 def workplace(digits, task, tmp_path_factory) -> Workplace:
     """A folder with the data, the initial weights and the reference in float64, for all tests."""
     folder: Path = tmp_path_factory.mktemp("workplace")
-    workplace = Workplace(folder, {"epochs": 1, "batch_size": BATCH_SIZE, "seed": 0}, num_threads=1)
+    common = {"epochs": 1, "batch_size": BATCH_SIZE}
+    workplace = Workplace(folder, common, num_threads=1, on_progress=lambda line: None)
     workplace.share(digits)
-    outcome = workplace.run("reference", "jax_lax", task, networks={"reference": task}, seeds=[0])
+    outcome = workplace.run("reference", "jax_lax", task)
     assert np.isfinite(outcome["losses"]).all(), outcome
     return workplace

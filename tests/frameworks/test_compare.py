@@ -1,17 +1,16 @@
 """The comparison from outside, with frameworks that do not do what they should beside NumPy."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 from research import records
+from research.config import DataConfig, construct
 from research.frameworks import base, compare, process
-from research.frameworks.base import Entry, load_framework
-from research.frameworks.measure import make_task
-from research.frameworks.parity import draw_weights
+from research.frameworks.base import Entry
+from research.frameworks.config import ComparisonConfig, Duration
 from research.records.status import read_status
 from research.studies.results import read_studies
 
@@ -31,18 +30,16 @@ def measured(tmp_path_factory):
         for module in (compare, process):
             patch.setattr(module, "FRAMEWORKS", table)
         patch.setenv("PYTHONPATH", str(HERE))
-        compare.compare(
-            "digits",
-            out_dir=out_dir,
-            seeds=[4, 5],
-            epochs=2,
-            batch_size=64,
-            frameworks=["numpy", *WRONG, "absent"],
+        config = ComparisonConfig(
+            DataConfig("digits"),
+            Duration(2, 64),
+            str(out_dir),
+            seeds=2,
+            frameworks=("numpy", *WRONG, "absent"),
             small=False,
             num_threads=1,
-            provenance={"commit": "abc"},
-            on_progress=lines.append,
         )
+        compare.compare(config, {"commit": "abc"}, lines.append)
     return out_dir, lines
 
 
@@ -53,7 +50,7 @@ def runs_of(measured, name):
 
 def test_a_framework_that_agrees_is_timed_once_per_seed(measured):
     runs = runs_of(measured, "numpy")
-    assert [run.config["seed"] for run in runs] == [4, 5]
+    assert [run.config["seed"] for run in runs] == [0, 1]
     for run in runs:
         result = run.outcome
         assert result.status == "completed"
@@ -103,12 +100,12 @@ def test_a_framework_that_is_not_installed_is_a_row_with_the_command(measured):
 
 def test_every_other_round_has_the_opposite_order(measured):
     timed = [line for line in measured[1] if line.startswith("timing")]
-    assert timed == ["timing: numpy, reference, seed 4", "timing: numpy, reference, seed 5"]
+    assert timed == ["timing: numpy, reference, seed 0", "timing: numpy, reference, seed 1"]
     for run in runs_of(measured, "numpy"):
         assert run.outcome.provenance["commit"] == "abc"
-    common = {"data": {}, "training": {}}
     names = ["numpy", "jax_im2col"]
-    plans = compare.plan_rounds(Path("out"), [4, 5, 6], names, small=False, common=common)
+    config = ComparisonConfig(seeds=3, frameworks=tuple(names), small=False)
+    plans = compare.plan_rounds(config, num_threads=1)
     assert [[m.framework for m in plan] for plan in plans] == [names, names[::-1], names]
 
 
@@ -126,33 +123,29 @@ def test_a_second_launch_measures_only_what_is_missing(tmp_path):
 
     def launch(**settings):
         lines.clear()
-        settings = {"seeds": [4], "epochs": 1, "frameworks": ["numpy"], **settings}
-        compare.compare(
-            "digits", out_dir=tmp_path, small=False, num_threads=1, on_progress=lines.append, **settings
-        )
+        config = ComparisonConfig(out=str(tmp_path), frameworks=("numpy",), small=False, num_threads=1)
+        defaults = {"seeds": 1, "training": Duration(1, 128)}
+        compare.compare(replace(config, **(defaults | settings)), {}, lines.append)
         return [run.outcome for run in records.find_runs(tmp_path)]
 
     first = launch()
     assert len(lines) == 3  # the reference, parity, one round
     assert launch() == first
     assert lines == []
-    more = launch(seeds=[4, 5])
+    more = launch(seeds=2)
     assert more[0] == first[0]
     assert len(more) == 2
-    assert [line for line in lines if line.startswith("timing")] == ["timing: numpy, reference, seed 5"]
+    assert [line for line in lines if line.startswith("timing")] == ["timing: numpy, reference, seed 1"]
     with pytest.raises(ValueError, match="holds a comparison with other settings"):
-        launch(epochs=2)
-    (tmp_path / "numpy" / "4" / "result.json").write_text("{}")
+        launch(training=Duration(2, 128))
+    (tmp_path / "numpy" / "0" / "result.json").write_text("{}")
     with pytest.raises(ValueError, match=r"result\.json is damaged"):
         launch()
 
 
 def test_networks_of_the_second_table(workplace, task):
-    large = task | {"model": "mlp", "model_arguments": {"hidden": [512, 512, 512]}}
-    network: Any = load_framework("jax_im2col", make_task(large))
-    weights: dict[str, Any] = draw_weights(network.shapes(), 0)
-    np.savez(workplace.folder / "large-0.npz", **weights)
-    outcome = workplace.run("timing", "jax_im2col", large, weights="large")
+    large = replace(task, model="mlp", model_arguments={"hidden": [512, 512, 512]})
+    outcome = workplace.run("timing", "jax_im2col", large)
     assert outcome["num_parameters"] == 64 * 512 + 2 * 512 * 512 + 512 * 10 + 3 * 512 + 10
     assert outcome["compile_s"] > 0
     assert outcome["accuracy"] > 0.5
@@ -161,18 +154,19 @@ def test_networks_of_the_second_table(workplace, task):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"frameworks": ["theano"]}, "unknown framework 'theano'; allowed: .*torch_channels_last"),
-        ({"optimizer": "lion"}, "optimizer='lion'; the frameworks share: sgd, momentum, adam"),
-        ({"batch_size": 5000}, "batch_size=5000; allowed: 1 to 1294 for digits"),
-        ({"epochs": 0}, "epochs=0"),
-        ({"seeds": []}, "0 seeds"),
-        ({"num_threads": 10_000}, "num_threads=10000; allowed: 1 to"),
+        ({"frameworks": ["theano"]}, "frameworks=theano is not allowed; give one of .*torch_channels_last"),
+        ({"optimizer": "lion"}, "optimizer=lion is not allowed; give one of adam, momentum, sgd"),
+        ({"training": {"epochs": 1, "batch_size": 5000}}, "batch_size=5000; allowed: 1 to 1294 for digits"),
+        ({"training": {"epochs": 0}}, "epochs=0 is not allowed; give a whole number, at least 1"),
+        ({"seeds": 0}, "seeds=0 is not allowed; give a whole number, at least 1"),
+        ({"num_threads": 10_000, "training": {"batch_size": 8}}, "num_threads=10000; allowed: 1 to"),
     ],
 )
 def test_what_cannot_be_is_an_error_before_anything_is_run(wrong, message, tmp_path):
+    out = tmp_path / "out"
     with pytest.raises(ValueError, match=message):
-        compare.compare("digits", out_dir=tmp_path / "out", **wrong)
-    assert not (tmp_path / "out").exists()
+        compare.compare(construct(ComparisonConfig, {"out": str(out), **wrong}), {}, lambda line: None)
+    assert not out.exists()
 
 
 def test_a_missing_framework_names_the_command(task, monkeypatch):

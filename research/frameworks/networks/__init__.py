@@ -8,7 +8,8 @@ The comparison of frameworks, the test of parity and the timings all use these m
 from typing import Any
 
 from research.frameworks.base import Task
-from research.layers import Sequential
+from research.layers import Sequential, Shape
+from research.layers.base import abstract_init, by_path
 from research.models import MODELS
 from research.utils.lookup import lookup
 
@@ -25,3 +26,9 @@ def make_network(task: Task, **arguments: Any) -> Sequential:
     """
     model = lookup(MODELS, task.model, "model")
     return model(task.image_shape, task.num_classes, **task.model_arguments, **arguments)
+
+
+def parameter_shapes(task: Task) -> dict[str, Shape]:
+    """Return the shapes of the parameters of a task's network by path. Nothing is computed."""
+    params, _ = abstract_init(make_network(task), (1, *task.image_shape))
+    return {path: array.shape for path, array in by_path(params).items()}

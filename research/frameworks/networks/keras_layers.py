@@ -1,6 +1,6 @@
 """Networks of `research.models` in Keras 3. Layouts are ours; a path is a layer's name, with dots.
 
-Keras takes its backend from ``KERAS_BACKEND`` when it is first imported, so whoever imports this module sets
+Keras takes its backend from `KERAS_BACKEND` when it is first imported, so whoever imports this module sets
 that variable before.
 """
 
@@ -9,24 +9,11 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
 
+from research import layers
+from research.analysis.walk import walk
 from research.frameworks.base import Arrays
-from research.frameworks.networks.names import join
-from research.layers import (
-    Activation,
-    BatchNorm,
-    Conv2D,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    Residual,
-    Sequential,
-    Shape,
-)
+from research.frameworks.networks.names import apply_all
 from research.models.assemble import SkippedPool
 from research.ops.padding import resolve_padding
 
@@ -34,63 +21,51 @@ NAMES = {"gamma": "scale", "beta": "bias", "moving_mean": "mean", "moving_varian
 """Our names for those of Keras, where they differ."""
 
 
-def build(net: Sequential, image_shape: Shape) -> Any:
+def build(net: layers.Sequential, image_shape: layers.Shape) -> Any:
     """Return the Keras model of a network.
 
     Args:
         net: the network.
-        image_shape: ``(H, W, C)`` of one image.
+        image_shape: `(H, W, C)` of one image.
 
     Raises:
         NotImplementedError: Keras has no such layer.
     """
-    images: Any = keras.Input(image_shape)
-    return keras.Model(images, _apply(net, images, ""))
+    images, nodes = keras.Input(image_shape), walk(net, (1, *image_shape))
+    return keras.Model(images, apply_all(nodes, images, lambda node, x: _apply(node.layer, node.path, x)))
 
 
-def _apply(layer: Layer, x: Any, path: str) -> Any:
-    """Return the symbolic output of the layer at ``path`` for a symbolic input."""
+def _apply(layer: layers.Layer, path: str, x: Any) -> Any:
+    """Return the symbolic output of the layer at `path` for its symbolic input."""
     name = path.replace("/", ".")
     match layer:
-        case Sequential(children):
-            for child_name, child in children:
-                x = _apply(child, x, join(path, child_name))
-            return x
-        case Residual(body, shortcut):
-            around = x if shortcut is None else _apply(shortcut, x, join(path, "shortcut"))
-            return layers.add([_apply(body, x, join(path, "body")), around])
-        case Conv2D(padding=padding, padding_mode="zeros") as conv:
+        case layers.Conv2D(padding=padding, padding_mode="zeros") as conv:
             if not isinstance(padding, str):
-                x, padding = layers.ZeroPadding2D(resolve_padding(padding, 1, 1))(x), "VALID"
-            return layers.Conv2D(
-                conv.features,
-                conv.kernel_size,
-                conv.strides,
-                padding.lower(),
-                dilation_rate=conv.dilation,
-                groups=conv.groups,
-                use_bias=conv.use_bias,
-                name=name,
-            )(x)
-        case BatchNorm(decay, epsilon, axis_name=None):
-            return layers.BatchNormalization(momentum=decay, epsilon=epsilon, name=name)(x)
-        case Activation("leaky_relu"):
-            return layers.LeakyReLU(0.01)(x)  # Keras's own slope is 0.2
-        case Activation(function):
-            return layers.Activation(function)(x)
-        case MaxPool(window=window, strides=None, padding="VALID"):
-            return layers.MaxPooling2D(window)(x)
-        case GlobalAveragePool():
-            return layers.GlobalAveragePooling2D()(x)
-        case Flatten():
-            return layers.Flatten()(x)
-        case Dense(features, use_bias):
-            return layers.Dense(features, use_bias=use_bias, name=name)(x)
-        case Dropout(rate):
-            return layers.Dropout(rate)(x)
+                x, padding = keras.layers.ZeroPadding2D(resolve_padding(padding, 1, 1))(x), "VALID"
+            options = {"dilation_rate": conv.dilation, "groups": conv.groups, "use_bias": conv.use_bias}
+            sizes = (conv.features, conv.kernel_size, conv.strides, padding.lower())
+            made: Any = keras.layers.Conv2D(*sizes, **options, name=name)
+        case layers.BatchNorm(decay, epsilon, axis_name=None):
+            made = keras.layers.BatchNormalization(momentum=decay, epsilon=epsilon, name=name)
+        case layers.Activation("leaky_relu"):
+            made = keras.layers.LeakyReLU(0.01)  # Keras's own slope is 0.2
+        case layers.Activation(function):
+            made = keras.layers.Activation(function)
+        case layers.MaxPool(window=window, strides=None, padding="VALID"):
+            made = keras.layers.MaxPooling2D(window)
+        case layers.GlobalAveragePool():
+            made = keras.layers.GlobalAveragePooling2D()
+        case layers.Flatten():
+            made = keras.layers.Flatten()
+        case layers.Dense(features, use_bias):
+            made = keras.layers.Dense(features, use_bias=use_bias, name=name)
+        case layers.Dropout(rate):
+            made = keras.layers.Dropout(rate)
         case SkippedPool():
             return x
-    raise NotImplementedError(f"no Keras layer for {layer}")
+        case _:
+            raise NotImplementedError(f"no Keras layer for {layer}")
+    return made(x)
 
 
 def variables(model: Any) -> dict[str, Any]:

@@ -1,21 +1,42 @@
-"""Names of parameters that all frameworks share, and the shapes that a conversion of parameters needs."""
+"""Names of parameters that all frameworks share, and the order in which a network applies its layers."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from research.analysis.walk import Node, walk
+from research.analysis.walk import INPUT, Node
 from research.frameworks.base import Arrays
-from research.layers import Activation, Dense, Dropout, Flatten, Sequential, Shape
+from research.layers import Activation, Dense, Dropout, Flatten, Shape
 from research.layers.base import by_path
 
-STATISTICS = {"mean": "mean", "variance": "var"}
-"""Names of the running averages of batch norm: ours, and those of Flax."""
+
+@runtime_checkable
+class Apply(Protocol):
+    """A function that applies one layer in a framework."""
+
+    def __call__(self, node: Node, x: Any, /) -> Any:
+        """Return the output of the layer for its input."""
+        ...
+
+
+def apply_all(nodes: Sequence[Node], x: Any, apply: Apply) -> Any:
+    """Return the output of the last layer.
+
+    Args:
+        nodes: the layers in the order in which they run, as `walk` returns them.
+        x: the images.
+        apply: the function that applies a layer that is not a `Residual`.
+    """
+    outputs = {INPUT: x}
+    for node in nodes:
+        first, *others = (outputs[source] for source in node.sources)
+        outputs[node.path] = first + others[0] if others else apply(node, first)
+    return outputs[nodes[-1].path]
 
 
 def nest(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nested dict whose paths are the keys of ``arrays``.
+    """Return the nested dict whose paths are the keys of `arrays`.
 
     Example:
         >>> nest({"block1/conv1/kernel": 1, "logits/bias": 2})
@@ -32,27 +53,18 @@ def nest(arrays: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flatten(tree: Mapping[str, Any]) -> Arrays:
-    """Return the NumPy arrays of a nested dict by their paths, the inverse of `nest`."""
+    """Return the arrays of a nested dict as NumPy arrays by their paths; the inverse of `nest`."""
     return {path: np.asarray(array) for path, array in by_path(tree).items()}
 
 
-def join(path: str, name: str) -> str:
-    """Return the path of the layer ``name`` inside the layer at ``path``."""
-    return f"{path}/{name}" if path else name
-
-
-def places(net: Sequential, image_shape: Shape) -> dict[str, Node]:
-    """Return every layer that computes, with the shape of its input, by its path."""
-    return {node.path: node for node in walk(net, (1, *image_shape))}
-
-
 def flattened_images(nodes: Iterable[Node]) -> dict[str, Shape]:
-    """Return ``(H, W, C)`` of the images that `Flatten` turned into the input of a dense layer, by its path.
+    """Return `(H, W, C)` of the images that `Flatten` turned into the input of a dense layer, by its path.
 
-    The kernel of such a layer has one row for each pixel, so its rows are in the order in which the framework
-    stores an image. A dense layer that reads anything else is not in the result.
+    The kernel of such a layer has one row for each pixel, so the order of its rows is the order in which the
+    framework stores an image. A dense layer that reads anything else is not in the result.
 
     Example:
+        >>> from research.analysis.walk import walk
         >>> from research.models import MODELS
         >>> flattened_images(walk(MODELS["tiny"]((8, 8, 1), 10), (1, 8, 8, 1)))
         {'logits': (1, 1, 16)}

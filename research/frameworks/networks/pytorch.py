@@ -1,35 +1,23 @@
-"""Networks of `research.models` in PyTorch, whose images are ``[N, C, H, W]`` and kernels OIHW."""
+"""Networks of `research.models` in PyTorch, whose images are `[N, C, H, W]` and kernels OIHW."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from research import layers
+from research.analysis.walk import walk
 from research.frameworks.base import Arrays
-from research.frameworks.networks.names import flattened_images, join, places
-from research.layers import (
-    Activation,
-    AveragePool,
-    BatchNorm,
-    Conv2D,
-    Dense,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
-    Layer,
-    MaxPool,
-    Residual,
-    Sequential,
-    Shape,
-    SpatialDropout,
-)
+from research.frameworks.networks.names import flattened_images
+from research.layers import Layer, Sequential, Shape
 from research.models.assemble import SkippedPool
-from research.ops.padding import Padding, pair, resolve_padding
+from research.ops.padding import Padding, Size, pair, resolve_padding
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+ACTIVATIONS = {
     "relu": nn.ReLU,
     "leaky_relu": partial(nn.LeakyReLU, 0.01),
     "elu": nn.ELU,
@@ -41,14 +29,8 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 """PyTorch's modules for the names of `research.ops.activation`."""
 
-NAMES = {
-    "kernel": "weight",
-    "scale": "weight",
-    "bias": "bias",
-    "mean": "running_mean",
-    "variance": "running_var",
-}
-"""PyTorch's names for ours. A ``weight`` is the scale of a batch norm or the kernel of another layer."""
+NAMES = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "variance"}
+"""Our names for those of PyTorch. A `weight` of more than one axis is a kernel."""
 
 
 class Sum(nn.Module):
@@ -59,7 +41,7 @@ class Sum(nn.Module):
         self.body, self.shortcut = body, shortcut
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``body(x) + shortcut(x)``."""
+        """Return `body(x) + shortcut(x)`."""
         return self.body(x) + self.shortcut(x)
 
 
@@ -68,7 +50,7 @@ class Network(nn.Sequential):
 
     Args:
         layers: the modules by name.
-        flattened: ``(H, W, C)`` of the flattened images that a dense layer reads, by the layer's path.
+        flattened: `(H, W, C)` of the flattened images that a dense layer reads, by the layer's path.
     """
 
     def __init__(self, layers: "OrderedDict[str, nn.Module]", flattened: Mapping[str, Shape]) -> None:
@@ -81,67 +63,62 @@ def build(net: Sequential, image_shape: Shape) -> Network:
 
     Args:
         net: the network.
-        image_shape: ``(H, W, C)`` of one image.
+        image_shape: `(H, W, C)` of one image.
 
     Raises:
         NotImplementedError: PyTorch has no such module.
     """
-    nodes = places(net, image_shape)
+    nodes = {node.path: node for node in walk(net, (1, *image_shape))}
 
-    def build_all(layer: Sequential, path: str) -> "OrderedDict[str, nn.Module]":
-        return OrderedDict((name, build_one(child, join(path, name))) for name, child in layer.layers)
+    def build_children(layer: Sequential, path: str) -> "OrderedDict[str, nn.Module]":
+        return OrderedDict((name, build_one(child, f"{path}{name}")) for name, child in layer.layers)
 
     def build_one(layer: Layer, path: str) -> nn.Module:
         match layer:
             case Sequential():
-                return nn.Sequential(build_all(layer, path))
-            case Residual(body, shortcut):
-                around = nn.Identity() if shortcut is None else build_one(shortcut, join(path, "shortcut"))
-                return Sum(build_one(body, join(path, "body")), around)
+                return nn.Sequential(build_children(layer, f"{path}/"))
+            case layers.Residual(body, shortcut):
+                around = nn.Identity() if shortcut is None else build_one(shortcut, f"{path}/shortcut")
+                return Sum(build_one(body, f"{path}/body"), around)
         return _leaf(layer, nodes[path].in_shape)
 
-    return Network(build_all(net, ""), flattened_images(nodes.values()))
+    return Network(build_children(net, ""), flattened_images(nodes.values()))
 
 
 def _leaf(layer: Layer, in_shape: Shape) -> nn.Module:
-    """Return the module of a layer that holds no other layer, for inputs of ``in_shape`` in our layout."""
+    """Return the module of a layer that holds no other layer, for inputs of `in_shape` in our layout."""
     channels = in_shape[-1]
     match layer:
-        case Conv2D(features=features, kernel_size=size, strides=strides, dilation=dilation):
+        case layers.Conv2D(features=features, kernel_size=size, strides=strides, dilation=dilation):
             padding = _padding(layer, layer.padding, in_shape, size, strides, dilation)
-            return nn.Conv2d(
-                channels,
-                features,
+            geometry = (
                 pair(size, "kernel_size"),
                 pair(strides, "strides"),
                 padding,
                 pair(dilation, "dilation"),
-                layer.groups,
-                layer.use_bias,
-                layer.padding_mode,  # pyright: ignore[reportArgumentType]  the modes have the same names
             )
-        case BatchNorm(decay, epsilon, axis_name=None):
+            mode: Any = layer.padding_mode  # PyTorch's modes have the same names
+            return nn.Conv2d(channels, features, *geometry, layer.groups, layer.use_bias, mode)
+        case layers.BatchNorm(decay, epsilon, axis_name=None):
             norm = nn.BatchNorm2d if len(in_shape) == 4 else nn.BatchNorm1d
             return norm(channels, epsilon, 1 - decay)
-        case Activation(name) if name in ACTIVATIONS:
+        case layers.Activation(name) if name in ACTIVATIONS:
             return ACTIVATIONS[name]()
-        case MaxPool(window, strides):
+        case layers.MaxPool(window, strides) | layers.AveragePool(window, strides):
             strides = window if strides is None else strides
             padding = _padding(layer, layer.padding, in_shape, window, strides)
-            return nn.MaxPool2d(window, strides, padding)
-        case AveragePool(window, strides):
-            strides = window if strides is None else strides
-            padding = _padding(layer, layer.padding, in_shape, window, strides)
+            if isinstance(layer, layers.MaxPool):
+                return nn.MaxPool2d(window, strides, padding)
             return nn.AvgPool2d(window, strides, padding, count_include_pad=False)
-        case GlobalAveragePool():
+        case layers.GlobalAveragePool():
             return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        case Flatten():
+        case layers.Flatten():
             return nn.Flatten()
-        case Dense(features, use_bias):
+        case layers.Dense(features, use_bias):
             return nn.Linear(channels, features, use_bias)
-        case Dropout(rate):
+        case layers.Dropout(rate):
             return nn.Dropout(rate)
-        case SpatialDropout(rate):
+        case layers.SpatialDropout(rate):
             return nn.Dropout2d(rate)
         case SkippedPool():
             return nn.Identity()
@@ -149,12 +126,7 @@ def _leaf(layer: Layer, in_shape: Shape) -> nn.Module:
 
 
 def _padding(
-    layer: Layer,
-    padding: Padding,
-    in_shape: Shape,
-    size: int | tuple[int, int],
-    strides: int | tuple[int, int],
-    dilation: int | tuple[int, int] = 1,
+    layer: Layer, padding: Padding, in_shape: Shape, size: Size, strides: Size, dilation: Size = 1
 ) -> tuple[int, int]:
     """Return the pixels of padding (height, width), which PyTorch adds to both sides alike."""
     (top, bottom), (left, right) = resolve_padding(padding, in_shape[1:3], size, strides, dilation)
@@ -170,40 +142,38 @@ def load(network: Network, arrays: Mapping[str, np.ndarray]) -> None:
         network: what `build` returned.
         arrays: arrays in our layout by path.
     """
+    theirs = {our: name for name, our in NAMES.items()} | {"kernel": "weight"}
     tensors = network.state_dict()
     for path, array in arrays.items():
         parent, _, name = path.rpartition("/")
         converted = torch.tensor(_to_torch(network, parent, array))
-        tensors[f"{parent.replace('/', '.')}.{NAMES[name]}"].copy_(converted)
+        tensors[f"{parent.replace('/', '.')}.{theirs[name]}"].copy_(converted)
 
 
 def read(network: Network) -> Arrays:
     """Return the parameters and batch-norm statistics of a network in our layout by path."""
-    counters = "num_batches_tracked"
-    return convert(network, {n: t for n, t in network.state_dict().items() if not n.endswith(counters)})
+    return convert(network, network.state_dict())
 
 
 def read_gradients(network: Network) -> Arrays:
     """Return the gradients that a backward pass left at the parameters, in our layout by path."""
-    found = {name: p.grad for name, p in network.named_parameters()}
-    return convert(network, {name: grad for name, grad in found.items() if grad is not None})
+    return convert(network, {name: p.grad for name, p in network.named_parameters() if p.grad is not None})
 
 
 def convert(network: Network, tensors: Mapping[str, torch.Tensor]) -> Arrays:
-    """Return tensors that are named as in ``network.state_dict()`` in our layout by path."""
-    norms = (nn.BatchNorm1d, nn.BatchNorm2d)
+    """Return tensors that are named as in `network.state_dict()` in our layout by path."""
     arrays: Arrays = {}
     for full_name, tensor in tensors.items():
         parent, _, name = full_name.rpartition(".")
-        is_norm = isinstance(network.get_submodule(parent), norms)
-        ours = {theirs: our for our, theirs in NAMES.items() if our != ("kernel" if is_norm else "scale")}
-        path = parent.replace(".", "/")
-        arrays[f"{path}/{ours[name]}"] = _from_torch(network, path, tensor.detach().cpu().numpy())
+        if name in NAMES:  # `num_batches_tracked` is not
+            path = parent.replace(".", "/")
+            ours = "kernel" if tensor.ndim > 1 else NAMES[name]
+            arrays[f"{path}/{ours}"] = _from_torch(network, path, tensor.detach().cpu().numpy())
     return arrays
 
 
 def _to_torch(network: Network, path: str, array: np.ndarray) -> np.ndarray:
-    """Return an array of the layer at ``path`` in PyTorch's layout."""
+    """Return an array of the layer at `path` in PyTorch's layout."""
     if array.ndim == 4:
         return array.transpose(3, 2, 0, 1)
     if array.ndim == 2 and path in network.flattened:  # a row for each pixel, [H, W, C] to [C, H, W]
@@ -213,7 +183,7 @@ def _to_torch(network: Network, path: str, array: np.ndarray) -> np.ndarray:
 
 
 def _from_torch(network: Network, path: str, array: np.ndarray) -> np.ndarray:
-    """Return an array in PyTorch's layout of the layer at ``path`` in ours, as a copy."""
+    """Return an array in PyTorch's layout of the layer at `path` in ours, as a copy."""
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0).copy()
     if array.ndim == 2 and path in network.flattened:
