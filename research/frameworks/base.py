@@ -50,7 +50,12 @@ class Task:
     model_arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "image_shape", tuple(self.image_shape))  # JSON has lists only
+        def to_tuple(value: Any) -> Any:  # JSON has lists only
+            return tuple(value) if isinstance(value, list) else value
+
+        arguments = {key: to_tuple(value) for key, value in self.model_arguments.items()}
+        object.__setattr__(self, "image_shape", to_tuple(self.image_shape))
+        object.__setattr__(self, "model_arguments", arguments)
 
 
 @runtime_checkable
