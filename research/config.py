@@ -1,8 +1,8 @@
-"""What a run is asked to do: frozen dataclasses, built strictly from plain dicts.
+"""The configuration of a run: frozen dataclasses, which are built strictly from plain dicts.
 
-A choice names a function and gives its arguments, as in `{"name": "plain", "depth": 3}`. The table of the
-choice finds the function, whose signature says which keys there are, of which type and in which range. Every
-default is the default of a field here or of an argument there.
+A choice is the name of a function and its arguments, such as `{"name": "plain", "depth": 3}`. A table maps
+the name to the function, and the signature of the function says which keys there are, with their types and
+ranges. Every default is the default of a field in this module or of an argument of such a function.
 """
 
 import functools
@@ -48,7 +48,7 @@ __all__ = [
 PRECISIONS = {"float32": "float32", "bf16": "bfloat16"}
 
 RECOMMENDED: Any = None
-"""Default of a number that the dataset recommends; `Config.from_dict` puts that number in its place."""
+"""Default of a number that the dataset recommends; `Config.from_dict` replaces it with that number."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ class DataConfig:
         dir: folder of prepared datasets; null: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
         cache_dir: folder of decoded images; null: the user's cache folder.
         validation_fraction: share of the training images that becomes the validation split.
-        test_fraction: share of digits that becomes the test split; other datasets have one of their own.
+        test_fraction: share of digits that becomes the test split; other datasets have their own test split.
         split_seed: seed of the shuffle before the validation split is taken.
         train_limit: number of training images to use; null: all.
-        augmentations: names of random changes of the training images, in the order of their application.
+        augmentations: names of random changes of the training images, which are applied in this order.
     """
 
     name: Annotated[str, OneOf(DATASETS)] = "digits"
@@ -85,22 +85,22 @@ class TrainingConfig:
         batch_size: number of images in a training step; null: what the dataset recommends.
         eval_batch_size: largest number of images that are evaluated at a time.
         label_smoothing: share of the probability that the loss spreads evenly over all classes.
-        keep: the parameters that the run keeps, those of the best validation accuracy or of the last epoch.
+        keep: `best` keeps the parameters of the best validation accuracy, `last` those of the last epoch.
         patience: number of epochs without a better validation accuracy before training stops; null: no limit.
-        scan_steps: most steps in a call of the compiled program; null: as many as take about 3 s.
+        scan_steps: largest number of steps in a call of the compiled program; null: as many as take 3 s.
         window: number of steps whose images are on the device at a time; null: the whole training split.
-        accumulate: number of parts that a batch is computed in, one after the other, to save memory; batch
-            norm sees one part. null: as many as suit the cache of the processor.
-        remat: `blocks` computes the activations inside blocks again for the gradient, to save memory; it has
-            no effect on a CPU.
+        accumulate: number of parts of a batch, which are computed one after the other to save memory; batch
+            norm uses the statistics of one part. null: a part fits into the cache of the processor.
+        remat: `blocks` computes the activations inside blocks twice, to save memory; it has no effect on a
+            CPU.
         precision: `bf16` computes in bfloat16; parameters, statistics and loss stay float32.
         xla_optimization_level: optimization level of XLA for the training steps; null: XLA's own. Level 1
             compiles faster on a CPU.
         xla_cpu_use_fusion_emitters: false compiles small networks faster before JAX 0.11; steps are slower.
         checkpoint_every: number of steps between checkpoints; null: only when the run is interrupted.
-        keep_checkpoints: number of the newest checkpoints that stay; each holds the best parameters so far.
-        runs_per_program: number of runs of a sweep that are trained as one program; these runs differ in
-            seed, learning rate or weight decay only.
+        keep_checkpoints: number of newest checkpoints to keep; each also holds the best parameters so far.
+        runs_per_program: number of runs of a sweep that are trained as one program; these runs may differ
+            only in seed, learning rate and weight decay.
     """
 
     epochs: Annotated[int, AtLeastOne] = RECOMMENDED
@@ -134,10 +134,10 @@ class SweepConfig:
 
 @dataclass(frozen=True)
 class DebugConfig:
-    """What a run finds out about itself, at a price.
+    """Checks that help to find an error and make a run slower.
 
     Args:
-        nans: keep a copy of the state, so that a run that diverges names the layer of the first bad value.
+        nans: name the layer of the first value that is not finite, if the run diverges.
     """
 
     nans: bool = False
@@ -145,12 +145,12 @@ class DebugConfig:
 
 @dataclass(frozen=True)
 class TuningConfig:
-    """Trials before the runs of a study, which choose the rates of each arm.
+    """Trials that choose the learning rate and the weight decay of each arm before the runs of a study.
 
     Args:
-        seeds: seeds of the trials; no run of the study has one of them.
-        learning_rate: factors of the arm's own learning rate that are tried.
-        weight_decay: factors of the arm's own weight decay that are tried.
+        seeds: seeds of the trials; no run of the study may have one of them.
+        learning_rate: numbers by which the trials multiply the learning rate of the arm.
+        weight_decay: numbers by which the trials multiply the weight decay of the arm.
     """
 
     seeds: tuple[Annotated[int, Between(0, 2**32 - 1)], ...] = (1000,)
@@ -163,9 +163,9 @@ class MeshConfig:
     """Number of devices along each axis of the mesh.
 
     Args:
-        run: parts of the runs of one program, side by side.
-        data: parts of a batch; null: as many as the other axes leave devices.
-        model: parts of the parameters.
+        run: number of parts into which the runs of one program are split.
+        data: number of parts into which a batch is split; null: the number of devices / (run * model).
+        model: number of parts into which the kernels are split.
     """
 
     run: Annotated[int, AtLeastOne] = 1
@@ -175,11 +175,11 @@ class MeshConfig:
 
 @dataclass(frozen=True)
 class ParallelConfig:
-    """On how many devices to train, and by which strategy.
+    """The devices on which a run is trained, and the strategy.
 
     Args:
-        name: the strategy; `auto` takes jit over all accelerators, and on a CPU one device or, where
-            `num_devices` asks for more, shard_map.
+        name: the strategy; `auto` is jit over all accelerators; on a CPU it is one device, or shard_map if
+            `num_devices` is larger than 1.
         num_devices: number of devices; null: all (on a CPU one per core), or one with `single`.
         mesh: number of devices along each axis.
         batch_norm: `local` normalises over the part of a batch on each device (shard_map and pmap only).
@@ -196,7 +196,7 @@ class DistributedConfig:
     """How the processes of one run find each other.
 
     Args:
-        mode: `auto` asks SLURM, Open MPI or a TPU pod; with `none` the next three keys say it.
+        mode: `auto` reads the next three values from SLURM, Open MPI or a TPU pod; `none` does not.
         coordinator: host:port of process 0.
         num_processes: number of processes.
         process_id: number of this process, from 0.
@@ -217,18 +217,18 @@ class DistributedConfig:
 
 @dataclass(frozen=True)
 class StudyConfig:
-    """Which study a run belongs to, and as which of its arms.
+    """The study and the arm that a run belongs to.
 
     Args:
         name: name of the study.
         question: the question that it answers.
-        axis: the key that its arms differ in.
+        axis: the key in which its arms differ.
         arm: name of the arm of this run.
         arms: names of all arms.
         reference: the arm that the others are compared with.
         tuning: trials before the runs; null: none.
-        trial: whether this run is such a trial, which no comparison contains.
-        stage: earlier stage of the study that this run belongs to, which no comparison contains; null: none.
+        trial: whether this run is a trial; comparisons leave trials out.
+        stage: earlier stage that this run belongs to; comparisons leave it out. null: the last stage.
     """
 
     name: str
@@ -249,7 +249,7 @@ CHOICES = (*DEFAULT_CHOICES, "data", "parallel")
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides the result of a run.
+    """The configuration of a run.
 
     Args:
         model: the network.
@@ -261,9 +261,9 @@ class Config:
         parallel: the devices.
         distributed: the processes of one run.
         study: the study that the run belongs to.
-        init_from: folder of a completed run of the same network, whose parameters the run starts from.
+        init_from: folder of a completed run of the same network; this run starts from its parameters.
         logging: `tensorboard` also writes the metrics of each epoch to the folder tensorboard of the run.
-        debug: what the run finds out about itself.
+        debug: checks that help to find an error.
     """
 
     model: Annotated[Named, Table(MODELS)]
@@ -311,7 +311,7 @@ class Config:
         return to_plain(self)
 
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that two configurations share only if they ask for the same run.
+        """Return 16 hexadecimal digits, which are equal only for configurations of the same run.
 
         `init_from` counts by the parameters in that folder, not by its path.
 
@@ -344,7 +344,7 @@ class Config:
 
 
 def with_recommendations(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration with the dataset's number of epochs and batch size where it gives none.
+    """Return a configuration in which the dataset's epochs and batch size replace missing ones.
 
     Args:
         values: a plain dict with the keys `data` and `training`, both optional.
@@ -356,7 +356,7 @@ def with_recommendations(values: Mapping[str, Any]) -> dict[str, Any]:
     data, training = values.get("data", {}), values.get("training", {})
     name = data.get("name", DataConfig.name) if isinstance(data, Mapping) else None
     if not isinstance(name, str) or name not in DATASETS or not isinstance(training, Mapping):
-        return dict(values)  # one of these is refused later
+        return dict(values)  # `construct` refuses it
     spec = DATASETS[name]
     recommended = {"epochs": spec.epochs, "batch_size": spec.batch_size}
     given = {key: value for key, value in training.items() if value is not None or key not in recommended}

@@ -87,7 +87,7 @@ def index() -> str:
             "\n"
         )[0]
         lines.append(f"| [`research.{folder}`]({folder}.md) | {first} |")
-    lines += ["| [`research.config`](config.md) | What a run is asked to do: the configuration. |", ""]
+    lines += ["| [`research.config`](config.md) | The configuration of a run. |", ""]
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
-"""The commands: one module each, one wrapper around all, and Hydra nowhere else."""
+"""The commands: each is a module, and `wrapper` runs all of them. No other folder imports Hydra."""
 
 import os
 
-# XLA on the CPU logs an error per cached program: its cache key holds features ("prefer-no-gather") that
-# are preferences of the compiler, which its loader then does not find on the machine
+# On a CPU, XLA logs an error for each program that it reads from the cache, because it looks for preferences
+# of the compiler, such as "prefer-no-gather", among the features of the machine.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -11,13 +11,17 @@ PROGRAM = "cnn-research"
 COMMANDS = {
     "train": ("train", "prepare-data"),
     "compare": (
-        *("report", "sweep-status", "compare-frameworks"),
-        *("benchmark-train", "benchmark-conv", "benchmark-scaling"),
+        "report",
+        "sweep-status",
+        "compare-frameworks",
+        "benchmark-train",
+        "benchmark-conv",
+        "benchmark-scaling",
     ),
     "understand": ("inspect-model",),
     "use": ("evaluate",),
 }
-"""Names of the commands, by what they are for. The module of `inspect-model` is `inspect_model`."""
+"""Names of the commands, in the groups of the help text. The module of `inspect-model` is `inspect_model`."""
 
 
 def summary(command: str) -> str:
@@ -36,7 +40,11 @@ def summary(command: str) -> str:
 
 def overview() -> str:
     """Return the list of all commands in their groups."""
-    lines = [f"{PROGRAM} COMMAND ...", "", f"{PROGRAM} COMMAND --help lists what a command takes."]
+    lines = [
+        f"{PROGRAM} COMMAND ...",
+        "",
+        f"{PROGRAM} COMMAND --help lists the keys or arguments of a command.",
+    ]
     for group, names in COMMANDS.items():
         lines += ["", f"{group}:", *(f"  {name:<20}{summary(name)}" for name in names)]
     return "\n".join(lines)

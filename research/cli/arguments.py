@@ -1,4 +1,4 @@
-"""Plain arguments of the commands that read a run or a folder."""
+"""The parser of the commands that read a run or a folder and take plain arguments."""
 
 import argparse
 import sys
@@ -9,16 +9,17 @@ from research.config import ConfigError
 
 
 class Arguments(argparse.ArgumentParser):
-    """A parser whose errors are one sentence, as those of the commands with a configuration."""
+    """A parser that reports an error in one sentence.
+
+    Args:
+        doc: docstring of the module of the command, which `--help` prints.
+    """
 
     def __init__(self, doc: str | None) -> None:
-        super().__init__(prog=Path(sys.argv[0]).name, description=doc, formatter_class=_Formatter)
+        formatter = argparse.RawDescriptionHelpFormatter  # it keeps the line breaks of the docstring
+        super().__init__(prog=Path(sys.argv[0]).name, description=doc, formatter_class=formatter)
 
     def error(self, message: str) -> NoReturn:
-        """Raise what is wrong with the command line, and how to call the command."""
+        """Raise a `ConfigError` that says what is wrong and how to call the command."""
         usage = " ".join(self.format_usage().removeprefix("usage: ").split())
         raise ConfigError(f"{message}; call {usage}")
-
-
-class _Formatter(argparse.RawDescriptionHelpFormatter):
-    """Prints the docstring of a command as it stands."""

@@ -16,8 +16,8 @@ from rich.table import Column, Table
 from research.benchmarks.conv import LAYERS, PASSES, ConvBenchmarkConfig, installed, time_layer
 from research.benchmarks.conv_error import CHANNELS, QUANTITIES, Errors, relative_errors
 from research.benchmarks.conv_figure import draw
-from research.cli.keys import Command
-from research.cli.wrapper import FORMATS, pop_choice, pop_folder, run_command
+from research.cli.keys import FORMATS, Command
+from research.cli.wrapper import pop_choice, pop_folder, run_command
 from research.config import construct
 from research.utils.constraints import OneOf
 
@@ -44,7 +44,7 @@ CONSOLE = Console(highlight=False, soft_wrap=True, width=160)
 
 
 def job(values: dict[str, Any]) -> None:
-    """Print tables or one JSON object; write JSON and picture into a folder."""
+    """Print tables or one JSON object, and write the JSON and a picture into a folder."""
     report = pop_choice(values, "report", REPORTS)
     as_json = pop_choice(values, "format", FORMATS) == "json"
     out = None if values.get("out") is None else pop_folder(values, "out")
@@ -77,7 +77,7 @@ def job(values: dict[str, Any]) -> None:
 
 
 def show_layer(name: str, result: dict[str, Any]) -> None:
-    """Print a row for each implementation: of each pass ms, GFLOP/s and share of the GEMM rate; memory."""
+    """Print for each implementation a row with the times and rates of all passes, and with its memory."""
     columns = (name, *(title.replace("_", " ") for title in PASSES), "temporary MiB")
     table = Table(*(Column(title, no_wrap=True) for title in columns), box=None)
     for algorithm, times in result["ms"].items():
@@ -90,7 +90,7 @@ def show_layer(name: str, result: dict[str, Any]) -> None:
 
 
 def show_choices(results: dict[str, Any]) -> None:
-    """Print for each layer what ``auto`` takes and what would have been fastest, all passes together."""
+    """Print for each layer the algorithm of `auto` and the fastest one, over all passes together."""
     table = Table("layer", "auto takes", "fastest", "auto's time over the fastest's", box=None)
     for name, result in results.items():
         slower = "" if result["slower"] is None else f"{result['slower']:.2f}"

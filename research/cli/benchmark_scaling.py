@@ -1,34 +1,21 @@
-"""Time one training step on one process and on several, each with a core and a batch of its own.
+"""Time a training step in one process and in several, where each has a core and a batch of its own.
 
 Example:
     cnn-research benchmark-scaling processes=2 training.batch_size=128
 """
 
 import json
-from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from dataclasses import fields
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from research.benchmarks.scaling import ScalingConfig, benchmark_cluster, benchmark_scaling
-from research.cli.keys import Command
-from research.cli.wrapper import FORMATS, pop_choice, run_command
+from research.cli.keys import FORMATS, Command, FormatKeys
+from research.cli.wrapper import pop_choice, run_command
 from research.config import CHOICES, Config, construct
 from research.runs.devices import check_distributed
-from research.utils.constraints import OneOf
-
-
-@dataclass(frozen=True)
-class FormatKeys:
-    """Keys of this command beside those of the benchmark.
-
-    Args:
-        format: how the result is printed.
-    """
-
-    format: Annotated[str, OneOf(FORMATS)] = "table"
-
 
 COMMAND = Command(
     "benchmark_scaling",
@@ -45,10 +32,10 @@ def job(values: dict[str, Any]) -> None:
     config = Config.from_dict(values)
     check_distributed(config)
     if config.distributed.is_on:
-        result, speaks = benchmark_cluster(config, scaling)
+        result, should_report = benchmark_cluster(config, scaling)
     else:
-        result, speaks = benchmark_scaling(config, scaling), True
-    if not speaks:
+        result, should_report = benchmark_scaling(config, scaling), True
+    if not should_report:
         return
     if output == "json":
         print(json.dumps(result, indent=2))

@@ -7,31 +7,18 @@ Example:
 """
 
 import json
-from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from dataclasses import fields
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from research.benchmarks.train import BenchmarkConfig, benchmark_train
-from research.cli.keys import Command
-from research.cli.wrapper import FORMATS, pop_choice, run_command
+from research.cli.keys import FORMATS, Command, FormatKeys
+from research.cli.wrapper import pop_choice, run_command
 from research.config import CHOICES, Config, construct
 from research.parallel import request_cpu_devices
 from research.runs.devices import num_cpu_devices
-from research.utils.constraints import OneOf
-
-
-@dataclass(frozen=True)
-class FormatKeys:
-    """Keys of this command beside those of the benchmark.
-
-    Args:
-        format: how the result is printed.
-    """
-
-    format: Annotated[str, OneOf(FORMATS)] = "table"
-
 
 COMMAND = Command(
     "benchmark_train",

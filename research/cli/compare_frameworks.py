@@ -1,4 +1,4 @@
-"""Train one network in several frameworks, from the same weights over the same batches, and report.
+"""Train one network in several frameworks, with equal weights and batches, and write a report.
 
 The report says first whether the frameworks agree, then what each of them costs.
 

@@ -13,14 +13,14 @@ from research.runs.run import configure_jax, evaluate
 
 
 def command() -> int:
-    """Print test loss and accuracy of the run on the command line."""
+    """Print the test loss and the test accuracy of the run on the command line."""
     parser = Arguments(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     run: Path = parser.parse_args().run
     if str(run).startswith("run=") and not run.exists():
         folder = str(run).removeprefix("run=")
         call = f"{parser.prog} {folder or 'RUN'}"
-        raise ConfigError(f"run={folder} is not allowed; give the folder alone, as in {call}")
+        raise ConfigError(f"run={folder} is not allowed; give the folder alone: {call}")
     configure_jax()
     measured = evaluate(run)
     print(f"test loss {measured['test_loss']!r}")

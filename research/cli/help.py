@@ -1,13 +1,13 @@
 """The text that `--help` of a command prints."""
 
 import textwrap
-from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 
 from research.cli.keys import Command, choice_rows
 from research.cli.nodes import choices
+from research.utils.nested import dotted_keys
 
 WIDTH = 110
 FLAGS = """\
@@ -17,14 +17,14 @@ FLAGS = """\
 
 
 def help_text(command: Command, program: str, config: Any) -> str:
-    """Return what a command does, its choices, and each of its keys with its value and meaning.
+    """Return a text that says what a command does, and lists its choices and keys with values and meanings.
 
     Args:
         command: what the command reads.
         program: name of the program, for the first line.
-        config: configuration that the command line composes.
+        config: the configuration that Hydra composed from the command line.
     """
-    values = dict(_leaves(OmegaConf.to_container(config)))
+    values = dotted_keys(cast(dict[str, Any], OmegaConf.to_container(config)))
     rows = command.rows()
     for group in command.groups:
         rows += choice_rows(group)[values[f"{group}.name"]]
@@ -38,7 +38,7 @@ def help_text(command: Command, program: str, config: Any) -> str:
     lines += [
         line for group in (*command.groups, *plans) for line in _entry(group, ", ".join(choices(group)))
     ]
-    lines += ["", "Keys, with the values that this command line gives them"]
+    lines += ["", "Keys, with their values on this command line"]
     for key, value in values.items():
         if key.removesuffix(".name") not in command.groups:
             row = known.get(key)
@@ -53,14 +53,6 @@ def _entry(name: str, meaning: str) -> list[str]:
     if len(name) > 37 and meaning:
         return [first, *textwrap.wrap(meaning, WIDTH, initial_indent=indent, subsequent_indent=indent)]
     return textwrap.wrap(meaning, WIDTH, initial_indent=first, subsequent_indent=indent) or [first.rstrip()]
-
-
-def _leaves(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + str(name), value
 
 
 def _show(value: Any) -> str:

@@ -1,34 +1,20 @@
-"""Print what a network is made of, layer by layer, without training it.
+"""Print the layers of a network, their shapes and their costs, without training it.
 
 Example:
     cnn-research inspect-model model=plain model.depth=3 data=mnist
 """
 
 import json
-from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 from research.analysis import as_dict, format_summary, summarize
-from research.cli.keys import Command
-from research.cli.wrapper import FORMATS, pop_choice, run_command
+from research.cli.keys import FORMATS, Command, FormatKeys
+from research.cli.wrapper import pop_choice, run_command
 from research.config import Config
 from research.data import DATASETS
 from research.runs.program import build_network
-from research.utils.constraints import OneOf
 
-
-@dataclass(frozen=True)
-class InspectKeys:
-    """Keys of this command.
-
-    Args:
-        format: how the result is printed.
-    """
-
-    format: Annotated[str, OneOf(FORMATS)] = "table"
-
-
-COMMAND = Command("inspect_model", __doc__, (InspectKeys,), ("model", "data"))
+COMMAND = Command("inspect_model", __doc__, (FormatKeys,), ("model", "data"))
 
 
 def job(values: dict[str, Any]) -> None:

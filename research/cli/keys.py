@@ -5,7 +5,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
 
@@ -31,12 +31,27 @@ class Row(NamedTuple):
     allowed: str
 
 
+FORMATS = ("table", "json")
+"""The ways in which a command can print its result."""
+
+
 @dataclass(frozen=True)
-class Command:
-    """What a command that composes a configuration reads from it.
+class FormatKeys:
+    """The key of a command that prints a table.
 
     Args:
-        config_name: name of its file in conf, without the ending.
+        format: how the result is printed.
+    """
+
+    format: Annotated[str, OneOf(FORMATS)] = "table"
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that composes a configuration, and the keys that it reads.
+
+    Args:
+        config_name: name of its file in conf, without `.yaml`.
         doc: docstring of its module, which `--help` prints.
         own: dataclasses of the keys that it adds to those of `Config`.
         config_keys: dotted keys of `Config` that it reads; a section stands for all of its keys, and a
@@ -54,7 +69,7 @@ class Command:
         return [group for group in CHOICES if group in self.config_keys]
 
     def rows(self) -> list[Row]:
-        """Return the rows of all keys but those of the choices."""
+        """Return the rows of all keys except those of the choices."""
         common = [row for row in rows(Config) if _is_below(row.key, self.config_keys)]
         return common + [row for cls in self.own for row in rows(cls)]
 
@@ -64,7 +79,7 @@ def rows(cls: Any, prefix: str = "") -> list[Row]:
 
     Args:
         cls: a dataclass whose docstring has a section `Args`.
-        prefix: what each key begins with, such as `training.`.
+        prefix: text that each key begins with, such as `training.`.
 
     Example:
         >>> from research.config import SweepConfig
@@ -103,23 +118,6 @@ def choice_rows(group: str) -> dict[str, list[Row]]:
     names = _constraint(typing.get_type_hints(hint, include_extras=True)["name"], OneOf).names
     own = [row for row in rows(hint, f"{group}.") if row.key != f"{group}.name"]
     return dict.fromkeys(names, own)
-
-
-def nested(found: Iterable[Row]) -> dict[str, Any]:
-    """Return the defaults of some rows as nested dicts.
-
-    Example:
-        >>> nested([Row("a.b", 1, "", ""), Row("a.c", [], "", "")])
-        {'a': {'b': 1, 'c': []}}
-    """
-    values: dict[str, Any] = {}
-    for row in found:
-        *sections, name = row.key.split(".")
-        section = values
-        for part in sections:
-            section = section.setdefault(part, {})
-        section[name] = row.default
-    return values
 
 
 def _row(key: str, default: Any, meanings: Mapping[str, str], allowed: str) -> Row:

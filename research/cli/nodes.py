@@ -1,28 +1,32 @@
-"""Nodes of Hydra's store, made from signatures and dataclasses: a function in a table is a choice.
+"""Registration of the choices and keys of a command in Hydra's store, from signatures and dataclasses.
 
-The nodes are plain dicts: with dataclasses as nodes, OmegaConf would refuse a value before `research.config`
+The nodes are plain dicts. If they were dataclasses, OmegaConf would refuse a value before `research.config`
 can say what is allowed.
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 from hydra.core.config_store import ConfigStore
 
-from research.cli.keys import Command, choice_rows, nested
+from research.cli.keys import Command, Row, choice_rows
 from research.config import CHOICES
 from research.utils.conf import CONF
+from research.utils.nested import nested
 
 
 def register(command: Command) -> None:
-    """Store the choices of a command, and as `keys` its other keys with their defaults."""
+    """Store the choices of a command, and a node `keys` with the defaults of its other keys."""
     store = ConfigStore.instance()
-    for group in CHOICES:  # Hydra reads GROUP=NAME as a choice wherever it knows the group
+    for group in CHOICES:  # another command may read GROUP=NAME as a key of its own
         store.repo.pop(group, None)
     for group in command.groups:
         for name, rows in choice_rows(group).items():
-            node = {"name": name} | nested(rows).get(group, {})
+            node = {"name": name} | _defaults(rows).get(group, {})
             store.store(group=group, name=name, node=node, provider="research")
-    store.store(name="keys", node=nested(command.rows()), provider="research")
+    store.store(name="keys", node=_defaults(command.rows()), provider="research")
     if "study" in command.config_keys:
-        from research.studies import Study, study_names  # it takes half a second that other commands save
+        from research.studies import Study, study_names  # slow: other commands save half a second
 
         for name in study_names():
             node = Study.from_conf(name).hydra_node()
@@ -36,3 +40,7 @@ def choices(group: str) -> list[str]:
     names = {path.stem for path in (CONF / group).glob("*.yaml")}
     stored = ConfigStore.instance().repo.get(group, {})
     return sorted(names | {name.removesuffix(".yaml") for name in stored if name.endswith(".yaml")})
+
+
+def _defaults(rows: Iterable[Row]) -> dict[str, Any]:
+    return nested({row.key: row.default for row in rows})

@@ -31,7 +31,7 @@ COMMAND = Command("prepare_data", __doc__, (PrepareKeys,), ("data",))
 
 
 def job(values: dict[str, Any]) -> None:
-    """Prepare ``data`` in ``data.dir``."""
+    """Prepare the dataset `data` in the folder `data.dir`."""
     mirror = values.pop("mirror", None)
     if mirror is not None and not str(mirror).startswith(("http://", "https://")):
         raise ConfigError(

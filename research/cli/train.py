@@ -51,14 +51,14 @@ COMMAND = Command("config", __doc__, (TrainKeys,), [key.name for key in fields(C
 
 
 def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> None:
-    """Run one configuration, or, in a sweep on this machine, only plan it."""
+    """Run one configuration. In a sweep on this machine, only plan it; `finish` in `main` runs the plan."""
     folder, resume = pop_folder(values), pop_choice(values, "resume", (True, False))
     sweep.retry_failed = construct(SweepConfig, values.pop("sweep", {}), "sweep").retry_failed
     hydra = HydraConfig.get()
     staged = staged_run_of_job(values, given_keys(hydra.overrides.task))
     config = staged.configs[staged.last]
-    replicas = config.training.runs_per_program
-    is_group = replicas > 1 and not (folder / "config.yaml").exists()
+    num_runs = config.training.runs_per_program
+    is_group = num_runs > 1 and not (folder / "config.yaml").exists()
     sweeps = hydra.mode == RunMode.MULTIRUN
     if resume and not is_group and not sweeps:
         config = unfinished(folder, config, hydra.overrides.task)
@@ -70,32 +70,35 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
     here = sweeps and hydra.runtime.choices["hydra/launcher"] == "basic"
     if config.study and config.study.tuning and not here:
         raise ConfigError(
-            "study.tuning is for a sweep on this machine; give -m without a launcher, or study.tuning=null"
+            "study.tuning is only allowed in a sweep on this machine; give -m without a launcher, "
+            "or study.tuning=null"
         )
     if len(staged.configs) > 1 and not here:
-        raise ConfigError("a study with stages is for a sweep on this machine; give -m without a launcher")
+        raise ConfigError(
+            "a study with stages is only allowed in a sweep on this machine; give -m without a launcher"
+        )
     if sweeps:
         if config.distributed.is_on:
-            raise ConfigError("distributed is for one run of several processes; leave out -m")
+            raise ConfigError("distributed is not allowed with -m, because it is for one run; leave out -m")
         if here:
             return sweep.plan(staged, Path(hydra.sweep.dir))
         folder = Path(hydra.sweep.dir) / config.run_name()
-        if replicas > 1:
-            raise ConfigError(f"training.runs_per_program={replicas} is not allowed with a launcher; give 1")
+        if num_runs > 1:
+            raise ConfigError(f"training.runs_per_program={num_runs} is not allowed with a launcher; give 1")
         return run_apart(config, folder, retry_failed=sweep.retry_failed)
     if config.distributed.is_on:
-        result, speaks = run_with_peers(config, folder, resume=resume)
-        if speaks:
+        result, should_report = run_with_peers(config, folder, resume=resume)
+        if should_report:
             report(result, folder)
         return exit_codes.append(result.exit_code)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"run={folder} cannot be written: {error.strerror}; give another folder") from error
-    if is_group:  # a sweep over as many seeds, which goes on by itself where it was left
-        for seed in range(config.seed, config.seed + replicas):
-            replica = Config.from_dict(config.to_dict() | {"seed": seed})
-            sweep.plan(StagedRun.of(replica), folder)
+    if is_group:  # a sweep over `num_runs` seeds; a sweep always continues unfinished runs
+        for seed in range(config.seed, config.seed + num_runs):
+            each = Config.from_dict(config.to_dict() | {"seed": seed})  # it refuses a seed that is too large
+            sweep.plan(StagedRun.of(each), folder)
         return None
     if resume and records.is_finished(folder):
         result = records.read_run(folder).outcome
@@ -107,16 +110,25 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
 
 
 def report(result: RunResult, folder: Path) -> None:
-    """Print how a run ended."""
+    """Print the test accuracy of a run, or why it has none, and the folder of the run."""
     accuracy = result.test_accuracy
     print(f"test accuracy {accuracy:.4f}" if accuracy is not None else f"{result.status}: {result.error}")
     print(f"run {folder}")
 
 
 def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config:
-    """The configuration that an unfinished run was started with; ``config`` must ask for no other.
+    """Return the configuration with which an unfinished run continues.
 
-    It may ask for other devices, as long as batch norm sees the same examples.
+    It is the one in the folder of the run, except that a run may continue on other devices, as long as batch
+    normalisation uses the same examples.
+
+    Args:
+        folder: the folder of the run.
+        config: the configuration of the command line.
+        overrides: the words of the command line.
+
+    Raises:
+        ConfigError: the command line asks for another configuration.
     """
     others = [word for word in overrides if not re.match(r"(run|resume|parallel|distributed)[.\w]*=", word)]
     started_with = Config.from_dict(records.read_config(folder))
@@ -133,7 +145,7 @@ def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config
         return started_with
     if config.fingerprint() != started_with.fingerprint():
         raise ConfigError(
-            f"resume=true goes on as {folder}/config.yaml says and that is another configuration; "
+            f"resume=true continues the configuration in {folder}/config.yaml, which is another one; "
             f"leave out {' '.join(others)}"
         )
     return config

@@ -1,4 +1,4 @@
-"""The one wrapper around every command: compose, call, and turn errors into a sentence and an exit code."""
+"""How every command runs: compose its configuration, call it, and turn an error into one sentence."""
 
 import difflib
 import os
@@ -32,9 +32,6 @@ from research.records import RENAMED, RecordError
 from research.runs.worker import RunError
 from research.training.checkpoint import CheckpointError
 
-FORMATS = ("table", "json")
-"""How a command can print its result."""
-
 USER_ERRORS = (
     ConfigError,
     DataError,
@@ -55,9 +52,9 @@ def run_command(
     Args:
         command: what the command reads.
         job: called with the resolved configuration as a plain dict; once per job of a multirun.
-        after: called once when all jobs have returned; gives the exit code.
+        after: called once when all jobs have returned; it returns the exit code.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises, and the sentence is ours
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
     errors: list[Exception] = []
     composed: list[Any] = []
 
@@ -69,8 +66,8 @@ def run_command(
         except Exception as error:
             settings = HydraConfig.get()
             if settings.mode == RunMode.MULTIRUN and settings.runtime.choices["hydra/launcher"] != "basic":
-                raise  # the launcher carries it to the process that waits
-            errors.append(error)  # Hydra would print the overrides above our sentence
+                raise  # the launcher passes it to the process that started the sweep
+            errors.append(error)  # Hydra would print the overrides above the sentence
 
     def work() -> int:
         register(command)
@@ -82,7 +79,7 @@ def run_command(
         except (ValueError, TypeError, AttributeError, LookupError, AssertionError) as error:
             if composed:
                 raise
-            raise HydraException(str(error)) from None  # Hydra has no type of its own for all it refuses
+            raise HydraException(str(error)) from None  # Hydra also raises builtin types
         if errors:
             raise errors[0]
         return after() if after else 0
@@ -91,11 +88,11 @@ def run_command(
 
 
 def exit_with(work: Callable[[], int], command: Command | None = None) -> NoReturn:
-    """Exit with what `work` returns, or with 2 and one sentence where the user can mend the error.
+    """Exit with the code that `work` returns, or with one sentence and 2 if the user can correct the error.
 
     Args:
-        work: gives the exit code.
-        command: the command whose keys an error about an unknown key lists.
+        work: does the work and returns the exit code.
+        command: the command; an error about an unknown key lists its keys.
     """
     warnings.showwarning = lambda message, *_: _say(message)
     try:
@@ -118,17 +115,17 @@ def exit_with(work: Callable[[], int], command: Command | None = None) -> NoRetu
         code = _say("interrupted", 130)
     try:
         sys.stdout.flush()
-    except OSError as error:  # a full disk, or a reader that went away
-        code = code or _say(f"what was printed is not complete: {error.strerror}", 1)
+    except OSError as error:  # a full disk, or a closed pipe
+        code = code or _say(f"the output is not complete: {error.strerror}", 1)
         sys.stdout = None  # otherwise Python tries again at exit, and prints a traceback
     sys.exit(code)
 
 
 def check_choices(words: list[str]) -> None:
-    """Refuse a choice that is not there before Hydra composes.
+    """Refuse the name of a choice that does not exist, before Hydra composes the configuration.
 
     Args:
-        words: words of the command line.
+        words: the words of the command line.
 
     Raises:
         ConfigError: a word chooses a name that its group does not have.
@@ -142,10 +139,11 @@ def check_choices(words: list[str]) -> None:
 
 
 def _chosen(word: str) -> Iterator[str]:
+    """Yield the names that a word such as `model=tiny,plain` chooses."""
     try:
         override = OverridesParser.create().parse_override(word)
     except OverrideParseException:
-        return  # Hydra says so with more words around it
+        return  # Hydra reports it when it composes
     if override.is_choice_sweep():
         yield from override.sweep_string_iterator()
     elif not override.is_sweep_override() and not isinstance(override.value(), list):
@@ -153,7 +151,7 @@ def _chosen(word: str) -> Iterator[str]:
 
 
 def print_help(command: Command) -> int:
-    """Print what the command does and every key that the command line chooses, with value and meaning."""
+    """Print what the command does, and its keys with their values on this command line."""
     words = [word for word in sys.argv[1:] if "=" in word]
     print(help_text(command, Path(sys.argv[0]).name, compose_again(command, words)))
     return 0
@@ -180,12 +178,13 @@ def _starts(start: Callable[[], Any]) -> bool:
 
 
 def pop_choice(values: dict[str, Any], key: str, allowed: tuple[Any, ...]) -> Any:
-    """Take a choice of the command's own out of its configuration.
+    """Remove a key from the configuration of a command, and return its value.
 
     Raises:
         ConfigError: the value is none of those allowed.
     """
     value = values.pop(key, None)
+    # 1 == True, so only texts are compared by value
     if not any(value is choice or (value == choice and isinstance(value, str)) for choice in allowed):
         names = ", ".join(str(choice).lower() for choice in allowed)
         raise ConfigError(f"{key}={value} is not allowed; give one of {names}")
@@ -193,7 +192,7 @@ def pop_choice(values: dict[str, Any], key: str, allowed: tuple[Any, ...]) -> An
 
 
 def pop_folder(values: dict[str, Any], key: str = "run") -> Path:
-    """Take the path of a folder out of a command's configuration.
+    """Remove the path of a folder from the configuration of a command, and return it.
 
     Raises:
         ConfigError: the value is no text, or an empty one.
@@ -207,7 +206,7 @@ def pop_folder(values: dict[str, Any], key: str = "run") -> Path:
 
 
 def _sentence(error: Exception, command: Command | None) -> str:
-    """Return one line for a person: which key, which value, what is allowed."""
+    """Return an error as one line that names the key, the value and what is allowed."""
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     text = str(error)
@@ -226,14 +225,14 @@ def _sentence(error: Exception, command: Command | None) -> str:
 
 
 def _shorten(text: str, longest: int = 700) -> str:
-    """Return the text without its middle where it is long: what is allowed stands at its end."""
+    """Return the text, without its middle if it is long. The end of an error says what is allowed."""
     text = text.encode(errors="backslashreplace").decode()
     half = longest // 2
     return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
 
 
 def _unknown_key(key: str, command: Command) -> str:
-    """Return which keys there are instead of one that is not there."""
+    """Return an error that lists the keys that exist beside an unknown one."""
     if key in RENAMED:
         return f"{key} is now {RENAMED[key]}; give that key instead"
     parent, _, name = key.rpartition(".")

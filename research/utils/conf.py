@@ -5,4 +5,4 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parents[1]
 
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"
-"""``research/conf`` of an installed package, else ``conf`` beside ``research``."""
+"""`research/conf` in an installed package, and `conf` beside `research` in a checkout."""

@@ -1,4 +1,4 @@
-"""Constraints on numbers and names, which stand in the annotation of the argument.
+"""Constraints on numbers and names, which are written in the annotation of an argument.
 
 An example is `depth: Annotated[int, Between(1, 4)]`. `research.config` reads such annotations and refuses
 every other value. `value in constraint` tells whether a value is allowed, and `str(constraint)` says in words
@@ -44,9 +44,8 @@ class Between:
         return f"from {self.low:.12g} to {self.high:.12g}"
 
 
-@dataclass(
-    frozen=True, eq=False
-)  # An annotation must be hashable and a dict is not, so it is hashed by identity.
+# An annotation must be hashable, and a dict is not. Without `eq`, the hash is that of the identity.
+@dataclass(frozen=True, eq=False)
 class OneOf:
     """One of the given names.
 

@@ -1,4 +1,4 @@
-"""What docstrings say of arguments, so that `--help` and the documentation need no text of their own."""
+"""The meaning of arguments, read from docstrings for `--help` and for the documentation."""
 
 import inspect
 import re

@@ -1,4 +1,4 @@
-"""Functions that write a file as a whole or not at all, and that notice when a file was damaged later."""
+"""Files that are written as a whole or not at all, with checksums that show later damage."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ SEAL = ',\n  "sha256": "'
 
 
 def write_atomically(path: Path, content: bytes | Callable[[IO[bytes]], object]) -> None:
-    """Write `content` to a file, which holds either its old content or all of the new content at any time.
+    """Write `content` to a file. At any time, the file holds either its old or all of its new content.
 
     Args:
         path: the file.

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def dotted_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return a nested dict as a flat one with dotted keys.
+    """Return a flat dict with dotted keys from a nested dict.
 
     Args:
         values: the nested dict.
@@ -25,7 +25,7 @@ def dotted_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a flat dict with dotted keys as a nested one; the inverse of `dotted_keys`.
+    """Return a nested dict from a flat dict with dotted keys; the inverse of `dotted_keys`.
 
     Raises:
         ValueError: one key is both a value and the section of another key.

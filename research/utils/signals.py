@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT as a value to ask for, so that a run can end between two steps."""
+"""SIGTERM and SIGINT as a value that code can read, so that a run can end between two steps."""
 
 import signal
 import socket
@@ -17,10 +17,10 @@ Received = Callable[[], signal.Signals | None]
 def noticed_signals(
     give_up: Callable[[signal.Signals], None], seconds: float = SECONDS
 ) -> Iterator[Received]:
-    """Give a block of code a function that returns the first SIGTERM or SIGINT, or `None` if there was none.
+    """Yield a function that returns the first SIGTERM or SIGINT of the block, or `None` if there was none.
 
-    Python code does not run while the device computes or compiles, so the block may be late to ask. A thread
-    therefore waits for signals too, and ends the process by `give_up` if the block takes too long.
+    Python code does not run while the device computes or compiles, so the block may notice a signal late.
+    Therefore a thread waits for signals, too, and ends the process by `give_up` if the block takes too long.
 
     Args:
         give_up: the function that the thread calls with the signal if the block has not ended in time.

@@ -1,6 +1,6 @@
-"""Frozen dataclasses that are built strictly from plain dicts, by their annotations.
+"""Construction of frozen dataclasses from plain dicts, which are checked against their annotations.
 
-An annotation says the type of a value and, next to it, what is allowed: `Annotated[int, Between(1, 4)]`.
+An annotation holds the type of a value and the allowed values, such as `Annotated[int, Between(1, 4)]`.
 A `Named` is the name of a function and its keyword arguments; the signature of the function says which keys
 there are.
 """
@@ -27,7 +27,7 @@ class Named:
     """The name of a function and its keyword arguments; hashable.
 
     Args:
-        name: a name of the table.
+        name: a name in a `Table`.
         items: pairs of a keyword and its value, sorted.
 
     Example:
@@ -64,7 +64,7 @@ class Table:
 
 
 def construct(cls: type[T], values: Mapping[str, Any], key: str = "") -> T:
-    """Build a frozen dataclass strictly from a plain dict, by its annotations.
+    """Build a frozen dataclass from a plain dict, and check every value against its annotation.
 
     Args:
         cls: the dataclass.
@@ -82,7 +82,7 @@ def construct(cls: type[T], values: Mapping[str, Any], key: str = "") -> T:
 
 
 def to_plain(value: Any) -> Any:
-    """Return a dataclass of `construct` as the plain dict that it can be built from.
+    """Return the plain dict from which `construct` builds a dataclass.
 
     Example:
         >>> to_plain(Named("plain", (("widths", (8, 16)),)))
@@ -121,7 +121,7 @@ def allowed_values(hint: Any) -> str:
 
 
 def is_writable(text: str) -> bool:
-    """Return whether UTF-8 can write a text; a command line may hold bytes that are no text.
+    """Return whether UTF-8 can encode a text; a command line may hold bytes that are no text.
 
     Example:
         >>> is_writable("größer"), is_writable("\\udcff")
@@ -135,7 +135,7 @@ def is_writable(text: str) -> bool:
 
 
 def _build(hint: Any, value: Any, key: str) -> Any:
-    """Turn `value` into what `hint` asks for, or say why it cannot be."""
+    """Return `value` as the type of `hint`, or raise an error that says what is allowed."""
     if typing.get_origin(hint) is Annotated:
         inner, constraint = typing.get_args(hint)
         if isinstance(constraint, Table):

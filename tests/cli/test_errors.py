@@ -30,7 +30,10 @@ MISTAKES = {
         ["-m", "+study=deep"],
         "study=deep is not allowed; give one of activation, architecture, depth,",
     ),
-    "tuning without -m": (["+study=optimizer"], "study.tuning is for a sweep on this machine; give -m"),
+    "tuning without -m": (
+        ["+study=optimizer"],
+        "study.tuning is only allowed in a sweep on this machine; give -m",
+    ),
     "large batch": (
         ["training.batch_size=5000"],
         "training.batch_size=5000 is not allowed; give at most the 1294",
@@ -105,7 +108,7 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
         (
             "evaluate.py",
             ["run=outputs/x"],
-            "run=outputs/x is not allowed; give the folder alone, as in evaluate.py outputs/x",
+            "run=outputs/x is not allowed; give the folder alone: evaluate.py outputs/x",
         ),
         ("report.py", [], "the following arguments are required: FOLDER"),
         ("sweep_status.py", ["a", "b"], "unrecognized arguments: b"),
@@ -153,4 +156,4 @@ def test_what_cannot_be_printed_is_one_sentence():
             command, cwd=SCRIPTS, env=buffered, stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert ended.returncode == 1
-    assert ended.stderr == "-c: what was printed is not complete: No space left on device\n"
+    assert ended.stderr == "-c: the output is not complete: No space left on device\n"

@@ -70,7 +70,7 @@ def _with_one_epoch(path: Path) -> Path:
 def test_stages_need_a_sweep(call, name):
     outcome = call("train.py", f"+study={name}")
     assert outcome.code == 2
-    assert "a study with stages is for a sweep on this machine; give -m" in outcome.err
+    assert "a study with stages is only allowed in a sweep on this machine; give -m" in outcome.err
 
 
 @pytest.mark.parametrize("name", ["several_keys"], indirect=True)
