@@ -18,7 +18,7 @@ from typing import Any
 NAME = "running.json"
 
 ATTEMPTS = 5
-"""How often the lock is tried, since `heartbeat` of another process holds it for a moment, too."""
+"""Number of attempts to take the lock, which `heartbeat` in another process also holds for a moment."""
 
 
 class LockedError(BlockingIOError):
@@ -27,9 +27,9 @@ class LockedError(BlockingIOError):
 
 @contextmanager
 def hold(folder: Path) -> Iterator[Callable[[int, int], None]]:
-    """Hold the lock of a run's folder, and give `beat(step, num_steps)`.
+    """Hold the lock of a run's folder, and yield the function `beat(step, num_steps)`.
 
-    `beat` notes in `running.json` how far the run is. Ownership is a file lock, not a timestamp, so a clock
+    `beat` writes to `running.json` how far the run is. Ownership is a file lock, not a timestamp, so a clock
     change cannot give the folder to two processes.
 
     Raises:
@@ -42,7 +42,7 @@ def hold(folder: Path) -> Iterator[Callable[[int, int], None]]:
     def beat(step: int, num_steps: int) -> None:
         state = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
         content = json.dumps(state | {"step": step, "num_steps": num_steps}).encode()
-        with contextlib.suppress(OSError):  # a full disk: the run itself will say so
+        with contextlib.suppress(OSError):  # if the disk is full, the run itself reports it
             os.pwrite(descriptor, content, 0)
             os.ftruncate(descriptor, len(content))
 
@@ -55,7 +55,7 @@ def hold(folder: Path) -> Iterator[Callable[[int, int], None]]:
 
 
 def heartbeat(folder: Path) -> dict[str, Any] | None:
-    """Return what the process that works on a run noted last; `None` if no process does.
+    """Return what `beat` wrote last, if a process holds the lock of a run's folder, or else `None`.
 
     The keys are `pid`, `host`, `time`, `step` and `num_steps`.
     """
@@ -96,5 +96,5 @@ def _lock(path: Path) -> int:
 def _parse(content: bytes) -> dict[str, Any]:
     try:
         return json.loads(content)
-    except ValueError:  # caught while it was written
+    except ValueError:  # the other process is writing it
         return {}

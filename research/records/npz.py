@@ -1,4 +1,4 @@
-"""Arrays from a `.npz` file that may be a stranger's: nothing is unpacked before its size is known."""
+"""A reader for `.npz` files from unknown sources, which checks every size before it allocates memory."""
 
 import io
 import math
@@ -6,23 +6,23 @@ import zipfile
 
 import numpy as np
 
-MAX_BYTES = 2**30  # of all arrays of a file, unpacked
+MAX_BYTES = 2**30
+"""The largest size of all arrays of a file together, in bytes."""
 
 FORMAT = np.lib.format
 
 
 def read_npz(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a `.npz` file by name.
+    """Return the arrays of a `.npz` file by name; nothing is unpickled.
 
-    The header of each must claim as many bytes as the archive says that it holds, and all together at most
-    `MAX_BYTES`; nothing is unpickled.
+    The shape in the header of each array must match the size of its entry in the archive.
 
     Args:
-        content: of the file.
+        content: the bytes of the file.
 
     Raises:
-        ValueError: an array claims other sizes than it has, or all of them are too large.
-        Exception: of one of many types, for a file that is cut or none at all.
+        ValueError: a shape and a size do not match, or the arrays are larger than `MAX_BYTES`.
+        Exception: the file is cut or no `.npz` file; the error has one of many types.
 
     Example:
         >>> file = io.BytesIO()

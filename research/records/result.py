@@ -1,4 +1,4 @@
-"""What a run leaves in `result.json`: one frozen dataclass that every reader shares."""
+"""The result of a run, as `result.json` stores it. Every reader uses this dataclass."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 RESULT_FORMAT = 3
-"""Version of the schema below. A file of another version is refused with both numbers."""
+"""Version of the schema of `RunResult`. An error about a file of another version names both versions."""
 
 STATUSES = ("completed", "diverged", "failed", "preempted", "died", "locked", "missing")
 
@@ -16,7 +16,7 @@ FINISHED = ("completed", "diverged")
 
 @dataclass(frozen=True)
 class Seconds:
-    """Where the time of a run went, in seconds of wall-clock time.
+    """The time that the parts of a run took, in seconds of wall-clock time.
 
     Args:
         compile: tracing and compiling; 0 if an earlier run in the process had compiled the same program.
@@ -48,7 +48,7 @@ class RunResult:
         epochs: number of epochs that were completed.
         best_epoch: epoch whose parameters were kept, counted from 1.
         num_parameters: number of trainable parameters.
-        seconds: where the time went.
+        seconds: the time that the parts of the run took.
         images_per_s: training images per second, without compilation and validation.
         temporary_bytes: temporary memory of the compiled training steps, if the backend reports it.
         measurements: further numbers by name, such as `peak_mib`; None where a number is not finite.
@@ -82,15 +82,15 @@ class RunResult:
             raise ValueError(f"status={self.status!r} is not allowed; give one of {', '.join(STATUSES)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The plain dict, with the format's version, that `from_dict` reads."""
+        """Return the plain dict that `from_dict` reads; it also holds the version of the format."""
         return {"format": RESULT_FORMAT} | dataclasses.asdict(self)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "RunResult":
-        """Build a result from the dict of `to_dict`.
+        """Return the result from which `to_dict` made a dict.
 
         Raises:
-            ValueError: the format is another one, the status is unknown, or a key is not of this schema.
+            ValueError: the format is another one, or a status or a key is unknown.
         """
         fields = dict(values)
         version = fields.pop("format", None)

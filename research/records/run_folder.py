@@ -33,14 +33,14 @@ NOT_IN_THE_RESULT = (
     "logging",
     "debug",
 )
-"""Keys of a configuration that change no number of a run: where the data lies, which checkpoints are kept,
-what else is trained beside the run, and by how many processes."""
+"""Keys of a configuration that change no number of a run: the folder of the data, the number of checkpoints,
+the other runs of the same program, and the processes."""
 
 RENAMED = {
     "training.replicas": "training.runs_per_program",
     "parallel.mesh.replica": "parallel.mesh.run",
 }
-"""Keys of a configuration that had another name before: old name to new name."""
+"""Keys of a configuration that were renamed: the new name by the old name."""
 
 CHECKSUM_LINE = "# sha256 "
 
@@ -51,7 +51,7 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder holds.
+    """The content of a run's folder.
 
     Args:
         path: the folder.
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def outcome(self) -> RunResult:
-        """The result; a result with the status "missing" if the run did not finish."""
+        """The result, or one with the status "missing" if the run did not finish."""
         return self.result or RunResult("missing", "the run did not finish")
 
     @property
@@ -119,7 +119,12 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def write_metrics(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Write `metrics.jsonl` with the epochs that were trained before."""
+    """Write `metrics.jsonl` with the metrics of the epochs before the one at which training begins.
+
+    Args:
+        folder: the folder of the run.
+        lines: the metrics of each epoch.
+    """
     content = "".join(json.dumps(line) + "\n" for line in lines)
     write_atomically(folder / "metrics.jsonl", content.encode())
 
@@ -134,7 +139,7 @@ def append_metrics(folder: Path, line: Mapping[str, Any]) -> None:
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
-    except OSError as error:  # a full disk does not say which file it was
+    except OSError as error:  # the error of a full disk does not name the file
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
@@ -146,7 +151,7 @@ def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def write_result(folder: Path, result: RunResult) -> None:
-    """Write `result.json`: the outcome of the run, and beside it the checksums of the run's other files.
+    """Write `result.json`, which holds the result of the run and the checksums of the run's other files.
 
     It is written after all other files, so a folder that has it holds a run that is over.
 
@@ -160,7 +165,7 @@ def write_result(folder: Path, result: RunResult) -> None:
 
 
 def read_run(folder: Path) -> Run:
-    """Return what a run's folder holds.
+    """Return the content of a run's folder.
 
     Raises:
         FileNotFoundError: the folder holds no `config.yaml`.
@@ -194,9 +199,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def with_new_names(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the configuration with the keys of `RENAMED` under their new names.
+    """Return a configuration in which the keys of `RENAMED` have their new names.
 
-    A run that an earlier version recorded is read this way.
+    It may come from a run that an earlier version recorded.
 
     Example:
         >>> with_new_names({"seed": 0, "training": {"replicas": 8}})
@@ -261,7 +266,7 @@ def _parse_config(text: str) -> Any:
 
 
 def _parse_lines(text: str) -> list[dict[str, Any]]:
-    *lines, _ = text.split("\n")  # what follows the last line break was cut off while it was written
+    *lines, _ = text.split("\n")  # the text after the last line break is an unfinished line
     return [json.loads(line) for line in lines]
 
 

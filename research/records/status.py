@@ -1,4 +1,4 @@
-"""How far the runs of a sweep are, read from its folder alone."""
+"""The progress of the runs of a sweep, which is read from its folder alone."""
 
 import statistics
 import time
@@ -17,8 +17,8 @@ class RunStatus:
         path: the folder of the run.
         status: the status of its result, or "running", "missing" or "damaged".
         detail: how far the run is, or what happened to it.
-        left: share of its training that is still to do, in [0, 1].
-        seconds: that it took; `None` unless it completed.
+        left: share of the training that remains, in [0, 1].
+        seconds: the time that the run took; `None` unless it completed.
     """
 
     path: Path
@@ -42,7 +42,8 @@ def read_status(folder: Path) -> list[RunStatus]:
 def seconds_left(runs: list[RunStatus]) -> float | None:
     """Return an estimate of the seconds until the sweep is done; `None` if no run has completed.
 
-    Each run counts the median time of the completed runs, and those that run now share the work.
+    Each unfinished run is expected to take the median time of the completed runs. The running runs share the
+    remaining work.
     """
     seconds = [run.seconds for run in runs if run.seconds is not None]
     if not seconds:

@@ -1,1 +1,1 @@
-"""Many runs: planned, run by a worker process, several as one program, and tuned."""
+"""Many runs: a sweep runs them in a worker process, several as one program, and with tuning and stages."""

@@ -1,4 +1,4 @@
-"""Several runs that take their training steps together, each in a thread of its own."""
+"""Runs that advance in lockstep: each has a thread, and one program runs the training steps of all."""
 
 import threading
 import time
@@ -15,7 +15,16 @@ T = TypeVar("T")
 
 
 class Request(NamedTuple):
-    """Steps that a run waits for; see `RunSteps`. `step` is the number of steps that it has done."""
+    """The training steps that a run asks for; see `RunSteps`.
+
+    Args:
+        run_many: the program for several runs.
+        step: number of steps that the run has done.
+        state: the state of the run.
+        examples: the examples of the run.
+        start: first step of the epoch to run.
+        stop: step of the epoch before which to stop.
+    """
 
     run_many: RunMany | None
     step: int
@@ -26,10 +35,10 @@ class Request(NamedTuple):
 
 
 class Lockstep:
-    """Lets several runs, each in a thread of its own, take turns, and take their training steps together.
+    """Runs several runs, each in a thread of its own, so that their training steps are calls of one program.
 
-    One thread works at a time, in the order of the runs. When every run waits or has ended, the runs that
-    are behind take steps as one call of the program, until all are at the same step.
+    One thread works at a time, in the order of the runs. When every run waits or has ended, the runs with the
+    fewest steps advance in one call of the program. When all have done equally many steps, all advance.
     """
 
     def __init__(self) -> None:
@@ -39,20 +48,27 @@ class Lockstep:
         self._live = 0
 
     def run(self, works: Sequence[Callable[[], T]]) -> list[T]:
-        """Return what the works return. Each may call `meet` and `run_steps` with its index."""
+        """Call functions, each in a thread of its own, and return their results.
+
+        Args:
+            works: the functions; each may call `meet` and `run_steps` with its index in this list.
+        """
         futures: list[Future[T]] = []
-        with ThreadPoolExecutor(len(works)) as pool, self._turn:  # no thread works before all are there
+        with (
+            ThreadPoolExecutor(len(works)) as pool,
+            self._turn,
+        ):  # no function is called before all are submitted
             for work in works:
                 futures.append(pool.submit(self._take_part, work))
                 self._live += 1
         return [future.result() for future in futures]
 
     def meet(self, index: int) -> None:
-        """Wait until each of the other runs waits, too, or has ended."""
+        """Wait until every other run waits, too, or has ended."""
         self._ask(index, None)
 
     def run_steps(self, index: int, run_many: RunMany | None, state: TrainState, *rest: Any) -> StepResult:
-        """Take steps together with the other runs, as `RunSteps`."""
+        """Run training steps together with the other runs; see `RunSteps`."""
         return self._ask(index, Request(run_many, int(state.step), state, *rest))
 
     def _take_part(self, work: Callable[[], T]) -> T:
@@ -84,7 +100,7 @@ class Lockstep:
 
 
 def take_steps(waiting: Mapping[int, Request]) -> dict[int, StepResult | Exception]:
-    """Run the steps of the requests that are behind; an error of the program is the answer to each."""
+    """Run the steps of the requests with the fewest steps, and return the result or the error of each."""
     first, *others = sorted({request.step for request in waiting.values()})
     behind = {index: request for index, request in waiting.items() if request.step == first}
     run_many, _, _, _, start, _ = next(iter(behind.values()))

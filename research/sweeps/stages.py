@@ -12,7 +12,7 @@ from research.config import Config
 from research.sweeps.tuning import TunedSweep
 
 STAGES = "stages"
-"""Name of the folder, beside the runs of the arms, that holds the runs of the earlier stages."""
+"""Name of the folder of the runs of earlier stages; it is beside the runs of the last stage."""
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,10 @@ class StagedRun:
     """The runs of one arm and one seed, one for each stage of the study.
 
     Args:
-        configs: for each stage its configuration, in the order in which the stages run; the last one is the
-            run that the study compares.
-        starts: for a stage the name of the earlier stage whose parameters it starts from; a stage that is not
-            in it starts from new parameters.
+        configs: the configuration of each stage, in the order of the stages; the study compares the runs of
+            the last stage.
+        starts: for a stage, the name of the earlier stage from whose parameters it starts; a stage without a
+            name starts from new parameters.
     """
 
     configs: Mapping[str, Config]
@@ -46,7 +46,7 @@ class StagedRun:
 
 
 class StagedSweep:
-    """A sweep that runs one stage after the other, and the trials of the tuning before the last stage.
+    """A sweep that runs one stage after the other. The trials of the tuning run before the last stage.
 
     Args:
         worker: train in a worker process, which is replaced if it dies; False trains in this process.
@@ -57,19 +57,19 @@ class StagedSweep:
         self._worker = worker
         self._plan: list[tuple[StagedRun, Path]] = []
         self.folders: list[Path] = []
-        """The folders of the planned runs, trials and earlier stages among them; filled by `run`."""
+        """The folders of the planned runs, including trials and earlier stages; `run` fills this list."""
 
     @property
     def planned(self) -> list[Config]:
-        """The configurations of the last stage, as they were planned."""
+        """The configurations of the planned runs of the last stage."""
         return [run.configs[run.last] for run, _ in self._plan]
 
     def plan(self, run: StagedRun, folder: Path) -> None:
         """Add the runs of one arm and seed.
 
         Args:
-            run: what to run.
-            folder: the folder of the sweep, in which each run gets a folder of its own.
+            run: the runs of the arm and seed.
+            folder: the folder of the sweep; each run gets a folder in it.
 
         Raises:
             ConfigError: a trial of the tuning has the seed of the run.
@@ -78,15 +78,15 @@ class StagedSweep:
         self._plan.append((run, folder))
 
     def run(self, console: Console | None = None) -> int:
-        """Run what has no result yet.
+        """Run every planned run that has no result yet.
 
-        Where the run of an earlier stage did not complete, the runs that start from it are left out.
+        If the run of an earlier stage did not complete, the runs that start from it are left out.
 
         Returns:
             Exit code: 0; 1 if a run diverged, failed or its process died; 130 or 143 after a signal.
         """
         code, self.folders = 0, []
-        folders: dict[tuple[int, int, str], Path] = {}  # by number of the plan, seed and stage
+        folders: dict[tuple[int, int, str], Path] = {}  # by index in the plan, seed and stage
         for stage in dict.fromkeys(name for run, _ in self._plan for name in run.configs):
             sweep = TunedSweep(worker=self._worker)
             sweep.retry_failed = self.retry_failed
@@ -110,7 +110,7 @@ class StagedSweep:
     def _starts(
         self, index: int, run: StagedRun, stage: str, folders: Mapping[tuple[int, int, str], Path]
     ) -> dict[int, str] | None:
-        """Return for each seed the folder that the stage starts from; `None` if one has no parameters."""
+        """Return the folder from which each seed of a stage starts; `None` if one of them is incomplete."""
         if stage not in run.starts:
             return {}
         before = run.starts[stage]
@@ -129,7 +129,7 @@ def _is_completed(folder: Path) -> bool:
 
 
 def _for_trials(run: StagedRun) -> list[StagedRun]:
-    """Return the runs with the seeds of the trials, whose earlier stages the trials start from."""
+    """Return the runs with the seeds of the trials; a trial starts from an earlier stage of its seed."""
     study = run.configs[run.last].study
     if study is None or study.tuning is None or run.last not in run.starts:
         return []

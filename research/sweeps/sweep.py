@@ -21,17 +21,18 @@ from research.utils.signals import Received, noticed_signals
 
 T = TypeVar("T")
 
-POLL_SECONDS = 1.0  # seconds between two looks at what another sweep runs
+POLL_SECONDS = 1.0
+"""Seconds between two checks whether the runs of another sweep have ended."""
 
 
 class Sweep:
-    """Many runs: all are planned first, and then run.
+    """Many runs, which are all planned before the first one runs.
 
-    A planned run has its `config.yaml` on disk, so that one that never finished can be told from one that
-    was never asked for. Several sweeps may run the same plan at once: each run is run by one of them.
+    A planned run has a `config.yaml` on disk, so an unfinished run differs from one that was never planned.
+    Several sweeps may run the same plan at once; one of them runs each run.
 
     Args:
-        retry_failed: run again what failed before.
+        retry_failed: run the runs that failed before again.
         worker: train in a worker process, which is replaced if it dies; False trains in this process.
     """
 
@@ -46,11 +47,11 @@ class Sweep:
         return list(self._plan)
 
     def plan(self, config: Config, folder: Path) -> None:
-        """Add a run; the same run twice is one run."""
+        """Add a run. A run that is added twice runs once."""
         self._plan[folder] = config
 
     def run(self, console: Console | None = None) -> int:
-        """Run all that have no result yet; print a line for each, and a table of those that did not complete.
+        """Run every run without a result; print a line for each, and a table of those that did not complete.
 
         Returns:
             Exit code: 0; 1 if a run diverged, failed or its process died; 130 or 143 after a signal.
@@ -64,7 +65,7 @@ class Sweep:
             console.print(f"{len(self._plan) - len(waiting)} of {len(self._plan)} runs are done already")
         died: set[Path] = set()
         number, total = 0, len(waiting)
-        # the worker writes the checkpoint and gives up by itself
+        # nothing is given up here: the worker writes the checkpoint, or ends if that takes too long
         with noticed_signals(lambda number: None) as received, self._runner(received) as run:
             while waiting and received() is None:
                 elsewhere = {}
@@ -94,7 +95,7 @@ class Sweep:
 
     @contextmanager
     def _runner(self, received: Received) -> Iterator[RunRecorded]:
-        """Give the function that runs a group, in a worker process or in this one."""
+        """Yield the function that runs a group of runs, in a worker process or in this process."""
         if self._worker:
             with Worker(received) as worker:
                 yield partial(worker.run, run_recorded)
@@ -109,8 +110,8 @@ class Sweep:
 def run_apart(config: Config, folder: Path, *, retry_failed: bool = True) -> None:
     """Run one run of a sweep that a launcher spreads over processes or machines.
 
-    It has a worker here, too: if that dies, the launcher's process is left to say so, and the launcher goes
-    on waiting for the other runs.
+    The run has a worker process. If the worker dies, this process reports it, and the launcher continues with
+    the other runs.
 
     Raises:
         RunError: the run failed, or its process died.
@@ -118,15 +119,16 @@ def run_apart(config: Config, folder: Path, *, retry_failed: bool = True) -> Non
     sweep = Sweep(retry_failed=retry_failed)
     sweep.plan(config, folder)
     if sweep.run():
-        raise RunError(f"{folder} is {records.read_run(folder).status}; its line is in the job's output")
+        raise RunError(f"{folder} is {records.read_run(folder).status}; the output of its job says why")
 
 
 def run_recorded(runs: Mapping[Path, Config], received: Received | None = None) -> dict[Path, RunResult]:
-    """Call `run_together`; in a worker, JAX has not started before.
+    """Configure JAX, which has not started in a worker process, and call `run_together`.
 
     Args:
         runs: the runs by folder.
-        received: tells of a signal; None notices signals here and ends the process if a run takes too long.
+        received: returns a signal that came; `None` handles signals here and ends the process if a run takes
+            too long.
     """
     configure_jax(next(iter(runs.values())))
     return run_together(runs, received)
@@ -150,7 +152,7 @@ def _table(outcomes: dict[Path, RunResult]) -> Table:
 
 
 def _said(outcome: RunResult) -> str:
-    """Return the test accuracy of a run, the validation accuracy of a trial, or what went wrong, as text."""
+    """Return the accuracy of a run as text, or its error: on the test split, or for a trial on validation."""
     if outcome.test_accuracy is not None:
         return f"test accuracy {outcome.test_accuracy:.4f}"
     if outcome.validation_accuracy is not None:

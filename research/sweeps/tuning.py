@@ -1,4 +1,4 @@
-"""Equal tuning: trials that choose the rates of each arm of a study before its seeds run."""
+"""Tuning: equally many trials for each arm of a study choose its learning rate and weight decay."""
 
 import dataclasses
 import itertools
@@ -13,14 +13,15 @@ from research.config import Config, ConfigError, Named
 from research.records import FINISHED, Run, read_run
 from research.sweeps.sweep import Sweep
 
-TRIALS = "trials"  # folder of the trials, beside the runs
+TRIALS = "trials"
+"""Name of the folder of the trials; it is beside the runs."""
 
 
 class TunedSweep:
-    """A sweep in which every arm with a tuning plan first runs its trials, as many as any other arm.
+    """A sweep that runs the trials of each arm before the runs.
 
-    Each pair of rates is tried with each of the plan's seeds; the pair with the best mean validation
-    accuracy becomes the arm's, for seeds that no trial had.
+    A trial has one pair of learning rate and weight decay and one seed of the tuning. The runs of the arm use
+    the pair with the best mean validation accuracy, and other seeds than the trials.
 
     Args:
         worker: train in a worker process, which is replaced if it dies; False trains in this process.
@@ -31,26 +32,28 @@ class TunedSweep:
         self._worker = worker
         self._plan: dict[Path, tuple[Config, list[Config]]] = {}  # by folder: the run and its trials
         self.folders: list[Path] = []
-        """The folders of the planned trials and runs; filled by `run`."""
+        """The folders of the planned trials and runs; `run` fills this list."""
 
     @staticmethod
     def check(config: Config) -> None:
-        """Refuse a run that has the seed of a trial.
+        """Refuse a run whose seed is that of a trial.
 
         Raises:
             ConfigError: the run has the seed of a trial.
         """
         tuning = config.study.tuning if config.study else None
         if tuning and config.seed in tuning.seeds:
-            raise ConfigError(f"seed={config.seed} is a seed of study.tuning.seeds; give seeds no trial has")
+            raise ConfigError(
+                f"seed={config.seed} is not allowed, because study.tuning.seeds has it; give another seed"
+            )
 
     def plan(self, config: Config, folder: Path, starts: Mapping[int, str] | None = None) -> None:
-        """Add a run; the same run twice is one run.
+        """Add a run. A run that is added twice runs once.
 
         Args:
             config: the run.
             folder: its folder.
-            starts: for each seed of the trials the folder of the run that they start from.
+            starts: for each seed of the trials, the folder of the run from which they start.
 
         Raises:
             ConfigError: a trial has the seed of the run.
@@ -61,11 +64,11 @@ class TunedSweep:
     def run(self, console: Console | None = None) -> int:
         """Run the trials that have no result yet, choose the rates, and run the runs that have no result yet.
 
-        The runs of an arm wait until all its trials have ended; a choice among some of the trials could
-        differ from the choice after the next launch.
+        The runs of an arm are left out until all its trials have ended, because a choice among some of the
+        trials could differ from the choice after the next launch.
 
         Returns:
-            Exit code: 0, or that of a run or a trial that failed, was interrupted, or whose process died.
+            Exit code: 0; 1 if a run diverged, failed or its process died; 130 or 143 after a signal.
         """
         trials, runs = (Sweep(retry_failed=self.retry_failed, worker=self._worker) for _ in range(2))
         for folder, (_, trials_of_run) in self._plan.items():
@@ -85,12 +88,12 @@ class TunedSweep:
 
 
 def make_trials(config: Config, starts: Mapping[int, str] = MappingProxyType({})) -> list[Config]:
-    """Return the trials of the arm of a run, the same for all its seeds; none where the study has no tuning.
+    """Return the trials of the arm of a run; they are equal for all seeds. Without tuning there are none.
 
     Args:
         config: the run.
-        starts: for each seed of the trials the folder of the run that they start from; a seed that is not in
-            it starts as the run does.
+        starts: for each seed of the trials, the folder of the run from whose parameters they start; other
+            seeds start like the run.
     """
     study = config.study
     if study is None or study.tuning is None:
@@ -112,8 +115,8 @@ def make_trials(config: Config, starts: Mapping[int, str] = MappingProxyType({})
 def choose_rates(config: Config, trials: Iterable[Run]) -> Config:
     """Return the run with the rates whose trials have the best mean accuracy, then the lowest mean loss.
 
-    Both are measured on the validation split. Rates with a trial that diverged are not chosen; if no others
-    are left, the run keeps its own.
+    Both are measured on the validation split. Rates whose trials did not all complete are not chosen. If that
+    excludes all rates, the run keeps its own.
     """
     by_rates: dict[tuple[float, float], list[Run]] = {}
     for trial in trials:
@@ -128,7 +131,7 @@ def choose_rates(config: Config, trials: Iterable[Run]) -> Config:
 
 
 def _validation(run: Run) -> tuple[float, float] | None:
-    """Return validation accuracy and loss of a completed trial; `None` for any other."""
+    """Return the validation accuracy and loss of a trial, or `None` if it did not complete."""
     accuracy, loss = run.outcome.validation_accuracy, run.outcome.validation_loss
     return None if accuracy is None or loss is None or run.status != "completed" else (accuracy, loss)
 

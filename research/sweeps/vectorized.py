@@ -1,4 +1,4 @@
-"""Runs that differ in seed, learning rate or weight decay only, trained as one program, each as if alone."""
+"""Runs that differ only in seed, learning rate and weight decay, and are trained as one program."""
 
 import contextlib
 import traceback
@@ -21,7 +21,7 @@ from research.utils.signals import Received
 
 
 def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
-    """Return the runs in their order, in groups of up to `training.runs_per_program` that can share one."""
+    """Return groups of up to `training.runs_per_program` runs that can share a program, in their order."""
     full: list[dict[Path, Config]] = []
     open_groups: dict[Config, dict[Path, Config]] = {}
     for folder, config in runs.items():
@@ -40,9 +40,9 @@ def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
 def run_together(runs: Mapping[Path, Config], received: Received | None = None) -> dict[Path, RunResult]:
     """Run one of `groups`, and return the result of each run by its folder.
 
-    An exception is recorded as a result with the status "failed" instead of being raised, and ends that run
-    only. A run that another process works on, or has finished, has the status "locked". A signal ends all
-    runs with checkpoints.
+    An exception ends one run only; it is not raised, but recorded as a result with the status "failed". A
+    run that another process works on, or has finished, gets the status "locked". A signal ends all runs
+    with a checkpoint.
 
     Args:
         runs: the configurations by folder.
@@ -85,6 +85,6 @@ def run_safely(config: Config, folder: Path, callback: Callback, load: Load) -> 
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         failed = RunResult("failed", message, traceback=traceback.format_exc(), exit_code=1)
-        with contextlib.suppress(OSError):  # the folder may be gone or the disk full: the sweep reports it
+        with contextlib.suppress(OSError):  # without a folder or disk space, only the sweep reports it
             records.write_result(folder, failed)
         return failed

@@ -77,7 +77,7 @@ def test_rates_with_a_trial_that_diverged_are_not_chosen():
 
 
 def test_a_run_has_no_seed_of_a_trial(tmp_path):
-    with pytest.raises(ConfigError, match=r"seed=1001 is a seed of study\.tuning\.seeds"):
+    with pytest.raises(ConfigError, match=r"seed=1001 is not allowed, because study\.tuning\.seeds has it"):
         TunedSweep().plan(config(1001), tmp_path / "run")
 
 
