@@ -1,4 +1,4 @@
-"""One training step on many devices: meshes, and the strategies that wrap the loop of steps."""
+"""Training on many devices: meshes, and the strategies that compile the loop of training steps."""
 
 from research.parallel.devices import count_cpu_devices, request_cpu_devices
 from research.parallel.feed import make_feed

@@ -9,18 +9,18 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 HEARTBEAT_SECONDS = 30
-"""A process that gives no sign of life for so long counts as dead."""
+"""The time in seconds without a heartbeat after which a process counts as dead."""
 
 LAUNCHERS = (
     ("OMPI_MCA_orte_hnp_uri", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK"),
     ("SLURM_JOB_ID", "SLURM_NTASKS", "SLURM_PROCID"),
 )
-"""For each launcher, in the order in which JAX looks for them: the environment variable that tells it, and
-those with the number of processes and with the index of this one."""
+"""The launchers in the order in which JAX looks for them. Each has three environment variables: one that
+shows that it is used, the number of processes, and the index of this process."""
 
 
 class Process(NamedTuple):
-    """Which process of a program this is.
+    """The index of this process among the processes of a program.
 
     Args:
         process_id: number of this process, from 0.
@@ -49,7 +49,7 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
     Raises:
         ValueError: JAX detects no cluster.
     """
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")  # there is no other for several CPUs
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")  # JAX has no other for several CPUs
     jax.distributed.initialize(
         coordinator,
         num_processes,
@@ -67,12 +67,12 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
 
 
 def num_processes() -> int:
-    """Return the number of processes of the program; does not start JAX."""
+    """Return the number of processes of the program, without starting JAX."""
     return _this_process().num_processes
 
 
 def is_writer() -> bool:
-    """Return whether this process is the one that writes files and prints; does not start JAX."""
+    """Return whether this process is the one that writes files and prints, without starting JAX."""
     return _this_process().process_id == 0
 
 

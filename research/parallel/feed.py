@@ -10,19 +10,20 @@ from research.training.program import Examples, Feed
 
 
 def make_feed(layout: Layout, images: np.ndarray, labels: np.ndarray, window: int | None = None) -> Feed:
-    """Return the function that gives the arrays which the program reads in an epoch.
+    """Return a function that yields the arrays that the program reads in an epoch.
 
     Args:
-        layout: devices.
+        layout: the devices.
         images: all training images `[N, H, W, C]`.
-        labels: `[N]`.
-        window: steps whose examples are on the devices at a time, each on the device that needs it, read by
-            the process that it belongs to; `None` keeps all examples on every device.
+        labels: the labels `[N]`.
+        window: number of steps whose examples are on the devices at a time. Each device holds only the
+            examples that it needs, and each process reads only those of its devices. `None` keeps all
+            examples on every device.
 
     Returns:
-        A function of the order `[num_steps, B]` and the first of its steps that is to be run. It yields
-        `(images, labels, order)` and from which of its steps to which they are run; with a window the
-        examples lie in batches, and there is no order.
+        The function `feed(order, first)` of an order `[num_steps, B]` and the first step to run. It yields
+        `((images, labels, order), start, stop)`, where the steps from `start` up to and without `stop` are
+        to run. With a window, images and labels are batches `[window, B, ...]`, and `order` is `None`.
     """
     if window is None:
         data = layout.put_data((images, labels))

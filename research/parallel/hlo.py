@@ -1,4 +1,4 @@
-"""The exchanges between devices that a compiled program contains."""
+"""The exchanges between devices in a compiled program."""
 
 import math
 import re

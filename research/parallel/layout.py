@@ -15,15 +15,16 @@ RUN_AXIS = "run"
 DATA_AXIS = "data"
 MODEL_AXIS = "model"
 
-WIDE = 64  # features from which on a convolution is worth splitting
+WIDE = 64
+"""The smallest number of features of a convolution that is split over the model axis."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """A mesh with the axes run, data and model, and how arrays are split over it.
+    """A mesh with the axes run, data and model, and the shardings of arrays over it.
 
     Args:
-        mesh: devices by axis.
+        mesh: the mesh of devices.
     """
 
     mesh: Mesh
@@ -41,14 +42,15 @@ class Layout:
         """Return the layout of the first devices as a mesh of `run` by `data` by `model`.
 
         Args:
-            num_devices: devices to use; `None` for the product of the axes, or all.
-            run: size of the axis over which the runs of one program are spread.
-            data: size of the data axis; `None` for what the other axes leave.
-            model: size of the model axis.
-            devices: to choose from; all of JAX's by default.
+            num_devices: number of devices; `None` is the product of the axes, or all devices if `data` is
+                `None`.
+            run: size of the axis over which the runs of one program are split.
+            data: size of the axis over which a batch is split; `None` is `num_devices / (run * model)`.
+            model: size of the axis over which kernels are split.
+            devices: the devices of which the first are taken; by default all devices of JAX.
 
         Raises:
-            ValueError: there are not so many devices, or the axes do not multiply to them.
+            ValueError: there are too few devices, or their number is not the product of the axes.
 
         Example:
             >>> dict(Layout.of(1).mesh.shape)
@@ -74,12 +76,12 @@ class Layout:
 
     @property
     def num_run_groups(self) -> int:
-        """Number of groups of devices over which the runs of one program are spread."""
+        """Number of groups of devices over which the runs of one program are split."""
         return self.mesh.shape[RUN_AXIS]
 
     @property
     def by_image(self) -> NamedSharding:
-        """Sharding of a batch of an evaluation, which all devices share, one run at a time."""
+        """Sharding that splits a batch of an evaluation over all devices."""
         return NamedSharding(self.mesh, P((RUN_AXIS, DATA_AXIS)))
 
     def sharding(self, *axes: str | None) -> NamedSharding:
@@ -88,14 +90,14 @@ class Layout:
 
     @property
     def everywhere(self) -> NamedSharding:
-        """Sharding of an array that every device holds whole."""
+        """Sharding of an array of which every device holds a copy."""
         return self.sharding()
 
     def shardings_of(self, state: Any) -> Any:
         """Return the shardings of a training state: kernels are split by output channel over the model axis.
 
-        A kernel is split if its features divide over the axis, and if it is a dense one or has at least
-        `WIDE` features. What optimizers keep of a kernel lies where the kernel does.
+        A kernel is split if the size of the axis divides its features, and if it belongs to a dense layer or
+        has at least `WIDE` features. The optimizer's arrays for a kernel are split like the kernel.
         """
         size = self.mesh.shape[MODEL_AXIS]
 
@@ -110,7 +112,7 @@ class Layout:
         return jax.tree_util.tree_map_with_path(sharding_of, state)
 
     def put_data(self, arrays: Any) -> Any:
-        """Return the arrays, each whole on every device."""
+        """Return the arrays with a copy on every device."""
         return jax.device_put(arrays, self.everywhere)
 
     def put_order(self, order: jax.Array) -> jax.Array:
@@ -118,7 +120,7 @@ class Layout:
         return jax.device_put(order, self.sharding(None, DATA_AXIS))
 
     def put_rows(self, array: np.ndarray, rows: np.ndarray) -> jax.Array:
-        """Return `array[rows]` `[num_steps, B, ...]`, split by column; a process reads only its own."""
+        """Return `array[rows]` `[num_steps, B, ...]`, split by column; a process reads only its part."""
         shape = rows.shape + array.shape[1:]
         return jax.make_array_from_callback(
             shape,
@@ -131,9 +133,5 @@ class Layout:
         return jax.make_array_from_callback(array.shape, self.by_image, lambda i: array[i])
 
     def replicate(self, tree: Any) -> Any:
-        """Return the arrays of `tree` whole on every device; all processes must call it."""
+        """Return the arrays of `tree` with a copy on every device. All processes must call this function."""
         return jax.jit(partial(jax.tree.map, lambda leaf: leaf), out_shardings=self.everywhere)(tree)
-
-    def gather(self, tree: Any) -> Any:
-        """Return the arrays of `tree` whole in the memory of this process; all processes must call it."""
-        return jax.device_get(self.replicate(tree))

@@ -1,4 +1,4 @@
-"""One program for several runs, spread over the run axis of a layout."""
+"""One program for several runs, which are split over the run axis of a layout."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -20,21 +20,23 @@ StackedLoop = Callable[[Any, Any, Any, Any, Any, Any, Any], Any]
 
 
 def stack_runs(run_steps: StepLoop, *, at_once: bool) -> StackedLoop:
-    """Make `stacked(states, images, labels, orders, start, stop, live) -> (states, metrics)`.
-
-    States, orders `[R, num_steps, B]`, metrics and `live` `[R]` have an axis of runs in front; images
-    and labels are shared. What is returned for a run that is not live has no meaning.
+    """Return a function that runs training steps of several runs.
 
     Args:
-        run_steps: of `make_run_steps`.
-        at_once: whether each step is one of all runs (`vmap`), which fills a wide device. Otherwise each
-            run runs all its steps before the next run begins (`lax.map`), with the bits of a run alone.
+        run_steps: the function that `make_run_steps` returns.
+        at_once: whether each step computes all runs at once (`vmap`), which uses a large device fully.
+            Otherwise one run follows the other (`lax.map`), and the result has the bits of separate runs.
+
+    Returns:
+        The function `stacked(states, images, labels, orders, start, stop, live) -> (states, metrics)`.
+        States, orders `[R, num_steps, B]`, metrics and `live` `[R]` have a first axis of runs. All runs share
+        images and labels. The result of a run that is not live has no meaning.
     """
 
     def stacked(states: Any, images: Any, labels: Any, orders: Any, start: Any, stop: Any, live: Any) -> Any:
         def run(each: tuple[Any, ...]) -> tuple[TrainState, Metrics]:
             state, order, is_live = each
-            # at once all runs take as many steps; otherwise each step would select old or new state
+            # under vmap, a number of steps for each run would make every step select the old or new state
             last = stop if at_once else jnp.where(is_live, stop, start)
             return run_steps(state, images, labels, order, start, last)
 
@@ -51,28 +53,28 @@ def compile_stacked(
     *arguments: Any,
     options: CompilerOptions = None,
 ) -> tuple[RunMany, jax.stages.Compiled]:
-    """Compile the loop of steps of up to `num_runs` runs, as `STRATEGIES` compile that of one.
+    """Return the compiled loop of steps of up to `num_runs` runs, and the executable.
 
-    Between two calls every device holds the state of every run, each by itself, so that a run is evaluated
-    and saved like a run that is alone. The states are stacked inside the program.
+    The states of the runs are separate arguments, and are stacked inside the program. So a run is evaluated
+    and saved like a run that is trained alone.
 
     Args:
         strategy: "single", "jit" or "shard_map".
-        run_steps: of `make_run_steps`.
-        num_runs: a multiple of the size of the run axis.
-        layout: devices.
-        arguments: shapes of what `run_steps` takes, with an order.
-        options: of the compiler.
+        run_steps: the function that `make_run_steps` returns.
+        num_runs: the largest number of runs, a multiple of the size of the run axis.
+        layout: the devices.
+        arguments: the shapes of the arguments of `run_steps`, with an order.
+        options: the options of the compiler.
     """
     state, images, labels, order, *bounds = arguments
     whole, shardings = layout.everywhere, layout.shardings_of(state)
-    # a loop over an axis that is split would gather it, so under jit the run axis must not be a loop
+    # under jit, XLA would gather the states of all devices for a loop over the run axis
     at_once = jax.default_backend() != "cpu" or (strategy == "jit" and layout.num_run_groups > 1)
     stacked = stack_runs(run_steps, at_once=at_once)
     if strategy == "shard_map":
         over_runs, of_order = P(RUN_AXIS), P(RUN_AXIS, None, DATA_AXIS)
         specs = (over_runs, P(), P(), of_order, P(), P(), over_runs)
-        # what a step makes varies over data only, what it reads over both axes, and a loop may not mix them
+        # not checked: some values of the loop vary over data only and others over both axes
         stacked = jax.shard_map(
             stacked, mesh=layout.mesh, in_specs=specs, out_specs=over_runs, check_vma=False
         )
@@ -88,7 +90,7 @@ def compile_stacked(
         return [jax.tree.map(lambda leaf, i=i: leaf[i], trained) for i in range(num_runs)]
 
     of_orders = [layout.sharding(None, DATA_AXIS)] * num_runs
-    # not donated: the stacked state is a copy already, and the state of a run that has ended may be needed
+    # not donated: the stacked states are copies, and the state of a run that has ended may still be read
     wrapped = jax.jit(
         run_all,
         in_shardings=([shardings] * num_runs, whole, whole, of_orders, whole, whole, whole),

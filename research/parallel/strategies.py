@@ -1,7 +1,7 @@
-"""The ways to run one loop of training steps on the devices of a layout.
+"""The strategies that compile a loop of training steps for the devices of a layout.
 
-Each strategy takes the function of `make_run_steps` and returns it compiled, together with the executable,
-for its text and its memory.
+Each strategy takes the function that `make_run_steps` returns. It returns the compiled function, and the
+executable, which tells its text and its memory.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ def jit(
 ) -> tuple[StepLoop, jax.stages.Compiled]:
     """Compile under `jax.jit`: the compiler splits the program by the shardings of its arguments.
 
-    It also adds the collective operations by which the devices exchange data.
+    The compiler also adds the collective operations with which the devices exchange data.
 
     Source: Xu et al. (2021), GSPMD: general and scalable parallelization for ML computation graphs.
     """
@@ -53,7 +53,7 @@ def shard_map(
 def pmap(
     run_steps: StepLoop, layout: Layout, *arguments: Any, options: CompilerOptions = None
 ) -> tuple[StepLoop, jax.stages.Compiled]:
-    """Compile as `shard_map` does, but by JAX's older interface, which is in maintenance since JAX 0.8."""
+    """Compile like `shard_map`, but with `jax.pmap`, which JAX only maintains since version 0.8."""
     _, *data, _, _ = arguments
     axes: Any = (None, *_place(data, None, 1), None, None)
     devices = layout.mesh.devices.ravel().tolist()
@@ -73,22 +73,22 @@ def pmap(
 
 
 def _place(data: list[Any], whole: Any, split: Any) -> list[Any]:
-    """Return the placement of images, labels and order: without an order the examples are split."""
+    """Return the placement of images, labels and order. If there is no order, the examples are split."""
     return [whole, whole, split] if data[2] is not None else [split, split, None]
 
 
 STRATEGIES = {"single": jit, "jit": jit, "shard_map": shard_map, "pmap": pmap}
 
 EXPLICIT_COLLECTIVES = ("shard_map", "pmap")
-"""The strategies under which the step itself names the axis that it averages over."""
+"""The strategies under which the training step itself averages over the data axis."""
 
 
 def default_strategy(num_devices: int, num_model: int, platform: str) -> str:
-    """Return the strategy that `auto` stands for: on several devices `shard_map` on a CPU, otherwise `jit`.
+    """Return the strategy that `auto` chooses: `single`, `shard_map` on several CPU devices, or `jit`.
 
     Args:
-        num_devices: devices of the layout.
-        num_model: size of its model axis, which only `jit` splits over.
+        num_devices: the number of devices of the layout.
+        num_model: the size of its model axis. Only `jit` can split over it.
         platform: "cpu", "gpu" or "tpu".
 
     Example:

@@ -1,4 +1,4 @@
-"""What is done while a run trains: a progress bar, records on disk, checkpoints, TensorBoard."""
+"""Callbacks of a run: the progress bar, records on disk, checkpoints and TensorBoard."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -48,21 +48,21 @@ class ProgressBar(Callback):
 
 
 class Heartbeat(Callback):
-    """Notes in the lock of the run's folder how far the run is.
+    """Writes to the lock of the run's folder how far the run is.
 
     Args:
-        beat: `beat(step, num_steps)`, of `records.lock.hold`.
+        beat: the function `beat(step, num_steps)` that `records.lock.hold` yields.
     """
 
     def __init__(self, beat: Callable[[int, int], None]) -> None:
         self._beat = beat
 
     def on_start(self, position: Position, num_steps: int) -> None:
-        """Keep the number of steps."""
+        """Store the number of steps of the run."""
         self._num_steps = num_steps
 
     def on_steps(self, position: Position, count: int) -> None:
-        """Note the step."""
+        """Write the step and the number of steps."""
         self._beat(int(position.state.step), self._num_steps)
 
 
@@ -73,7 +73,7 @@ class MetricsWriter(Callback):
         self._folder = folder
 
     def on_start(self, position: Position, num_steps: int) -> None:
-        """Write the epochs that were trained before."""
+        """Write the lines of the epochs before the one at which training begins."""
         records.write_metrics(self._folder, map(asdict, position.history))
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
@@ -82,14 +82,15 @@ class MetricsWriter(Callback):
 
 
 class CheckpointWriter(Callback):
-    """Writes a checkpoint at each multiple of some steps, and where training is stopped.
+    """Writes checkpoints at regular steps, and at the step at which training is stopped.
 
-    All processes of a run must have one, since a part of an array may lie with each; the first one writes.
+    If a run has several processes, each must have this callback, since each may hold a part of an array. The
+    first process writes.
 
     Args:
-        checkpoints: where they are written.
+        checkpoints: the checkpoints of the run.
         program: the run's program.
-        every: steps between two checkpoints; `None` writes one only where training is stopped.
+        every: number of steps between two checkpoints; `None` writes one only if training is stopped.
     """
 
     def __init__(self, checkpoints: Checkpoints, program: Program, every: int | None) -> None:
@@ -102,7 +103,7 @@ class CheckpointWriter(Callback):
             self._save(position)
 
     def on_stop(self, position: Position) -> None:
-        """Write a checkpoint, unless this step has one."""
+        """Write a checkpoint, unless there is one of this step."""
         if self._saved_at != int(position.state.step):
             self._save(position)
 
@@ -121,7 +122,7 @@ class TensorBoard(Callback):
     """Writes each epoch's metrics to `<folder>/tensorboard`."""
 
     def __init__(self, folder: Path) -> None:
-        from tensorboardX import SummaryWriter  # of the extra "tensorboard"
+        from tensorboardX import SummaryWriter  # the extra "tensorboard" installs it
 
         self._writer = SummaryWriter(str(folder / TENSORBOARD_FOLDER))
 

@@ -1,4 +1,4 @@
-"""The devices on which the run of a configuration is laid out."""
+"""The strategy and the devices of a configuration."""
 
 import re
 
@@ -9,7 +9,7 @@ from research.parallel import Layout, count_cpu_devices, default_strategy
 
 
 def check_parallel(config: Config) -> None:
-    """Refuse options of the strategy that exclude each other; does not start JAX.
+    """Refuse options of the strategy that exclude each other, without starting JAX.
 
     Raises:
         ConfigError: two options exclude each other.
@@ -50,7 +50,7 @@ def check_parallel(config: Config) -> None:
 
 
 def check_distributed(config: Config) -> None:
-    """Refuse settings for several processes that cannot work; does not start JAX.
+    """Refuse wrong settings for several processes, without starting JAX.
 
     Raises:
         ConfigError: a key is missing or wrong, or the strategy is not for several processes.
@@ -62,7 +62,7 @@ def check_distributed(config: Config) -> None:
         raise ConfigError(f"distributed.{given[0]} is not allowed with distributed.mode=auto; leave it out")
     if given and len(given) < len(by_hand):
         missing = " and ".join(f"distributed.{key}" for key in by_hand if key not in given)
-        raise ConfigError(f"{missing} is missing; by hand all of {', '.join(by_hand)} are needed")
+        raise ConfigError(f"{missing} is missing; give all of {', '.join(by_hand)}")
     if count is not None and asked.process_id is not None and asked.process_id >= count:
         raise ConfigError(
             f"distributed.process_id={asked.process_id} is not allowed; "
@@ -79,7 +79,7 @@ def check_distributed(config: Config) -> None:
 
 
 def num_cpu_devices(config: Config) -> int:
-    """Return how many CPU devices JAX should make for a configuration; on accelerators it makes none."""
+    """Return the number of CPU devices that JAX should make for a configuration."""
     parallel, mesh = config.parallel, config.parallel.mesh
     sizes = (mesh.run, mesh.data, mesh.model)
     if parallel.name == "single":
@@ -90,10 +90,10 @@ def num_cpu_devices(config: Config) -> int:
 
 
 def build_layout(config: Config) -> tuple[str, Layout]:
-    """Return the name of the strategy and the devices of a configuration; starts JAX.
+    """Return the name of the strategy and the devices of a configuration. This starts JAX.
 
     Raises:
-        ConfigError: there are fewer devices, or the batch cannot be divided equally among them.
+        ConfigError: there are too few devices, or the batch cannot be split equally over them.
     """
     check_parallel(config)
     parallel, mesh, batch_size = config.parallel, config.parallel.mesh, config.training.batch_size

@@ -1,4 +1,4 @@
-"""Parameters of a finished run: loaded with its network and data, or as the start of another run."""
+"""Loading of the parameters of a finished run, with its network and data or as the start of another run."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -24,8 +24,8 @@ class TrainedNetwork(NamedTuple):
 
     Args:
         net: the network.
-        params: its parameters.
-        model_state: its state.
+        params: the parameters of the network.
+        model_state: the state of the network.
         preprocess: turns the pixels of images into the input of the network.
         dataset: the data of the run.
         eval_batch_size: images per batch of an evaluation.
@@ -44,12 +44,12 @@ def start_from(folder: Path, state: TrainState, optimizer: optax.GradientTransfo
 
     Args:
         folder: the folder of the other run.
-        state: the first state of the new run; its key and rates are kept.
-        optimizer: the optimizer of the new run, which starts anew.
+        state: the first state of the new run, whose key, learning rate and weight decay are kept.
+        optimizer: the optimizer of the new run, whose state is initialised for the parameters.
 
     Raises:
-        ConfigError: the other run has no such parameters, or its network has others; the message names the
-            first that differs, and both shapes.
+        ConfigError: the other run has no such parameters, or has another network; the message names the
+            first parameter that differs, and both shapes.
     """
     here = {"params": state.params, "model_state": state.model_state}
     try:
@@ -65,7 +65,7 @@ def start_from(folder: Path, state: TrainState, optimizer: optax.GradientTransfo
 
 
 def load_trained(folder: Path) -> TrainedNetwork:
-    """Return the network of a finished run, whatever devices it was trained on.
+    """Return the network of a finished run on the default device.
 
     Raises:
         FileNotFoundError: the folder is not a run.

@@ -1,4 +1,4 @@
-"""What a run measures with the parameters that it kept, and what it saves for the figures."""
+"""The measurements of a run with the parameters that it kept, and the arrays for the figures."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -17,11 +17,11 @@ from research.training.program import Program
 from research.training.resume import FINAL
 
 NUM_MISTAKES = 24
-"""Number of wrong predictions whose images a run keeps."""
+"""Number of wrong predictions whose images a run saves."""
 
 
 class Measured(NamedTuple):
-    """What a run measured with the parameters that it kept; a run that did not complete measured nothing."""
+    """The measurements of a run with the parameters that it kept; `None` if the run did not complete."""
 
     test_accuracy: float | None = None
     test_loss: float | None = None
@@ -32,16 +32,16 @@ class Measured(NamedTuple):
 def measure_run(
     folder: Path, program: Program, net: Sequential, fitted: FitResult, dataset: Dataset, *, trial: bool
 ) -> Measured:
-    """Read the test split, once, with the kept parameters; save the parameters and what the figures need.
+    """Evaluate the kept parameters once on the test split, save them, and save the arrays for the figures.
 
     Args:
         folder: the folder of the run.
         program: the program of the run.
         net: the network of the run.
-        fitted: where training ended.
+        fitted: the result of the training.
         dataset: the data of the run.
-        trial: whether the run is a trial of a rate. A trial is chosen by validation, so it never reads the
-            test split, and it saves nothing.
+        trial: whether the run is a trial of the tuning. The validation split decides between trials, so a
+            trial never reads the test split, and saves nothing.
     """
     params, model_state = fitted.params, fitted.model_state
     if fitted.status != "completed" or params is None or model_state is None:

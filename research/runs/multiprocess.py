@@ -25,10 +25,10 @@ from research.runs.worker import RunError, Worker
 from research.utils.signals import noticed_signals
 
 LOST_ITS_PEER = "JAX distributed service detected fatal errors"
-"""What JAX logs before it aborts a process that lost another one."""
+"""A part of the message that JAX logs before it aborts a process that lost another one."""
 
 BETWEEN_PROCESSES = ("gloo", "nccl", "coordination", "socket closed", "connection reset")
-"""Words in the error of a collective operation if another process is gone."""
+"""Words of the error that a collective operation raises after another process has ended."""
 
 
 class LostError(RuntimeError):
@@ -36,10 +36,10 @@ class LostError(RuntimeError):
 
 
 def run_with_peers(config: Config, folder: Path, *, resume: bool = False) -> tuple[RunResult, bool]:
-    """Train as one of the processes of a run.
+    """Train as one of the processes of a run, and return the result.
 
     Returns:
-        The result, and whether this is the process that records and reports it.
+        The result, and whether this is the process that should report it.
 
     Raises:
         ConfigError: the other processes cannot be found.
@@ -60,21 +60,23 @@ def run_with_peers(config: Config, folder: Path, *, resume: bool = False) -> tup
             raise _lost(folder) from error
         except BrokenProcessPool as error:
             said = log.read()
-            if (number := received()) is not None:  # before a run, or too slow to end in time
+            if (number := received()) is not None:  # before the run, or the run could not end in time
                 sys.exit(128 + number)
             if not joined:
                 raise _not_found(config.distributed) from error
             if LOST_ITS_PEER in said:
                 raise _lost(folder) from error
             sys.stderr.write(said)
-            raise RunError(f"the process that worked on {folder} died; the others end, too") from error
+            raise RunError(
+                f"the process that worked on {folder} died, so the other processes end, too"
+            ) from error
 
 
 def _join(distributed: DistributedConfig) -> None:
-    atexit.register(os._exit, 1)  # runs before what JAX registered, which waits for processes that are gone
+    atexit.register(os._exit, 1)  # otherwise JAX waits at exit for ended processes
     try:
         join(distributed.coordinator, distributed.num_processes, distributed.process_id, distributed.timeout)
-    except jax.errors.JaxRuntimeError as error:  # of process 0 only
+    except jax.errors.JaxRuntimeError as error:  # only process 0 opens a port
         raise ConfigError(
             f"distributed.coordinator={distributed.coordinator} cannot be opened ({error}); give another port"
         ) from error
@@ -88,7 +90,7 @@ def _join(distributed: DistributedConfig) -> None:
 def _take_part(config: Config, folder: Path, resume: bool) -> tuple[RunResult, bool]:
     configure_jax(config)
     if not is_writer():
-        warnings.simplefilter("ignore")  # all see the same, and one talks
+        warnings.simplefilter("ignore")  # all processes give the same warnings
     try:
         if resume and records.is_finished(folder):
             result = records.read_run(folder).outcome
@@ -107,8 +109,8 @@ def _take_part(config: Config, folder: Path, resume: bool) -> tuple[RunResult, b
 def _not_found(distributed: DistributedConfig) -> ConfigError:
     if distributed.process_id == 0:
         return ConfigError(
-            f"distributed.num_processes={distributed.num_processes}: not all of them came to "
-            f"{distributed.coordinator} within {distributed.timeout} s; start them all, or give a longer "
+            f"distributed.num_processes={distributed.num_processes}: not all of them connected to "
+            f"{distributed.coordinator} within {distributed.timeout} s; start all of them, or give a longer "
             "distributed.timeout"
         )
     where = f"={distributed.coordinator}" if distributed.coordinator else ""
@@ -121,5 +123,5 @@ def _not_found(distributed: DistributedConfig) -> ConfigError:
 def _lost(folder: Path) -> RunError:
     return RunError(
         f"another process of the run {folder} ended or does not answer, so this one ends, too; "
-        "resume=true in all of them goes on from the last checkpoint"
+        "resume=true in all of them continues from the last checkpoint"
     )

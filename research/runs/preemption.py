@@ -1,4 +1,4 @@
-"""Signals that end a run with a checkpoint."""
+"""A callback that ends a run with a checkpoint after a signal."""
 
 import contextlib
 import os
@@ -18,24 +18,24 @@ class StopOnSignal(Callback):
     """Stops training after a signal. A signal to one process of a run stops all of them.
 
     Args:
-        received: returns the signal that came, or `None`.
+        received: returns the signal that was received, or `None`.
     """
 
     def __init__(self, received: Received) -> None:
         self.received = received
 
     def on_steps(self, position: Position, count: int) -> str | None:
-        """Return the name of the signal, if one came."""
+        """Return the name of the signal that was received, or `None`."""
         number = int(largest(self.received() or 0))
         return signal.Signals(number).name if number else None
 
 
 @contextlib.contextmanager
 def stop_on_signal(*folders: Path) -> Iterator[StopOnSignal]:
-    """Give a callback that ends runs after SIGTERM or SIGINT, with a checkpoint and the status "preempted".
+    """Yield a callback that ends runs after SIGTERM or SIGINT, with a checkpoint and the status "preempted".
 
     If the block has not ended a few seconds after the signal, because the device computes or compiles, the
-    process ends without another checkpoint, and the runs can continue from the one before. Only the main
+    process ends without another checkpoint, and the runs can continue from an earlier one. Only the main
     thread can handle signals; in another one the callback never stops a run.
 
     Args:
@@ -57,6 +57,11 @@ def stop_on_signal(*folders: Path) -> Iterator[StopOnSignal]:
 
 
 def preempted(reason: str, when: str) -> RunResult:
-    """Return the result of a run that was stopped: by a signal of that name, or by a callback."""
+    """Return the result of a run that was stopped.
+
+    Args:
+        reason: the name of a signal, or the text that a callback returned.
+        when: the time at which the run stopped, as text.
+    """
     number = signal.Signals.__members__.get(reason)
     return RunResult("preempted", f"{reason} {when}", exit_code=1 if number is None else 128 + number)

@@ -1,4 +1,4 @@
-"""Network, optimizer, data and compiled program of a configuration."""
+"""The network, the data and the compiled program of a configuration."""
 
 import importlib.util
 import os
@@ -78,13 +78,13 @@ def build_preprocess(config: Config, dataset: Dataset) -> Preprocess:
 
 
 def eval_batch_size(config: Config, dataset: Dataset) -> int:
-    """Return the images per batch of an evaluation on one device, at most as many as there are."""
+    """Return the number of images per batch of an evaluation on one device."""
     num_evaluated = max(len(dataset.validation.labels), len(dataset.test.labels))
     return min(config.training.eval_batch_size, num_evaluated)
 
 
 def check(config: Config) -> None:
-    """Refuse a configuration that cannot run, before anything runs; loads no data.
+    """Refuse a configuration that cannot run, without loading data.
 
     Raises:
         ConfigError: the network does not fit the dataset's images, a package is missing, or `init_from` is
@@ -103,7 +103,7 @@ def check(config: Config) -> None:
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """Everything that a compiled program depends on; seed, data and rates are not in it."""
+    """Everything on which a compiled program depends. Seed, data and rates are not part of it."""
 
     net: Sequential
     optimizer: Named
@@ -142,7 +142,7 @@ class ProgramSpec:
         """Return the training step."""
         net = with_axis_name(self.net, None if self.local_batch_norm else self.axis_name)
         if self.strategy == "jit" and self.layout.mesh.size > 1 and jax.default_backend() == "cpu":
-            net = without_chunks(net)  # the compiler splits a loop over parts of a batch into gathers
+            net = without_chunks(net)  # XLA would gather the batch for a loop over its parts
         return make_train_step(
             Remat(net) if self.remat else net,
             self.make_optimizer(),
@@ -157,7 +157,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
     """Return the specification of the program of a configuration.
 
     Raises:
-        ConfigError: the training split is smaller than one batch, or a number is larger than this machine.
+        ConfigError: the training split is smaller than a batch, or a number is too large for this machine.
     """
     training = config.training
     num_train = len(dataset.train.labels)
@@ -194,7 +194,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         num_train=num_train,
         batch_size=training.batch_size,
         eval_batch_size=-(-eval_batch_size(config, dataset) // num_evaluating) * num_evaluating,
-        # a process of several reads and holds its own share of an epoch only
+        # with a window, each of several processes reads and holds only its own share of an epoch
         window=window or (num_steps if jax.process_count() > 1 else None),
         strategy=strategy,
         layout=layout,
@@ -209,11 +209,11 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
 
 
 MAX_STEPS = 2**31 - 1
-"""A step is an int32."""
+"""The largest number of steps of a run, since a step is an int32."""
 
 
 def _refuse_too_large(config: Config, net: Sequential, image_shape: tuple[int, int, int]) -> None:
-    """Refuse a network whose parameters, gradients and two moments do not fit into the machine's memory."""
+    """Refuse a network if its parameters, gradients and two moments do not fit into memory."""
     params, _ = abstract_init(net, (1, *image_shape))
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     needed, there = 16 * num_parameters, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -225,21 +225,21 @@ def _refuse_too_large(config: Config, net: Sequential, image_shape: tuple[int, i
 
 
 PART_BYTES = 8 * 2**20
-"""Bytes of activations of a part: the part and its gradients then stay in the level-3 cache."""
+"""The largest size of the activations of a part in bytes. Such a part stays in the level-3 cache."""
 
 SMALLEST_PART = 16
-"""Examples of a part; with fewer, the dense layers, whose kernels each part reads again, cost too much."""
+"""The smallest number of examples of a part. Every part reads the kernels of the dense layers again."""
 
 
 @lru_cache(maxsize=16)
 def choose_num_parts(
     net: Sequential, image_shape: tuple[int, int, int], batch_size: int, strategy: str
 ) -> int:
-    """Return in how many parts a batch is taken if the configuration does not say it.
+    """Return the number of parts of a batch if the configuration does not give it.
 
-    It is one, except on the CPU for a network without batch normalisation, whose gradient is that of the
-    whole batch however it is cut. There it is the smallest number of equal parts that have at most
-    `PART_BYTES` of activations each, in float32.
+    It is 1 on accelerators, and for networks with batch normalisation, whose result depends on the parts. On
+    the CPU it is otherwise the smallest number of equal parts with at most `PART_BYTES` of activations in
+    float32.
 
     Args:
         net: the network.
@@ -260,9 +260,9 @@ def choose_num_parts(
 
 
 def compile_program(spec: ProgramSpec) -> Program:
-    """Return the program of a specification, which is compiled once for all runs that share it.
+    """Return the program of a specification. It is compiled once for all runs that share it.
 
-    `compile_seconds` is 0 if an earlier call had compiled it.
+    The `compile_seconds` are 0 if an earlier call compiled the program.
     """
     misses = _compile.cache_info().misses
     program = _compile(spec)
@@ -270,7 +270,7 @@ def compile_program(spec: ProgramSpec) -> Program:
 
 
 def forget_programs() -> None:
-    """Drop the compiled programs, so that the next call of `compile_program` traces its functions anew."""
+    """Clear the cache of `compile_program`, so that its next call traces and compiles again."""
     _compile.cache_clear()
 
 
@@ -338,7 +338,7 @@ class Functions(NamedTuple):
 
 
 def make_functions(spec: ProgramSpec) -> Functions:
-    """Return the functions of a program; a test may jit them as they are, without `compile_program`."""
+    """Return the pure functions of a program, which are not compiled."""
     optimizer = spec.make_optimizer()
 
     def init(key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array, /) -> TrainState:
@@ -357,7 +357,7 @@ Shapes = tuple[Any, ...]
 
 
 def argument_shapes(spec: ProgramSpec, functions: Functions) -> tuple[TrainState, Shapes, Shapes]:
-    """Return the shapes of the state, of the arguments of `init`, and of images, labels and order."""
+    """Return the shapes of the state, of the arguments of `init`, and of the images, labels and order."""
     number = jax.ShapeDtypeStruct((), jnp.float32)
     rates = (jax.eval_shape(lambda: jax.random.key(0)), number, number)
     state = jax.eval_shape(functions.init, *rates)

@@ -1,4 +1,4 @@
-"""Where the numbers of a run come from: code, versions and machine."""
+"""The provenance of the numbers of a run: code, versions and machine."""
 
 import importlib.metadata
 import os
@@ -18,7 +18,7 @@ PACKAGES = ("cnn-research", "jax", "jaxlib", "numpy", "optax", "flax")
 
 
 def provenance(data_checksum: str) -> dict[str, Any]:
-    """Return code, machine, the device of this process and the checksum of the data."""
+    """Return the code, the machine, the devices and the checksum of the data of a run. This starts JAX."""
     device = jax.devices()[0]
     kind = _cpu_model() if device.platform == "cpu" else device.device_kind
     return code_and_machine() | {
@@ -29,7 +29,7 @@ def provenance(data_checksum: str) -> dict[str, Any]:
 
 
 def code_and_machine() -> dict[str, Any]:
-    """Return commit, versions, processor and command; does not start JAX's devices.
+    """Return the commit, versions, processor and command, without starting JAX.
 
     `commit` and `dirty` are `None` outside of a git checkout.
     """

@@ -1,4 +1,4 @@
-"""One run: it takes a configuration and a folder, and returns a result."""
+"""The function `run`, which trains and evaluates the network of a configuration and records the result."""
 
 import os
 import time
@@ -35,7 +35,7 @@ from research.utils.xla import for_few_calls
 def configure_jax(config: Config | None = None) -> None:
     """Ask for as many CPU devices as `config` needs, and keep compiled programs between processes.
 
-    They lie in a folder that only this user can write: whoever writes there decides what is run.
+    The programs are kept in a folder that only this user can write, because JAX executes what is in it.
     """
     if config is not None:
         request_cpu_devices(-(-num_cpu_devices(config) // num_processes()))
@@ -58,7 +58,7 @@ def configure_jax(config: Config | None = None) -> None:
 
 
 def leave_accelerators() -> None:
-    """Make JAX start on the CPU in this process, whose workers train: only one process can use a TPU."""
+    """Make JAX use the CPU in this process, because only one process can use a TPU, and a worker trains."""
     jax.config.update("jax_platforms", "cpu")
 
 
@@ -67,7 +67,7 @@ Load = Callable[[Config], Loaded]
 
 
 def load_program(config: Config) -> Loaded:
-    """Return the data of a configuration, and the program that it shares with others, with its specification.
+    """Return the data of a configuration, the specification of its program, and the program.
 
     Raises:
         ConfigError: the configuration does not fit the data.
@@ -92,22 +92,22 @@ def run(
     and the first one records it.
 
     Args:
-        config: what to do.
-        folder: where the run's files go; it is made if it does not exist.
-        callbacks: told of steps and epochs, such as `ProgressBar()`; one that stops training ends the run
-            with a checkpoint.
+        config: the configuration.
+        folder: the folder for the files of the run; it is made if it does not exist.
+        callbacks: callbacks, such as `ProgressBar()`. If one of them stops training, the run ends with a
+            checkpoint.
         resume: continue from the last checkpoint, if there is one; the result has the same bits as that of a
             run that was never interrupted.
-        load: gives the data and the program; runs that are trained side by side share them.
+        load: returns the data and the program, which several runs may share.
 
     Returns:
-        The result. A loss that is not finite gives the status "diverged", not an exception; a callback that
-        stopped training gives "preempted".
+        The result. If a loss is not finite, the status is "diverged", and no exception is raised. If a
+        callback stopped training, the status is "preempted".
 
     Raises:
         ConfigError: the configuration does not fit the data.
         DataError: the dataset is missing or damaged.
-        CheckpointError: a checkpoint cannot be written, or is of another network.
+        CheckpointError: a checkpoint cannot be written, or belongs to another network.
         FileExistsError: the folder holds a finished run, or checkpoints although `resume` is false.
         LockedError: another process works on the folder.
     """
@@ -182,8 +182,8 @@ def _train(config: Config, folder: Path, callbacks: Sequence[Callback], load: Lo
 def _check_same_step(folder: Path, step: int) -> None:
     if largest(step) != step or -largest(-step) != step:
         raise checkpoint.CheckpointError(
-            f"{folder} does not show the same checkpoints to every process (here that of step {step}); "
-            "give a folder that all of them see"
+            f"{folder} does not hold the same checkpoints for every process (here that of step {step}); "
+            "give a folder that all processes share"
         )
 
 
@@ -192,10 +192,10 @@ def evaluate(folder: Path) -> dict[str, float]:
 
     Returns:
         `test_loss` (nats) and `test_accuracy` (in [0, 1]), equal to those of `result.json` for a run on
-        one device, and within rounding for others.
+        one device, and equal up to rounding for other runs.
 
     Raises:
-        As `load_trained`.
+        The errors of `load_trained`.
     """
     trained = load_trained(folder)
     predict = jax.jit(make_predict(trained.net, trained.preprocess), compiler_options=for_few_calls())

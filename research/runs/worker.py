@@ -1,4 +1,4 @@
-"""A process that calls the functions that it is given, and that is replaced if it dies."""
+"""A worker process, which calls functions for another process and is replaced if it dies."""
 
 import contextlib
 import multiprocessing
@@ -28,10 +28,10 @@ class RunError(RuntimeError):
 
 
 class Worker:
-    """One process that calls the functions that it is given, and that is replaced if it dies.
+    """A process that calls functions, and is replaced if it dies.
 
     Args:
-        received: returns a signal that came, or `None`; after a signal the process is told to end its run.
+        received: returns the signal that was received, or `None`; after a signal the process ends its run.
     """
 
     def __init__(self, received: Received) -> None:
@@ -46,7 +46,10 @@ class Worker:
         self._pool.shutdown()
 
     def run(self, run_recorded: RunRecorded, runs: Mapping[Path, Config]) -> dict[Path, RunResult]:
-        """Return what `run_recorded` returns; if the process died, "died" for each run without a result."""
+        """Call `run_recorded(runs)` in the process, and return the result of each run.
+
+        If the process dies, the runs without a result get the status "died".
+        """
         devices = num_cpu_devices(next(iter(runs.values())))
         if self._devices not in (0, devices):  # JAX makes its devices once, when it starts
             self._pool.shutdown()
@@ -60,7 +63,7 @@ class Worker:
             return {folder: (records.read_run(folder).result or died) for folder in runs}
 
     def call(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
-        """Return what a function returns that is called in the process.
+        """Call a function in the process, and return its result.
 
         Raises:
             BrokenProcessPool: the process died.
@@ -84,7 +87,7 @@ class Worker:
 
 @contextlib.contextmanager
 def _quiet_children() -> Iterator[None]:
-    """Let a process that is started within the block print none of XLA's log messages.
+    """Keep XLA from logging in processes that are started within the block.
 
     XLA on the CPU logs an error for each program that it reads from the cache, and reads this variable when
     JAX is imported.
@@ -102,8 +105,8 @@ LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 def _end_with_parent() -> None:
-    """In the worker: end when the process that started it has ended, for whatever reason."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # between two runs, the sweep ends the worker
+    """Make the worker end as soon as the process that started it has ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the sweep, too, which ends the worker
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -1,4 +1,4 @@
-"""What `fit` tells others while it trains."""
+"""The base class of callbacks, and the values that `fit` passes to them."""
 
 import contextlib
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from research.training.state import TrainState
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One line of `metrics.jsonl`."""
+    """The metrics of an epoch, a line of `metrics.jsonl`."""
 
     epoch: int
     step: int
@@ -32,51 +32,50 @@ class Totals(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where training is: all that it takes to continue from there as if it had never stopped.
+    """The position of training, from which it can continue as if it had never stopped.
 
-    The epoch and the place in it follow from `state.step` and from the number of epochs in `history`.
+    The epoch and the step in it follow from `state.step` and from the number of epochs in `history`.
     """
 
     state: TrainState
-    best: tuple[Params, State]  # of the best epoch so far; before the first epoch's end those of the start
+    best: tuple[Params, State]  # of the best epoch so far, or of the start before the first epoch ends
     history: tuple[EpochMetrics, ...] = ()
     totals: Totals = Totals()
     seconds: float = 0.0  # of training so far, without compilation and validation
 
 
 class Callback:
-    """Is told what happens in training. Every method does nothing here; a subclass overrides some.
+    """The base class of callbacks. Its methods do nothing, and a subclass overrides some of them.
 
-    `fit` calls the methods of its callbacks in the order of the list. An exception that a method raises
-    ends the training. The state in a position is donated to the next step, so a callback that keeps it has to
-    copy it.
+    `fit` calls the methods of its callbacks in the order of the list. An exception in a method ends training.
+    The state in a position is donated to the next step, so a callback that keeps the state must copy it.
     """
 
     def on_start(self, position: Position, num_steps: int) -> None:
-        """Be told, before the first step, where training begins and of how many steps a whole run is."""
+        """`fit` calls this before the first step, with the position and the number of steps of a whole run."""
 
     def on_steps(self, position: Position, count: int) -> str | None:
-        """Be told, after each call of the compiled steps, where training is and how many steps were run.
+        """`fit` calls this after each call of the compiled steps, which were `count` steps.
 
         Returns:
-            `None` to continue. A text stops training with the status "preempted"; it says why.
+            `None` to continue, or a text that says why training must stop. The status is then "preempted".
         """
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
-        """Be told the metrics of an epoch that has ended."""
+        """`fit` calls this at the end of an epoch."""
 
     def on_stop(self, position: Position) -> None:
-        """Be told where training was when a callback stopped it."""
+        """`fit` calls this with the last position, after a callback has stopped training."""
 
     def on_end(self) -> None:
-        """Be told that training is over, however it ended, even if `on_start` or a step raised."""
+        """`fit` calls this when training is over, even if `on_start` or a step raised an exception."""
 
 
 @contextlib.contextmanager
 def started(callbacks: Sequence[Callback], position: Position, num_steps: int) -> Iterator[None]:
     """Call `on_start` of each callback, and `on_end` of each, in reverse order, at the end of the block.
 
-    If the block raised, the exceptions of `on_end` are dropped in favour of that one.
+    If the block raises an exception, exceptions of `on_end` are ignored.
     """
     told: list[Callback] = []
     try:

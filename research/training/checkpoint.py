@@ -205,9 +205,8 @@ def _by_name(tree: Any, shapes: bool = False) -> dict[str, Any]:
 def _placed(array: np.ndarray, like: Any) -> Any:
     """Return the array on the devices of `like`, as typed keys if `like` holds typed keys."""
     placed: Any = jax.device_put(array, like.sharding) if isinstance(like, jax.Array) else array
-    if jnp.issubdtype(
-        like.dtype, jax.dtypes.prng_key
-    ):  # typed keys cannot be put on the devices of other processes
+    if jnp.issubdtype(like.dtype, jax.dtypes.prng_key):
+        # JAX cannot put typed keys on the devices of other processes, but it can put their integers.
         return jax.random.wrap_key_data(jnp.asarray(placed), impl=jax.random.key_impl(like))
     return placed
 

@@ -1,4 +1,4 @@
-"""The training loop: everything impure about training, outside the compiled steps."""
+"""The training loop. It is the impure part of training, outside of the compiled steps."""
 
 import functools
 import math
@@ -21,20 +21,21 @@ from research.training.program import Feed, Program
 from research.training.state import Metrics, TrainState
 
 SECONDS_PER_CALL = 3.0
-"""Aim for the length of a call of the program, in seconds: callbacks wait for about as long at most."""
+"""The intended time of a call of the program, in seconds. Callbacks are called after each call."""
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How `fit` trains.
+    """The options of `fit`.
 
     Args:
         keep: "best" keeps the parameters of the best validation accuracy, "last" those of the last epoch.
         patience: stop after this many epochs without a better validation accuracy; `None` never stops.
-        scan_steps: most steps per call of the program; `None` aims at `SECONDS_PER_CALL`.
-        checkpoint_every: a call ends at each multiple of so many steps; `None` asks for no such ends.
-        find_nans: keep a copy of the state, and say of a run that diverges where the first bad value was.
-        learning_rate: peak learning rate, for the log.
+        scan_steps: largest number of steps per call of the program; `None` chooses as many as take about
+            `SECONDS_PER_CALL`.
+        checkpoint_every: number of steps between checkpoints; a call ends at each multiple of it.
+        find_nans: keep a copy of the state, and name the first value that is not finite if a run diverges.
+        learning_rate: peak learning rate, which is written to the metrics.
     """
 
     keep: str = "best"
@@ -46,20 +47,20 @@ class FitOptions:
 
 
 class FitResult(NamedTuple):
-    """Where training ended."""
+    """The result of `fit`."""
 
     status: str  # completed, diverged or preempted
-    params: Params | None  # those that `keep` names; None unless completed
+    params: Params | None  # the parameters that `keep` selects; None unless completed
     model_state: State | None
-    best_epoch: int  # epoch of those parameters, from 1; 0 if no epoch was completed
+    best_epoch: int  # the epoch of these parameters, from 1; 0 if no epoch was completed
     history: tuple[EpochMetrics, ...]
     num_steps: int
-    seconds: float  # of training, without compilation and validation
-    error: str | None = None  # what was not finite and at which step, or why a callback stopped training
+    seconds: float  # the time of training, without compilation and validation
+    error: str | None = None  # the value that was not finite and its step, or the reason of a callback
 
 
 def first_position(state: TrainState) -> Position:
-    """Return the position at which a run begins with a state."""
+    """Return the position at the start of a run, with its first state."""
     return Position(state, _copy(state))
 
 
@@ -81,13 +82,13 @@ def fit(
     """Train to the end of the program's schedule, and validate after each epoch.
 
     Args:
-        program: compiled functions and their numbers.
-        position: where to begin: `first_position`, or a position that a callback was given; it is donated.
-        feed: gives the training examples, from `program.make_feed`.
-        validation: examples that choose the best epoch.
-        order_key: typed key of the order of the training examples.
-        options: how to train.
-        callbacks: told what happens; any of them can stop training.
+        program: the compiled functions and their numbers.
+        position: the start: `first_position`, or a position that a callback was given. It is donated.
+        feed: yields the training examples; `program.make_feed` returns it.
+        validation: the examples that choose the best epoch.
+        order_key: the typed key of the order of the training examples.
+        options: the options of training.
+        callbacks: the callbacks. Any of them can stop training.
 
     Returns:
         The status is "diverged" if a loss, or a parameter at the end of an epoch, was not finite, and
@@ -135,7 +136,9 @@ def _fit(
                 count = stop - start
                 totals = _plus(totals, metrics, start, stop)
                 seconds += call_seconds / shared_by
-                call_seconds = program.largest(call_seconds)  # so that all processes run as many steps next
+                call_seconds = program.largest(
+                    call_seconds
+                )  # so that all processes choose equally many steps
                 steps_per_call = options.scan_steps or max(1, round(SECONDS_PER_CALL * count / call_seconds))
                 step += count
                 finite = np.isfinite(metrics.loss[start:stop])
@@ -150,7 +153,7 @@ def _fit(
                     for callback in callbacks:
                         callback.on_stop(position)
                     return ended("preempted", error=next(reason for reason in reasons if reason))
-        # only here: a step later its loss shows it, so the message does not depend on where calls end
+        # only checked here: earlier in the epoch, the loss of the next step is not finite either
         if not all_finite((state.params, state.model_state)):
             return diverged(f"the parameters are not finite after step {step}")
         logits = predict_all(
@@ -180,9 +183,9 @@ def _fit(
 def _plus(totals: Totals, metrics: Metrics, start: int, stop: int) -> Totals:
     """Return the totals with the steps `start` to `stop` added.
 
-    They are added one by one, which gives the same bits however an epoch is cut into calls.
+    The losses are added one by one, so the bits do not depend on how an epoch is split into calls.
     """
-    # not sum(): since Python 3.12 it carries a correction along
+    # sum() would add a correction since Python 3.12, so its bits would depend on the split
     loss = functools.reduce(operator.add, metrics.loss[start:stop].tolist(), totals.loss)
     return Totals(
         loss, totals.correct + int(metrics.correct), totals.num_examples + int(metrics.num_examples)
@@ -190,5 +193,5 @@ def _plus(totals: Totals, metrics: Metrics, start: int, stop: int) -> Totals:
 
 
 def _copy(state: TrainState) -> tuple[Params, State]:
-    """Return a copy of parameters and model state, which outlives the donation of the state."""
+    """Return a copy of the parameters and the model state, which stays valid after the state is donated."""
     return jax.tree.map(jnp.copy, (state.params, state.model_state))

@@ -1,4 +1,4 @@
-"""The first value of a training step that is not finite."""
+"""A search for the first value of a training step that is not finite."""
 
 from typing import Any
 
@@ -16,21 +16,21 @@ from research.utils.xla import for_few_calls, jit_for_one_call
 
 @jit_for_one_call
 def all_finite(tree: Any) -> jax.Array:
-    """Return whether every number of a tree is finite, bool `[]`; a whole number always is."""
+    """Return whether every number of a tree is finite, bool `[]`; integers always are."""
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)] or [jnp.array(True)]).all()
 
 
 def first_bad(values: dict[str, Any]) -> str | None:
-    """Return the first name whose array is not finite, or `None`."""
+    """Return the first name whose array holds a value that is not finite, or `None`."""
     return next((name for name, value in values.items() if not all_finite(value)), None)
 
 
 def make_find(net: Container, objective: Objective, preprocess: Preprocess) -> Find:
-    """Make `find(state, batch, train)`, which names the first value of a step that is not finite.
+    """Return a function that names the first value of a step that is not finite.
 
     The values are examined in the order in which a step computes them: the images, the outputs from the first
-    layer on, the loss, the gradients from the last layer on. If `train` is false, they are those of an
-    evaluation, which has no gradients.
+    to the last layer, the loss, and the gradients from the last to the first layer. An evaluation has no
+    gradients.
 
     Args:
         net: the network.
@@ -38,7 +38,8 @@ def make_find(net: Container, objective: Objective, preprocess: Preprocess) -> F
         preprocess: the preprocessing of the training step.
 
     Returns:
-        A function that returns `None` if all values are finite.
+        The function `find(state, batch, train)`; `train=False` examines an evaluation. It returns `None` if
+        all values are finite.
     """
 
     def find(state: TrainState, batch: Batch, train: bool = True) -> str | None:
@@ -51,7 +52,7 @@ def make_find(net: Container, objective: Objective, preprocess: Preprocess) -> F
                 params, state.model_state, images, train=train, key=fold_in_keys(keys, 0)
             )
             losses = objective(logits, batch.labels)
-            names[:] = outputs  # jit returns a dict in the order of its keys
+            names[:] = outputs  # jit returns a dict sorted by its keys
             return losses.mean(), (images, tuple(outputs.values()), losses.sum())
 
         run = jax.grad(forward, has_aux=True) if train else lambda params: ({}, forward(params)[1])
@@ -72,11 +73,11 @@ def make_find(net: Container, objective: Objective, preprocess: Preprocess) -> F
 
 
 class Watch:
-    """Keeps a copy of the last state that was finite, so that the steps from there can be taken again.
+    """Keeps a copy of the last finite state, so that the steps after it can be run again.
 
     Args:
         run_steps: the compiled steps.
-        find: the function of `make_find`.
+        find: the function that `make_find` returns.
     """
 
     def __init__(self, run_steps: RunSteps, find: Find) -> None:

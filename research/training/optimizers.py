@@ -327,14 +327,14 @@ OPTIMIZERS = {
     "adam": adam,
     "adamw": adamw,
 }
-"""Each takes a schedule and, by keyword, `learning_rate`, `weight_decay`, `clip_norm` and its own numbers."""
+"""Functions of a schedule and of the keywords `learning_rate`, `weight_decay`, `clip_norm` and others."""
 
 RATES = ("learning_rate", "weight_decay")
-"""Arguments of every optimizer that `make_optimizer` keeps in the state, so that they are not compiled in."""
+"""The arguments that `make_optimizer` keeps in the state, so that a compiled program does not fix them."""
 
 
 def is_kernel(params: Any) -> Any:
-    """Return a tree like `params` that is true at the leaves named `kernel`, which alone decay."""
+    """Return a tree like `params` that is true at the leaves named `kernel`. Only these leaves decay."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: path[-1] == jax.tree_util.DictKey("kernel"), params
     )

@@ -17,17 +17,17 @@ Examples = tuple[jax.Array, jax.Array, jax.Array | None]
 """Images, labels and order, as the compiled steps read them; see `make_run_steps`."""
 
 Feed = Callable[[jax.Array, int], Iterator[tuple[Examples, int, int]]]
-"""`feed(order, first_step)` yields what one or more calls of the program read, and the first and the last
-step (exclusive) that are run over it."""
+"""`feed(order, first_step)` yields `(examples, start, stop)`. Calls of the program run the steps from `start`
+up to and without `stop` on these examples."""
 
 
 class StepResult(NamedTuple):
-    """What one call of the compiled steps returns."""
+    """The result of one call of the compiled steps."""
 
     state: TrainState
     metrics: Metrics  # on the host
-    stop: int  # step at which the call ended; it may be earlier than asked
-    seconds: float  # of the call
+    stop: int  # the step before which the call ended, at most the `stop` of the call
+    seconds: float  # the time of the call
     shared_by: int = 1  # number of runs that the call trained
 
 
@@ -83,7 +83,7 @@ class Find(Protocol):
     """Names the first value of a step that is not finite; see `nans.make_find`."""
 
     def __call__(self, state: TrainState, batch: Batch, train: bool = True) -> str | None:
-        """Return what the value is, or `None` if all are finite."""
+        """Return a description of the value, or `None` if all values are finite."""
         ...
 
 
@@ -93,14 +93,14 @@ def _unchanged(tree: Any) -> Any:
 
 @dataclass(frozen=True)
 class Program:
-    """The compiled functions of a run; all runs that differ in seed, data or rates only share them.
+    """The compiled functions of a run. Runs that differ only in seed, data or rates share them.
 
     Args:
         init: makes the first state.
         run_steps: runs training steps.
         predict: computes logits for evaluation, `eval_batch_size` images at a time.
         trace: computes the activations of each layer.
-        find: names the first value that is not finite; it is compiled when it is first called.
+        find: names the first value that is not finite; its first call compiles it.
         make_feed: `make_feed(images, labels)` puts the training split onto the devices.
         learning_rate_factor: factor of the learning rate at a step.
         num_train: number of training examples.
@@ -108,12 +108,12 @@ class Program:
         eval_batch_size: images per call of `predict`.
         num_steps: training steps of a whole run.
         run_many: runs training steps of several runs; `None` if the program is for one run.
-        shared_by: number of runs that are trained side by side; each counts its part of the seconds.
-        compile_seconds: time of tracing and compiling; 0 if an earlier run had done it.
+        shared_by: number of runs that share the program, and among which its seconds are divided.
+        compile_seconds: time of tracing and compiling; 0 if an earlier run compiled the program.
         temporary_bytes: temporary memory of the training steps; `None` if the backend does not report it.
-        executable: the compiled training steps, for their text; `None` if they are not compiled ahead.
-        whole: `whole(tree)` returns arrays that are split over processes whole in each of them.
-        largest: `largest(value)` returns the largest of the values that the processes of the run give.
+        executable: the compiled training steps, which tell their text; `None` if they are compiled later.
+        whole: `whole(tree)` returns the arrays of a tree with a copy in every process.
+        largest: `largest(value)` returns the largest of the values of all processes.
     """
 
     init: Init
@@ -147,7 +147,7 @@ class Program:
 
 
 def make_timed(compiled: StepLoop) -> RunSteps:
-    """Make `RunSteps` of a compiled `make_run_steps`: the metrics are on the host when it returns."""
+    """Return `RunSteps` that call a compiled loop of steps, and wait until the metrics are on the host."""
 
     def run_steps(state: TrainState, examples: Examples, start: int, stop: int, /) -> StepResult:
         began = time.perf_counter()
@@ -158,7 +158,7 @@ def make_timed(compiled: StepLoop) -> RunSteps:
 
 
 def make_timed_alone(run_many: RunMany) -> RunSteps:
-    """Make `RunSteps` of a program for several runs, all but one of which are left idle."""
+    """Return `RunSteps` that call a program for several runs with one run only."""
 
     def run_steps(state: TrainState, examples: Examples, start: int, stop: int, /) -> StepResult:
         began = time.perf_counter()

@@ -22,32 +22,32 @@ FINAL = "final"
 
 
 class Arrays(NamedTuple):
-    """The arrays of a `Position`, in the order in which they are compared with those of a checkpoint."""
+    """The arrays of a `Position`, in the order in which `restore` compares them with a checkpoint."""
 
     state: TrainState
     best: tuple[Params, State]
 
 
 class Checkpoints:
-    """Checkpoints of a run's `Position`. Each is complete: it also holds the best parameters so far.
+    """The checkpoints of a run. Each holds a whole `Position`, with the best parameters so far.
 
-    They are written by a thread of their own, from a copy on the host: training waits for that copy, and for
-    the checkpoint before if it is not written yet.
+    A thread writes a checkpoint from a copy on the host. Training waits for this copy, and for the checkpoint
+    before it if that is not written yet.
 
     Args:
         folder: the folder of the run's checkpoints.
-        keep: number of checkpoints that are kept; they are the newest.
+        keep: number of newest checkpoints that are kept.
         data_checksum: checksum of the data on which the run is trained.
 
     Raises:
-        CheckpointError: no checkpoint can be written to a folder of that name.
+        CheckpointError: the path of the folder has a backslash.
     """
 
     def __init__(self, folder: Path, *, keep: int, data_checksum: str) -> None:
-        if "\\" in str(folder.absolute()):  # TensorStore takes it for a separator
+        if "\\" in str(folder.absolute()):  # TensorStore would read it as a separator
             raise CheckpointError(f"{folder} has a backslash in its path; choose another folder")
-        if jax.process_index() == 0:  # of several processes, the one that writes
-            for path in folder.glob(".*"):  # half written by a process that died
+        if jax.process_index() == 0:  # only this process writes
+            for path in folder.glob(".*"):  # a process died while it wrote it
                 shutil.rmtree(path, ignore_errors=True)
         self._folder = folder
         self._keep = keep
@@ -59,7 +59,7 @@ class Checkpoints:
         """Start to write a position.
 
         Raises:
-            CheckpointError: the checkpoint before could not be written.
+            CheckpointError: the previous checkpoint could not be written.
         """
         self._wait()
         tree = jax.tree.map(_host_copy, _arrays(position))
@@ -75,7 +75,7 @@ class Checkpoints:
         """Wait for the last checkpoint.
 
         Raises:
-            CheckpointError: it could not be written.
+            CheckpointError: the checkpoint could not be written.
         """
         self._writer.shutdown()
         self._wait()
@@ -88,7 +88,7 @@ class Checkpoints:
     def latest(self, start: Position) -> Position:
         """Return the position of the newest checkpoint that can be read, or `start` if there is none.
 
-        A warning names each damaged checkpoint, and the checkpoint before it is taken.
+        A damaged checkpoint causes a warning, and the previous one is read instead.
 
         Args:
             start: the position at which the run begins; it has the structure that a checkpoint must have.
@@ -107,10 +107,10 @@ class Checkpoints:
                 if not isinstance(error, DamagedError):
                     refused = refused or error
                 elif jax.process_index() == 0:
-                    shutil.rmtree(newest, ignore_errors=True)  # it must not count as one that is kept
+                    shutil.rmtree(newest, ignore_errors=True)  # otherwise it would count among the kept ones
                 if saved or refused is None:
                     instead = saved[-1].name if saved else "the beginning"
-                    warnings.warn(f"{error}; going on from {instead}", RuntimeWarning, stacklevel=2)
+                    warnings.warn(f"{error}; continuing from {instead}", RuntimeWarning, stacklevel=2)
         if refused is not None:
             raise refused
         return start
@@ -124,7 +124,7 @@ class Checkpoints:
         meta = checkpoint.read_meta(folder)
         tree: Arrays = checkpoint.restore(folder, _arrays(start))
         if meta["data_checksum"] != self._data_checksum:
-            raise CheckpointError(f"{folder} is of a training on other data: its checksum differs")
+            raise CheckpointError(f"{folder} belongs to a run on other data: the checksums differ")
         history = tuple(EpochMetrics(**line) for line in meta["history"])
         return Position(tree.state, tree.best, history, Totals(*meta["totals"]), meta["seconds"])
 
@@ -138,6 +138,6 @@ def _saved(folder: Path) -> list[Path]:
 
 
 def _host_copy(leaf: jax.Array) -> np.ndarray:
-    # a copy: the next step writes over what is donated to it
+    # it must be a copy, since the next step overwrites the donated state
     is_key = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return np.array(jax.random.key_data(leaf) if is_key else leaf)

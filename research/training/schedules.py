@@ -1,7 +1,7 @@
 """Learning-rate schedules as factors of the peak learning rate.
 
 A schedule is a function of the step that returns a factor in [0, 1]. The learning rate itself is data in
-the optimizer's state, so that runs which differ only in it share one compiled program.
+the state of the optimizer, so that runs that differ only in it share one compiled program.
 """
 
 from typing import Annotated
@@ -19,7 +19,7 @@ def constant(num_steps: int) -> optax.Schedule:
     $$
 
     Args:
-        num_steps: number of training steps, which changes nothing here.
+        num_steps: number of training steps; the schedule does not depend on it.
 
     Example:
         >>> float(constant(10)(5))
@@ -31,7 +31,7 @@ def constant(num_steps: int) -> optax.Schedule:
 def step(
     num_steps: int, *, drops: Annotated[int, Between(1, 1000)] = 2, factor: Annotated[float, Fraction] = 0.1
 ) -> optax.Schedule:
-    r"""Return the schedule that is multiplied by a factor at some steps, which are equally far apart.
+    r"""Return the schedule that drops by a factor at equally spaced steps.
 
     With $T$ steps, $n$ drops and the factor $f$:
 
@@ -41,8 +41,8 @@ def step(
 
     Args:
         num_steps: number of training steps.
-        drops: how often the learning rate drops.
-        factor: what each drop multiplies the learning rate by.
+        drops: number of drops of the learning rate.
+        factor: the number by which each drop multiplies the learning rate.
 
     Example:
         >>> [round(float(step(9)(t)), 2) for t in (0, 4, 8)]
@@ -55,7 +55,7 @@ def step(
 
 
 def exponential(num_steps: int, *, final: Annotated[float, Fraction] = 0.01) -> optax.Schedule:
-    r"""Return the schedule that each step multiplies by the same number.
+    r"""Return the schedule that decreases exponentially, by the same factor at each step.
 
     With $T$ steps and the final factor $f$:
 
@@ -115,8 +115,8 @@ def onecycle(
     Args:
         num_steps: number of training steps.
         warmup: share of the steps in which the learning rate rises.
-        start_divisor: peak learning rate divided by that of the first step.
-        final_divisor: learning rate of the first step divided by that after the last step.
+        start_divisor: the peak learning rate divided by the learning rate of the first step.
+        final_divisor: the learning rate of the first step divided by that after the last step.
 
     Example:
         >>> [round(float(onecycle(100)(t)), 3) for t in (0, 30, 100)]
@@ -165,4 +165,4 @@ SCHEDULES = {
     "onecycle": onecycle,
     "warmup_cosine": warmup_cosine,
 }
-"""Each takes the number of training steps and, by keyword, its own numbers."""
+"""Functions of the number of training steps and of keywords, which return a schedule."""

@@ -1,4 +1,4 @@
-"""The state of training, a batch and the metrics: all that a training step reads and returns."""
+"""The values that a training step reads and returns: the state of training, a batch and the metrics."""
 
 from typing import Any, NamedTuple
 

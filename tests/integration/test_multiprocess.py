@@ -46,7 +46,7 @@ BY_HAND = {"coordinator": "127.0.0.1:9911", "num_processes": 2, "process_id": 0}
 @pytest.mark.parametrize(
     ("distributed", "strategy", "sentence"),
     [
-        ({"process_id": None}, "jit", "distributed.process_id is missing; by hand all of coordinator"),
+        ({"process_id": None}, "jit", "distributed.process_id is missing; give all of coordinator"),
         (
             {"process_id": 2},
             "jit",
@@ -216,7 +216,7 @@ def test_a_process_that_dies_ends_the_other_with_a_sentence(tmp_path, victim):
     assert code == 1
     assert err == (
         "train.py: another process of the run run ended or does not answer, so this one ends, too; "
-        "resume=true in all of them goes on from the last checkpoint\n"
+        "resume=true in all of them continues from the last checkpoint\n"
     )
     assert "Error" not in out
 

@@ -162,7 +162,7 @@ def damage(path: Path) -> None:
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(interrupted, tmp_path):
     run(config(), tmp_path / "whole")
     damage(next(path for path in sorted(saved(interrupted)[1].rglob("d/*"))))
-    with pytest.warns(RuntimeWarning, match=r"step-000000010/.* is damaged.*going on from step-000000009"):
+    with pytest.warns(RuntimeWarning, match=r"step-000000010/.* is damaged.*continuing from step-000000009"):
         run(config(), interrupted, resume=True)
     assert_same_run(tmp_path / "whole", interrupted)
 
@@ -174,8 +174,8 @@ def test_where_all_are_damaged_the_run_begins_again(interrupted, tmp_path):
     with pytest.warns(RuntimeWarning) as warned:
         run(config(), interrupted, resume=True)
     assert [str(warning.message).rpartition("; ")[2] for warning in warned] == [
-        "going on from step-000000009",
-        "going on from the beginning",
+        "continuing from step-000000009",
+        "continuing from the beginning",
     ]
     assert_same_run(tmp_path / "whole", interrupted)
 

@@ -63,7 +63,7 @@ def damage_before_resuming(rng: random.Random, folder: Path) -> None:
     if newest in path.parents:
         assert len(said) == 1, said
         assert str(path) in said[0], said
-        assert "going on from step-000000006" in said[0], said
+        assert "continuing from step-000000006" in said[0], said
     else:
         assert said == []
     assert_same_run(examples() / "finished", copy)
