@@ -52,7 +52,7 @@ class Callback:
     """
 
     def on_start(self, position: Position, num_steps: int) -> None:
-        """`fit` calls this before the first step, with the position and the number of steps of a whole run."""
+        """`fit` calls this before the first step of a run, which has `num_steps` steps in total."""
 
     def on_steps(self, position: Position, count: int) -> str | None:
         """`fit` calls this after each call of the compiled steps, which were `count` steps.
