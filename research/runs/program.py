@@ -237,9 +237,9 @@ def choose_num_parts(
 ) -> int:
     """Return the number of parts of a batch if the configuration does not give it.
 
-    It is 1 on accelerators, and for networks with batch normalisation, whose result depends on the parts. On
-    the CPU it is otherwise the smallest number of equal parts with at most `PART_BYTES` of activations in
-    float32.
+    It is 1 on accelerators, under `jit`, and for networks with batch normalisation, whose result depends on
+    the parts. Otherwise it is the smallest number of equal parts with at most `PART_BYTES` of activations
+    each, in float32.
 
     Args:
         net: the network.
