@@ -17,7 +17,7 @@ from research.benchmarks.conv import LAYERS, PASSES, ConvBenchmarkConfig, instal
 from research.benchmarks.conv_error import CHANNELS, QUANTITIES, Errors, relative_errors
 from research.benchmarks.conv_figure import draw
 from research.cli.keys import FORMATS, Command
-from research.cli.wrapper import pop_choice, pop_folder, run_command
+from research.cli.wrapper import pop_keys, read_folder, run_command
 from research.config import construct
 from research.utils.constraints import OneOf
 
@@ -45,13 +45,12 @@ CONSOLE = Console(highlight=False, soft_wrap=True, width=160)
 
 def job(values: dict[str, Any]) -> None:
     """Print tables or one JSON object, and write the JSON and a picture into a folder."""
-    report = pop_choice(values, "report", REPORTS)
-    as_json = pop_choice(values, "format", FORMATS) == "json"
-    out = None if values.get("out") is None else pop_folder(values, "out")
-    values.pop("out", None)
+    out = None if values.get("out") is None else read_folder(values, "out")
+    keys = pop_keys(values, ConvKeys)
+    as_json = keys.format == "json"
     given = {key: value for key, value in values.items() if value is not None}
     config = construct(ConvBenchmarkConfig, given)
-    if report == "error":
+    if keys.report == "error":
         errors = relative_errors()
         print(json.dumps(errors, indent=2)) if as_json else show_errors(errors)
         return

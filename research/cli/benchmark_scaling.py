@@ -5,16 +5,15 @@ Example:
 """
 
 import json
-from dataclasses import fields
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from research.benchmarks.scaling import ScalingConfig, benchmark_cluster, benchmark_scaling
-from research.cli.keys import FORMATS, Command, FormatKeys
-from research.cli.wrapper import pop_choice, run_command
-from research.config import CHOICES, Config, construct
+from research.cli.keys import Command, FormatKeys
+from research.cli.wrapper import pop_keys, run_command
+from research.config import CHOICES, Config
 from research.runs.devices import check_distributed
 
 COMMAND = Command(
@@ -27,8 +26,7 @@ COMMAND = Command(
 
 def job(values: dict[str, Any]) -> None:
     """Print a table, or one JSON object."""
-    output = pop_choice(values, "format", FORMATS)
-    scaling = construct(ScalingConfig, {key.name: values.pop(key.name) for key in fields(ScalingConfig)})
+    output, scaling = pop_keys(values, FormatKeys).format, pop_keys(values, ScalingConfig)
     config = Config.from_dict(values)
     check_distributed(config)
     if config.distributed.is_on:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.table import Table
 
 from research.benchmarks.train import BenchmarkConfig, benchmark_train
-from research.cli.keys import FORMATS, Command, FormatKeys
-from research.cli.wrapper import pop_choice, run_command
+from research.cli.keys import Command, FormatKeys
+from research.cli.wrapper import pop_keys, run_command
 from research.config import CHOICES, Config, construct
 from research.parallel import request_cpu_devices
 from research.runs.devices import num_cpu_devices
@@ -30,7 +30,7 @@ COMMAND = Command(
 
 def job(values: dict[str, Any]) -> None:
     """Print a table, or one JSON object."""
-    output = pop_choice(values, "format", FORMATS)
+    output = pop_keys(values, FormatKeys).format
     own = {key.name: values.pop(key.name) for key in fields(BenchmarkConfig) if key.name in values}
     benchmark = construct(BenchmarkConfig, {key: value for key, value in own.items() if value is not None})
     config = Config.from_dict(values)

@@ -8,8 +8,8 @@ import json
 from typing import Any
 
 from research.analysis import as_dict, format_summary, summarize
-from research.cli.keys import FORMATS, Command, FormatKeys
-from research.cli.wrapper import pop_choice, run_command
+from research.cli.keys import Command, FormatKeys
+from research.cli.wrapper import pop_keys, run_command
 from research.config import Config
 from research.data import DATASETS
 from research.runs.program import build_network
@@ -19,7 +19,7 @@ COMMAND = Command("inspect_model", __doc__, (FormatKeys,), ("model", "data"))
 
 def job(values: dict[str, Any]) -> None:
     """Print the summary as a table or as JSON."""
-    output = pop_choice(values, "format", FORMATS)
+    output = pop_keys(values, FormatKeys).format
     config = Config.from_dict(values)
     dataset = DATASETS[config.data.name]
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)

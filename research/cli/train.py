@@ -18,8 +18,8 @@ from hydra.types import RunMode
 
 from research import records
 from research.cli.keys import Command
-from research.cli.wrapper import pop_choice, pop_folder, run_command
-from research.config import Config, ConfigError, SweepConfig, construct
+from research.cli.wrapper import pop_keys, read_folder, run_command
+from research.config import Config, ConfigError, SweepConfig
 from research.records import RunResult
 from research.runs.callbacks import ProgressBar
 from research.runs.multiprocess import run_with_peers
@@ -52,8 +52,8 @@ COMMAND = Command("config", __doc__, (TrainKeys,), [key.name for key in fields(C
 
 def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> None:
     """Run one configuration. In a sweep on this machine, only plan it; `finish` in `main` runs the plan."""
-    folder, resume = pop_folder(values), pop_choice(values, "resume", (True, False))
-    sweep.retry_failed = construct(SweepConfig, values.pop("sweep", {}), "sweep").retry_failed
+    folder, keys = read_folder(values, "run"), pop_keys(values, TrainKeys)
+    resume, sweep.retry_failed = keys.resume, keys.sweep.retry_failed
     hydra = HydraConfig.get()
     staged = staged_run_of_job(values, given_keys(hydra.overrides.task))
     config = staged.configs[staged.last]

@@ -5,8 +5,9 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 
 import hydra
 import jax
@@ -26,11 +27,13 @@ from omegaconf.errors import (
 from research.cli.help import help_text
 from research.cli.keys import Command
 from research.cli.nodes import CONF, choices, register
-from research.config import ConfigError, is_writable
+from research.config import ConfigError, construct, is_writable
 from research.data import DataError
 from research.records import RENAMED, RecordError
 from research.runs.worker import RunError
 from research.training.checkpoint import CheckpointError
+
+T = TypeVar("T")
 
 USER_ERRORS = (
     ConfigError,
@@ -177,27 +180,24 @@ def _starts(start: Callable[[], Any]) -> bool:
     return True
 
 
-def pop_choice(values: dict[str, Any], key: str, allowed: tuple[Any, ...]) -> Any:
-    """Remove a key from the configuration of a command, and return its value.
+def pop_keys(values: dict[str, Any], cls: type[T]) -> T:
+    """Remove the keys of a dataclass from the configuration of a command, and return the dataclass.
 
     Raises:
-        ConfigError: the value is none of those allowed.
+        ConfigError: a value is not allowed.
     """
-    value = values.pop(key, None)
-    # 1 == True, so only texts are compared by value
-    if not any(value is choice or (value == choice and isinstance(value, str)) for choice in allowed):
-        names = ", ".join(str(choice).lower() for choice in allowed)
-        raise ConfigError(f"{key}={value} is not allowed; give one of {names}")
-    return value
+    return construct(
+        cls, {key.name: values.pop(key.name) for key in fields(cast(Any, cls)) if key.name in values}
+    )
 
 
-def pop_folder(values: dict[str, Any], key: str = "run") -> Path:
-    """Remove the path of a folder from the configuration of a command, and return it.
+def read_folder(values: dict[str, Any], key: str) -> Path:
+    """Return the path of a folder from the configuration of a command.
 
     Raises:
         ConfigError: the value is no text, or an empty one.
     """
-    value = values.pop(key, None)
+    value = values.get(key)
     if not isinstance(value, str) or not value or not is_writable(value):
         example = value if isinstance(value, int | float) else "x"
         shown = "null" if value is None else value

@@ -132,7 +132,7 @@ def read_folder(name: str, spec: DatasetSpec, folder: Path) -> Source:
 def _how_to_prepare(folder: Path) -> str:
     """Return the command that prepares the dataset of a folder."""
     data_dir, name = folder.parent.parent, folder.parent.name
-    return f"python scripts/prepare_data.py data={name} {shlex.quote(f'data.dir={data_dir}')}"
+    return f"cnn-research prepare-data data={name} {shlex.quote(f'data.dir={data_dir}')}"
 
 
 def _check_feature(content: dict[str, Any]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def test_errors_are_small(call):
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
-        ("report=all", "report=all is not allowed; give one of speed, error"),
+        ("report=all", "report=all is not allowed; give one of error, speed"),
         ("layers=[conv9]", "layers=conv9 is not allowed; give one of digits conv2,"),
         ("rounds=1", "rounds=1 is not allowed; give a whole number, at least 2"),
     ],

@@ -37,7 +37,7 @@ def test_two_processes_are_timed_against_one_and_exchange_the_gradients_once(cal
         (("parallel=pmap",), "parallel=pmap is not for several processes; give parallel=jit or shard_map"),
         (("strategies=[mesh]",), "strategies=mesh is not allowed; give one of jit, pmap, shard_map, single"),
         (("distributed.num_processes=2",), "distributed.coordinator and distributed.process_id is missing"),
-        (("format=xml",), "format=xml is not allowed; give one of table, json"),
+        (("format=xml",), "format=xml is not allowed; give one of json, table"),
     ],
 )
 def test_a_mistake_is_one_sentence(call, arguments, sentence):

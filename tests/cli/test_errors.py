@@ -41,7 +41,7 @@ MISTAKES = {
     "sweep without -m": (["seed=range(0,3)"], "'seed=range(0,3)' requires --multirun"),
     "data folder": (
         ["data=mnist", "data.dir=/nowhere"],
-        "mnist is not in /nowhere; run: python scripts/prepare_data",
+        "mnist is not in /nowhere; run: cnn-research prepare-data",
     ),
     "output folder": (["run=/proc/x"], "run=/proc/x cannot be written"),
     "sweep without its data": (
@@ -56,7 +56,7 @@ MISTAKES = {
     "no run": (["~run"], "run=null is not allowed; give the path of a folder"),
     "run in no letters": (["run=\udcff"], r"run=\udcff"),
     "text in no letters": (["data.dir=\udcff"], r"data.dir=\udcff"),
-    "resume": (["resume=maybe"], "resume=maybe is not allowed; give one of true, false"),
+    "resume": (["resume=maybe"], "resume=maybe is not allowed; give true or false"),
     "a very long value": (
         [f"model.activation={'x' * 100_000}"],
         "xx is not allowed; give one of elu,",
@@ -97,7 +97,7 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
     [
         ("evaluate.py", [], "the following arguments are required: RUN; call evaluate.py [-h] RUN"),
         ("evaluate.py", ["nowhere"], "nowhere is not a run: it holds no config.yaml"),
-        ("inspect_model.py", ["format=xml"], "format=xml is not allowed; give one of table, json"),
+        ("inspect_model.py", ["format=xml"], "format=xml is not allowed; give one of json, table"),
         ("inspect_model.py", ["model.depth=9"], "model.depth=9 is not allowed"),
         ("prepare_data.py", ["data=mnits"], "data=mnits is not allowed; give one of"),
         ("prepare_data.py", ["data=digits"], "digits"),

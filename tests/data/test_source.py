@@ -73,7 +73,7 @@ def test_tfds_reads_it_too(folder, source):
 def test_a_missing_dataset_says_how_to_get_it(tmp_path):
     with pytest.raises(DataError) as error:
         find_folder("mnist", MNIST, tmp_path)
-    command = f"python scripts/prepare_data.py data=mnist data.dir={tmp_path}"
+    command = f"cnn-research prepare-data data=mnist data.dir={tmp_path}"
     assert str(error.value) == f"mnist is not in {tmp_path}; run: {command}"
 
 
