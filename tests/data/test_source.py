@@ -84,7 +84,7 @@ def test_a_path_with_spaces_is_quoted_for_the_shell():
 
 def test_a_missing_shard_is_named(folder):
     (folder / SHARD).unlink()
-    with pytest.raises(DataError, match=f"{SHARD} is missing; move {folder} away and run: python"):
+    with pytest.raises(DataError, match=f"{SHARD} is missing; move {folder} away and run: cnn-research"):
         read_folder("mnist", MNIST, folder)
 
 
