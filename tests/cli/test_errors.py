@@ -46,7 +46,7 @@ MISTAKES = {
     "output folder": (["run=/proc/x"], "run=/proc/x cannot be written"),
     "sweep without its data": (
         ["-m", "data=mnist", "data.dir=/nowhere"],
-        "mnist is not in /nowhere; run: python",
+        "mnist is not in /nowhere; run: cnn-research",
     ),
     "large limit": (["data.train_limit=9999"], "data.train_limit=9999; allowed: 1 to 1294 for digits"),
     "syntax": (["seed=["], "seed=["),

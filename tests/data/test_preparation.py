@@ -117,7 +117,7 @@ def test_what_is_there_is_left_alone(server, source, tmp_path):
 def test_what_is_there_but_not_whole_is_said(data_dir):
     folder = data_dir / "mnist" / "3.0.1"
     (folder / "mnist-test.array_record-00000-of-00001").unlink()
-    with pytest.raises(DataError, match=f"mnist-test.* is missing; move {folder} away and run: python"):
+    with pytest.raises(DataError, match=f"mnist-test.* is missing; move {folder} away and run: cnn-research"):
         prepare("mnist", data_dir=data_dir)
 
 
