@@ -136,7 +136,9 @@ def test_an_unknown_name():
 
 
 def test_a_missing_dataset(tmp_path):
-    with pytest.raises(DataError, match=f"fashion_mnist is not in {tmp_path / 'none'}; run: cnn-research prepare-data"):
+    with pytest.raises(
+        DataError, match=f"fashion_mnist is not in {tmp_path / 'none'}; run: cnn-research prepare-data"
+    ):
         load_dataset("fashion_mnist", data_dir=tmp_path / "none")
 
 
