@@ -65,7 +65,7 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
     configure_jax(config)
     if sweeps or is_group or config.distributed.is_on:
         leave_accelerators()
-    for each in staged.configs.values():
+    for each in {**staged.configs, staged.last: config}.values():  # resume=true has changed the last one
         check(each)
     here = sweeps and hydra.runtime.choices["hydra/launcher"] == "basic"
     if config.study and config.study.tuning and not here:
