@@ -218,5 +218,5 @@ def test_a_checkpoint_of_other_data_is_refused(interrupted):
         meta = checkpoint.read_meta(path)
         assert len(meta["data_checksum"]) == 64
     changed = Config.from_dict(config().to_dict() | {"data": {"train_limit": 140, "test_fraction": 0.3}})
-    with pytest.warns(RuntimeWarning), pytest.raises(CheckpointError, match="training on other data"):
+    with pytest.warns(RuntimeWarning), pytest.raises(CheckpointError, match="run on other data"):
         run(changed, interrupted, resume=True)
