@@ -11,7 +11,7 @@ import json
 import operator
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -157,6 +157,11 @@ class TuningConfig:
     learning_rate: tuple[Annotated[float, Positive], ...] = (1.0,)
     weight_decay: tuple[Annotated[float, Positive], ...] = (1.0,)
 
+    def __post_init__(self) -> None:
+        for name, values in vars(self).items():
+            if not values:
+                raise ConfigError(f"study.tuning.{name}=[] is not allowed; give at least one number")
+
 
 @dataclass(frozen=True)
 class MeshConfig:
@@ -241,6 +246,11 @@ class StudyConfig:
     trial: bool = False
     stage: str | None = None
 
+    def __post_init__(self) -> None:
+        if self.reference not in self.arms:
+            arms = ", ".join(self.arms)
+            raise ConfigError(f"study.reference={self.reference} is not allowed; give one of {arms}")
+
 
 DEFAULT_CHOICES = {"model": "plain", "optimizer": "adam", "schedule": "cosine"}
 CHOICES = (*DEFAULT_CHOICES, "data", "parallel")
@@ -301,6 +311,9 @@ class Config:
             ...
             research.utils.strict.ConfigError: debug.nans=1 is not allowed; give true or false
         """
+        if not isinstance(values, Mapping):
+            keys = ", ".join(item.name for item in fields(cls))
+            raise ConfigError(f"{values!r} is no configuration; give a mapping with the keys {keys}")
         _refuse_renamed(values)
         given = DEFAULT_CHOICES | dict(values)
         named = {key: {"name": given[key]} for key in CHOICES if isinstance(given.get(key), str)}

@@ -56,6 +56,8 @@ def job(values: dict[str, Any]) -> None:
         return
     algorithms, missing = installed(config.algorithms)
     config = replace(config, algorithms=algorithms)
+    if out is not None:  # before the measurements, which take minutes
+        out.mkdir(parents=True, exist_ok=True)
     results = {}
     for name in config.layers:
         layer = replace(LAYERS[name], batch_size=config.batch_size or LAYERS[name].batch_size)
@@ -64,7 +66,6 @@ def job(values: dict[str, Any]) -> None:
             show_layer(name, results[name])
     result = {"device": jax.devices()[0].device_kind, "not_installed": missing, "layers": results}
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         (out / "benchmark_conv.json").write_text(json.dumps(result, indent=2) + "\n")
         draw(results, out / "benchmark_conv")
     if as_json:

@@ -20,6 +20,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import (
     ConfigAttributeError,
     ConfigKeyError,
+    InterpolationKeyError,
+    InterpolationResolutionError,
     MissingMandatoryValue,
     OmegaConfBaseException,
 )
@@ -131,9 +133,11 @@ def check_choices(words: list[str]) -> None:
         words: the words of the command line.
 
     Raises:
-        ConfigError: a word chooses a name that its group does not have.
+        ConfigError: a word chooses a name that its group does not have, or sweeps over an empty range.
     """
     for word in words:
+        if "range(" in word and _is_empty_range(word):
+            raise ConfigError(f"{word} holds no value to sweep over; give a range with at least one")
         group = word.lstrip("+").partition("=")[0]
         names = choices(group) if "=" in word else []
         for value in _chosen(word) if names else ():
@@ -151,6 +155,14 @@ def _chosen(word: str) -> Iterator[str]:
         yield from override.sweep_string_iterator()
     elif not override.is_sweep_override() and not isinstance(override.value(), list):
         yield override.get_value_element_as_str()
+
+
+def _is_empty_range(word: str) -> bool:
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except OverrideParseException:
+        return False
+    return override.is_range_sweep() and next(override.sweep_iterator(), None) is None
 
 
 def print_help(command: Command) -> int:
@@ -216,9 +228,14 @@ def _sentence(error: Exception, command: Command | None) -> str:
     while cause is not None:
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key and command:
             return _unknown_key(cause.full_key, command)
+        if isinstance(cause, InterpolationKeyError) and cause.full_key:
+            key = str(cause).split("'")[1]
+            return f"{cause.full_key} refers to the key {key}, which this configuration does not have"
         cause = cause.__cause__
     if isinstance(error, OverrideParseException):
         return f"{error.override} cannot be parsed: {' '.join(error.message.split())}"
+    if isinstance(error, InterpolationResolutionError) and error.full_key:
+        return f"{error.full_key} cannot be resolved: {text.splitlines()[0]}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing; give {error.full_key}=..."
     return " ".join(text.split())
@@ -242,4 +259,5 @@ def _unknown_key(key: str, command: Command) -> str:
     keys = [str(option) for option in node] if OmegaConf.is_dict(node) else []
     close = difflib.get_close_matches(name, keys, 1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"there is no key {key}{hint}; allowed{f' in {parent}' if parent else ''}: {', '.join(keys)}"
+    allowed = ", ".join(keys) or "none"
+    return f"there is no key {key}{hint}; allowed{f' in {parent}' if parent else ''}: {allowed}"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from research.config import RECOMMENDED, DataConfig
+from research.config import RECOMMENDED, ConfigError, DataConfig
 from research.frameworks.base import FRAMEWORKS, OPTIMIZERS
 from research.utils.constraints import AtLeastOne, OneOf, Positive
 
@@ -46,3 +46,7 @@ class ComparisonConfig:
     frameworks: tuple[Annotated[str, OneOf(FRAMEWORKS)], ...] | None = None
     small: bool = True
     num_threads: Annotated[int, AtLeastOne] | None = None
+
+    def __post_init__(self) -> None:
+        if self.frameworks == ():
+            raise ConfigError("frameworks=[] is not allowed; give at least one name, or null for all")

@@ -80,7 +80,7 @@ def load_program(config: Config) -> Loaded:
 
 def run(
     config: Config,
-    folder: Path,
+    folder: str | Path,
     callbacks: Sequence[Callback] = (),
     *,
     resume: bool = False,
@@ -105,12 +105,16 @@ def run(
         callback stopped training, the status is "preempted".
 
     Raises:
+        TypeError: `config` is no `Config`.
         ConfigError: the configuration does not fit the data.
         DataError: the dataset is missing or damaged.
         CheckpointError: a checkpoint cannot be written, or belongs to another network.
         FileExistsError: the folder holds a finished run, or checkpoints although `resume` is false.
         LockedError: another process works on the folder.
     """
+    if not isinstance(config, Config):
+        raise TypeError(f"config={config!r} is not allowed; give a Config, such as Config.from_dict(...)")
+    folder = Path(folder)
     if not is_writer():
         return _train(config, folder, callbacks, load)
     with hold(folder) as beat:

@@ -21,7 +21,7 @@ def as_overrides(key: str, values: Any) -> dict[str, Any]:
         values: nested dicts, dotted keys, or both; None is no override.
 
     Raises:
-        ConfigError: the values are no mapping, or a key is not one of a run's configuration.
+        ConfigError: the values are no mapping, or a key is given twice or is none of a configuration.
 
     Example:
         >>> as_overrides("base", {"model": "tiny", "training": {"epochs": 2}, "data.train_limit": 100})
@@ -33,13 +33,20 @@ def as_overrides(key: str, values: Any) -> dict[str, Any]:
         raise ConfigError(f"{key}={values} is not allowed; give a mapping from keys to values")
     overrides = {}
     allowed = [field.name for field in dataclasses.fields(Config) if field.name not in NOT_AN_OVERRIDE]
-    for dotted, value in dotted_keys(values).items():
+    try:
+        flat = dotted_keys(values)
+    except ValueError as error:
+        raise ConfigError(f"{key}.{error}") from error
+    for dotted, value in flat.items():
         section = dotted.partition(".")[0]
         if section in NOT_AN_OVERRIDE:
             raise ConfigError(f"{key}.{dotted} is not allowed: {NOT_AN_OVERRIDE[section]}")
         if section not in allowed:
             raise ConfigError(f"there is no key {key}.{dotted}; allowed: {', '.join(allowed)}")
-        overrides[f"{dotted}.name" if dotted in CHOICES else dotted] = value
+        full = f"{dotted}.name" if dotted in CHOICES else dotted
+        if full in overrides:
+            raise ConfigError(f"{key}.{full} is given twice; give it once")
+        overrides[full] = value
     return overrides
 
 

@@ -52,11 +52,12 @@ def make_stages(values: Any) -> tuple[Stage, ...]:
     for value in values:
         refuse_unknown("stages", value, KEYS)
         name, start, arms = value.get("name"), value.get("from"), value.get("arms", False)
-        if not isinstance(name, str) or not name or "/" in name or name.startswith("."):
+        is_text = isinstance(name, str) and name.isprintable()
+        if not is_text or not name or "/" in name or name.startswith("."):
             raise ConfigError(f"stages.name={name} is not allowed; give a text that can name a folder")
         if name in stages:
             raise ConfigError(f"stages.name={name} is not allowed twice; give each stage a name of its own")
-        if start is not None and start not in stages:
+        if start is not None and start not in list(stages):
             earlier = f"one of {', '.join(stages)}" if stages else "null, since there is no earlier stage"
             raise ConfigError(f"stages.{name}.from={start} is not allowed; give {earlier}")
         if not isinstance(arms, bool):

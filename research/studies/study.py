@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 from rich.console import Console
 
@@ -118,6 +119,8 @@ class Study:
             return cls(**{"name": path.stem} | values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+        except RecursionError as error:
+            raise ConfigError(f"{path} is not allowed: an alias in it refers to itself") from error
 
     def config(self, arm: str, seed: int) -> Config:
         """Return the configuration of the run that the study compares, for one arm and seed.
@@ -178,11 +181,12 @@ class Study:
             What the runs of these seeds show. Runs that failed or diverged are in it, with their errors.
 
         Raises:
-            ConfigError: an arm's configuration does not fit its data, or a seed is not allowed.
+            ConfigError: an arm's configuration does not fit its data, a seed is not allowed, or the folder
+                cannot be written.
             KeyboardInterrupt: a signal ended the sweep; the same call goes on where it stopped.
         """
         console = console or Console(highlight=False, soft_wrap=True)
-        folder, seeds = Path(folder), list(dict.fromkeys(seeds))
+        folder, seeds = Path(folder), _make_seeds(seeds)
         sweep = StagedSweep(worker=worker)
         sweep.retry_failed = retry_failed
         for arm in self.arms:
@@ -191,6 +195,12 @@ class Study:
                 for config in run.configs.values():
                     check(config)
                 sweep.plan(run, folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"folder={folder} cannot be written: {error.strerror}; give another folder"
+            ) from error
         if sentence := describe_too_few_seeds(sweep.planned):
             console.print(sentence, markup=False)
         if sweep.run(console) >= 128:
@@ -198,11 +208,12 @@ class Study:
         return StudyOutcome.of_runs(sweep.folders, folder)
 
     def _reference(self, reference: Any) -> str:
+        reference = _plain(reference)
         if isinstance(reference, str) and reference in self.arms:
             return reference
         for name, overrides in self.arms.items():
             values = list(overrides.values())
-            if len(values) == 1 and values[0] == reference and type(values[0]) is type(reference):
+            if len(values) == 1 and type(values[0]) is type(reference) and values[0] == reference:
                 return name
         raise ConfigError(f"reference={reference} is not allowed; give one of {', '.join(self.arms)}")
 
@@ -229,13 +240,36 @@ def describe_too_few_seeds(configs: Iterable[Config]) -> str:
     )
 
 
+def _make_seeds(seeds: Any) -> list[int]:
+    """Return the seeds, each once; `Config.from_dict` refuses those that are no seeds."""
+    if not isinstance(seeds, Iterable) or isinstance(seeds, str | bytes | Mapping):
+        raise ConfigError(f"seeds={seeds} is not allowed; give a list of whole numbers, such as range(8)")
+    values = [_plain(seed) for seed in seeds]
+    if not values:
+        raise ConfigError("seeds is empty; give at least one seed")
+    return [seed for index, seed in enumerate(values) if seed not in values[:index]]
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of NumPy as a number of Python, and any other value as it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _make_arms(arms: Any, axis: str | None) -> dict[str, dict[str, Any]]:
     """Return for each arm's name its overrides."""
+    if isinstance(arms, np.ndarray):
+        arms = arms.tolist()
     if isinstance(arms, Mapping):
-        named = {str(name): as_overrides(f"arms.{name}", overrides) for name, overrides in arms.items()}
+        for name in arms:
+            if not isinstance(name, str) or not name.strip() or not name.isprintable():
+                raise ConfigError(
+                    f"arms.{name!r} is not allowed; give each arm a text of one line as its name"
+                )
+        named = {name: as_overrides(f"arms.{name}", overrides) for name, overrides in arms.items()}
     elif isinstance(arms, Sequence) and not isinstance(arms, str):
         if axis is None:
             raise ConfigError("axis is missing; give the dotted key whose values the list of arms holds")
+        arms = [_plain(value) for value in arms]
         named = {default_name(axis, value): as_overrides("arms", {axis: value}) for value in arms}
         if len(named) < len(arms):
             raise ConfigError(f"arms={list(arms)} is not allowed; give each value once")

@@ -3,12 +3,17 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
+import jax
 from rich.console import Console
 
 from research import records
-from research.config import Config
+from research.config import Config, ConfigError, Named
+from research.data import DATASETS
+from research.layers.base import abstract_init
+from research.runs.program import build_network
 from research.sweeps.tuning import TunedSweep
 
 STAGES = "stages"
@@ -72,8 +77,10 @@ class StagedSweep:
             folder: the folder of the sweep; each run gets a folder in it.
 
         Raises:
-            ConfigError: a trial of the tuning has the seed of the run.
+            ConfigError: a trial of the tuning has the seed of the run, or a stage starts from the parameters
+                of another network.
         """
+        _check_networks(run)
         TunedSweep.check(run.configs[run.last])
         self._plan.append((run, folder))
 
@@ -119,6 +126,32 @@ class StagedSweep:
         starts = {seed: folders.get((index, seed, before)) for seed in seeds}
         completed = {seed: str(path) for seed, path in starts.items() if path and _is_completed(path)}
         return completed if len(completed) == len(seeds) else None
+
+
+def _check_networks(run: StagedRun) -> None:
+    """Refuse a stage whose parameters are not those of the stage that it starts from."""
+    for stage, start in run.starts.items():
+        configs = run.configs[stage], run.configs[start]
+        here, there = (_describe(config.model, config.data.name) for config in configs)
+        for name in dict.fromkeys([*there, *here]):
+            if here.get(name) != there.get(name):
+                raise ConfigError(
+                    f"stages.{stage}.from={start} is not allowed: {name} is {there.get(name, 'absent')} in "
+                    f"{start} and {here.get(name, 'absent')} in {stage}; give a stage of the same network"
+                )
+
+
+@cache
+def _describe(model: Named, data: str) -> dict[str, str]:
+    """Return the type and shape of each array of a network's parameters and state, by its path."""
+    dataset = DATASETS[data]
+    net = build_network(model, dataset.image_shape, dataset.num_classes)
+    params, state = abstract_init(net, (1, *dataset.image_shape))
+    leaves = jax.tree.leaves_with_path({"params": params, "model_state": state})
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype} {leaf.shape}"
+        for path, leaf in leaves
+    }
 
 
 def _is_completed(folder: Path) -> bool:

@@ -80,9 +80,9 @@ def run_safely(config: Config, folder: Path, callback: Callback, load: Load) -> 
     """Return the result of a run; an exception becomes a result, which is recorded."""
     try:
         return run(config, folder, [callback], resume=True, load=load)
-    except (LockedError, FileExistsError) as error:  # another sweep works on it, or was faster
-        return RunResult("locked", str(error))
     except Exception as error:
+        if isinstance(error, LockedError) or records.is_finished(folder):  # another sweep has it, or had it
+            return RunResult("locked", str(error))
         message = f"{type(error).__name__}: {error}"
         failed = RunResult("failed", message, traceback=traceback.format_exc(), exit_code=1)
         with contextlib.suppress(OSError):  # without a folder or disk space, only the sweep reports it

@@ -11,16 +11,21 @@ def dotted_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         values: the nested dict.
         prefix: text that every key of the result starts with.
 
+    Raises:
+        ValueError: a key is given twice, once dotted and once nested.
+
     Example:
         >>> dotted_keys({"seed": 0, "model": {"depth": 2}})
         {'seed': 0, 'model.depth': 2}
     """
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= dotted_keys(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
+        is_section = isinstance(value, Mapping)
+        inner = dotted_keys(value, f"{prefix}{key}.") if is_section else {f"{prefix}{key}": value}
+        for dotted in inner:
+            if dotted in flat:
+                raise ValueError(f"{dotted} is given twice; give it once")
+        flat |= inner
     return flat
 
 

@@ -187,7 +187,7 @@ def _build_items(hints: Mapping[str, Any], values: Any, key: str) -> dict[str, A
     for name in values:
         if name not in hints:
             raise ConfigError(f"there is no key {prefix}{name}; allowed: {', '.join(hints) or 'none'}")
-    return {name: _build(hints[name], value, prefix + name) for name, value in values.items()}
+    return {name: _build(hints[name], values[name], prefix + name) for name in hints if name in values}
 
 
 def _is_optional(hint: Any) -> bool:

@@ -38,6 +38,16 @@ MISTAKES = {
         ["training.batch_size=5000"],
         "training.batch_size=5000 is not allowed; give at most the 1294",
     ),
+    "dataset by its key": (["data.name=minst"], "data.name=minst is not allowed; give one of cifar10,"),
+    "an empty sweep": (["-m", "seed=range(0)"], "seed=range(0) holds no value to sweep over; give a range"),
+    "study of another model": (
+        ["+study=depth", "model=tiny"],
+        "study.arm refers to the key model.depth, which this configuration does not have",
+    ),
+    "key that is not there": (
+        ["run=${oc.env:NO_SUCH_VARIABLE}"],
+        "run cannot be resolved: KeyError raised while resolving interpolation",
+    ),
     "sweep without -m": (["seed=range(0,3)"], "'seed=range(0,3)' requires --multirun"),
     "data folder": (
         ["data=mnist", "data.dir=/nowhere"],
@@ -110,6 +120,7 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
             ["run=outputs/x"],
             "run=outputs/x is not allowed; give the folder alone: evaluate.py outputs/x",
         ),
+        ("compare_frameworks.py", ["frameworks=[]"], "frameworks=[] is not allowed; give at least one name"),
         ("report.py", [], "the following arguments are required: FOLDER"),
         ("sweep_status.py", ["a", "b"], "unrecognized arguments: b"),
     ],

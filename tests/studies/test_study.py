@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from matplotlib.figure import Figure
@@ -90,6 +91,14 @@ def test_an_arm_may_have_several_overrides_or_none():
         ({"stages": [{"name": "a"}, {"name": "a"}]}, "stages.name=a is not allowed twice"),
         ({"stages": [{"name": "a/b"}]}, "stages.name=a/b is not allowed"),
         ({"stages": [{"name": "a", "arms": 1}]}, "stages.a.arms=1 is not allowed; give true or false"),
+        ({"stages": [{"name": "a\0"}]}, "give a text that can name a folder"),
+        ({"stages": [{"name": "a"}, {"name": "b", "from": ["a"]}]}, "is not allowed; give one of a"),
+        ({"reference": np.array([1, 2])}, "is not allowed; give one of relu, tanh"),
+        ({"arms": {"": {}, "b": {}}}, "arms.'' is not allowed; give each arm a text of one line"),
+        ({"arms": {1: {}, "1": {}}}, "arms.1 is not allowed; give each arm a text of one line"),
+        ({"base": {"model": "tiny", "model.name": "mlp"}}, "base.model.name is given twice; give it once"),
+        ({"base": {"training.epochs": 1, "training": {"epochs": 2}}}, "base.training.epochs is given twice"),
+        ({"tuning": {"seeds": []}}, r"study.tuning.seeds=\[\] is not allowed; give at least one number"),
     ],
 )
 def test_bad_input_is_refused_in_one_sentence(changes, message):
@@ -98,12 +107,50 @@ def test_bad_input_is_refused_in_one_sentence(changes, message):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ([], "seeds is empty; give at least one seed"),
+        ([-1], "seed=-1 is not allowed; give a whole number"),
+    ],
+)
+def test_seeds_that_are_none_are_refused_before_anything_is_written(seeds, message, tmp_path):
+    with pytest.raises(ConfigError, match=message):
+        make_study().run(seeds, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(ConfigError, match=r"folder=.*file cannot be written: File exists; give another"):
+        make_study().run([0], tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+def test_a_stage_of_another_network_is_refused_before_anything_runs(tmp_path):
+    study = make_study(
+        stages=[{"name": "first", "base": {"model": "mlp"}}, {"name": "last", "from": "first"}]
+    )
+    with pytest.raises(ConfigError, match=r"stages.last.from=first is not allowed: .* is float32 \(.*\) in"):
+        study.run([0], tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_numbers_of_numpy_are_numbers():
+    study = make_study(axis="optimizer.learning_rate", arms=np.array([0.1, 0.2]), reference=np.float64(0.1))
+    assert list(study.arms) == ["learning_rate 0.1", "learning_rate 0.2"]
+    assert study.reference == "learning_rate 0.1"
+
+
 def test_a_file_with_an_unknown_key_is_refused(tmp_path):
     path = tmp_path / "own.yaml"
     path.write_text("axis: model.depth\narms: [1, 2]\nreference: 1\n")
     assert Study.from_file(path).name == "own"
     path.write_text("axis: model.depth\narms: [1, 2]\nreference: 1\nquestoin: x\n")
     with pytest.raises(ConfigError, match=r"own\.yaml: there is no key questoin; allowed: name, question,"):
+        Study.from_file(path)
+    path.write_text("axis: model.depth\narms: [1, 2]\nreference: 1\nbase: &base {model: *base}\n")
+    with pytest.raises(ConfigError, match=r"own\.yaml is not allowed: an alias in it refers to itself"):
         Study.from_file(path)
     path.write_text("arms: [")
     with pytest.raises(ConfigError, match=r"own\.yaml is no YAML"):
