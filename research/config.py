@@ -22,7 +22,7 @@ from research.records import NOT_IN_THE_RESULT, RENAMED, RecordError, parameters
 from research.training.optimizers import OPTIMIZERS
 from research.training.schedules import SCHEDULES
 from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
-from research.utils.strict import ConfigError, Named, Table, construct, is_writable, to_plain
+from research.utils.strict import ConfigError, Functions, Named, construct, is_writable, to_plain
 
 __all__ = [
     "CHOICES",
@@ -276,9 +276,9 @@ class Config:
         debug: checks that help to find an error.
     """
 
-    model: Annotated[Named, Table(MODELS)]
-    optimizer: Annotated[Named, Table(OPTIMIZERS)]
-    schedule: Annotated[Named, Table(SCHEDULES)]
+    model: Annotated[Named, Functions(MODELS)]
+    optimizer: Annotated[Named, Functions(OPTIMIZERS)]
+    schedule: Annotated[Named, Functions(SCHEDULES)]
     seed: Annotated[int, Between(0, 2**32 - 1)] = 0
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

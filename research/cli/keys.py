@@ -12,7 +12,7 @@ from typing import Annotated, Any, NamedTuple
 from research.config import CHOICES, RECOMMENDED, Config
 from research.utils.constraints import OneOf
 from research.utils.docstrings import read_arguments
-from research.utils.strict import Table, allowed_values, to_plain
+from research.utils.strict import Functions, allowed_values, to_plain
 
 
 class Row(NamedTuple):
@@ -113,7 +113,7 @@ def choice_rows(group: str) -> dict[str, list[Row]]:
     """
     hint = typing.get_type_hints(Config, include_extras=True)[group]
     if not dataclasses.is_dataclass(hint):
-        table = _constraint(hint, Table)
+        table = _constraint(hint, Functions)
         return {name: _function_rows(table, name, f"{group}.") for name in table.functions}
     names = _constraint(typing.get_type_hints(hint, include_extras=True)["name"], OneOf).names
     own = [row for row in rows(hint, f"{group}.") if row.key != f"{group}.name"]
@@ -124,7 +124,7 @@ def _row(key: str, default: Any, meanings: Mapping[str, str], allowed: str) -> R
     return Row(key, default, meanings.get(key.rpartition(".")[2], "").removesuffix("."), allowed)
 
 
-def _function_rows(table: Table, name: str, prefix: str) -> list[Row]:
+def _function_rows(table: Functions, name: str, prefix: str) -> list[Row]:
     meanings = read_arguments(table.functions[name])
     return [
         _row(prefix + key, to_plain(default), meanings, allowed_values(hint))

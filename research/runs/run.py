@@ -1,5 +1,6 @@
 """The function `run`, which trains and evaluates the network of a configuration and records the result."""
 
+import logging
 import os
 import time
 import warnings
@@ -53,8 +54,24 @@ def configure_jax(config: Config | None = None) -> None:
             stacklevel=2,
         )
         return
+    _hide_messages_of_the_loader()
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def _hide_messages_of_the_loader() -> None:
+    """Make XLA log no errors, unless the user asked for a level of logging.
+
+    XLA on the CPU logs errors for each program that it loads from the cache: the program's key holds features
+    ("prefer-no-gather") that are preferences of the compiler, and the loader looks for them in the machine.
+    An error of the program itself is an exception, so it is still seen.
+    """
+    is_default = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1"  # JAX sets 1 where it is not set
+    if not is_default or logging.getLogger("jax").level != logging.NOTSET:
+        return
+    # The first line sets the level of XLA's logger and of Python's; the second resets Python's alone.
+    jax.config.update("jax_logging_level", "CRITICAL")
+    jax.config.update("jax_logging_level", "NOTSET")
 
 
 def leave_accelerators() -> None:

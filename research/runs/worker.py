@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -68,9 +68,7 @@ class Worker:
         Raises:
             BrokenProcessPool: the process died.
         """
-        with _quiet_children():
-            asked = self._pool.submit(os.getpid)  # this starts the process
-        process = asked.result()
+        process = self._pool.submit(os.getpid).result()  # this starts the process
         future = self._pool.submit(function, *arguments, **keywords)
         told = False
         while not wait([future], timeout=0.2).done:
@@ -83,25 +81,6 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_end_with_parent)
-
-
-@contextlib.contextmanager
-def _quiet_children() -> Iterator[None]:
-    """Keep XLA from logging in processes that are started within the block.
-
-    XLA on the CPU logs an error for each program that it reads from the cache, and reads this variable when
-    JAX is imported.
-    """
-    given = os.environ.get(LOG_LEVEL)
-    os.environ.setdefault(LOG_LEVEL, "3")
-    try:
-        yield
-    finally:
-        if given is None:
-            os.environ.pop(LOG_LEVEL, None)
-
-
-LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 
 
 def _end_with_parent() -> None:

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from research.records import RecordError, read_run
 from research.studies.figures import FIGURES
-from research.studies.report.table import Table, arm_table, contrast_table, explain_contrasts, trial_table
+from research.studies.report.table import arm_table, contrast_table, explain_contrasts, trial_table
+from research.studies.report.text_table import Table
 from research.studies.report.write import write_report
 from research.studies.results import StudyResults, group_runs, read_studies
 

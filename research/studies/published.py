@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from research.studies.report.table import NOTHING, Table, percent_interval, percent_spread, points
+from research.studies.report.text_table import NOTHING, Table, percent_interval, percent_spread, points
 from research.studies.results import Arm, StudyResults
 from research.studies.statistics import ALPHA, Summary, holm, is_testable, sign_flip_p, summarize
 

@@ -45,7 +45,7 @@ class Named:
 
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Functions:
     """The functions that the name of a `Named` may mean.
 
     Args:
@@ -115,7 +115,7 @@ def allowed_values(hint: Any) -> str:
     if typing.get_origin(hint) is not Annotated:
         return TYPE_NAMES.get(hint, "a mapping")
     inner, constraint = typing.get_args(hint)
-    if isinstance(constraint, Table):
+    if isinstance(constraint, Functions):
         return str(OneOf(constraint.functions))
     return f"{TYPE_NAMES[inner]}, {constraint}" if inner is not str else str(constraint)
 
@@ -138,7 +138,7 @@ def _build(hint: Any, value: Any, key: str) -> Any:
     """Return `value` as the type of `hint`, or raise an error that says what is allowed."""
     if typing.get_origin(hint) is Annotated:
         inner, constraint = typing.get_args(hint)
-        if isinstance(constraint, Table):
+        if isinstance(constraint, Functions):
             return _build_named(constraint, value, key)
         built = _build(inner, value, key) if not _wrong_type(inner, value) else None
         if built is None or built not in constraint:
@@ -167,7 +167,7 @@ def _build(hint: Any, value: Any, key: str) -> Any:
         raise _refusal(key, value, "a smaller number") from None
 
 
-def _build_named(table: Table, value: Any, key: str) -> Named:
+def _build_named(table: Functions, value: Any, key: str) -> Named:
     if not isinstance(value, Mapping):
         raise _refusal(key, value, f"{OneOf(table.functions)}, or a mapping with a name")
     name = value.get("name")

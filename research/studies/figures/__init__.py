@@ -1,6 +1,6 @@
 """Figures, each made by one function from the records of a study; ``None`` where they do not fit it."""
 
-from collections.abc import Callable
+from typing import Protocol
 
 from matplotlib.figure import Figure
 
@@ -17,8 +17,16 @@ from research.studies.figures.predictions import confident_mistakes, confusion_m
 from research.studies.figures.summary import summary
 from research.studies.results import StudyResults
 
-# The name of the file, and the function whose docstring is the caption.
-FIGURES: dict[str, Callable[[StudyResults], Figure | None]] = {
+
+class DrawStudy(Protocol):
+    """A function that draws a study; the first line of its docstring is the caption."""
+
+    def __call__(self, study: StudyResults, /) -> Figure | None:
+        """Return the figure; ``None`` where the runs of the study do not hold what it shows."""
+        ...
+
+
+FIGURES: dict[str, DrawStudy] = {
     "summary": summary,
     "accuracy": accuracy_by_arm,
     "differences": paired_differences,
@@ -32,3 +40,4 @@ FIGURES: dict[str, Callable[[StudyResults], Figure | None]] = {
     "kernel_responses": kernel_responses,
     "feature_maps": feature_maps,
 }
+"""The figures of a report, by the name of their file."""

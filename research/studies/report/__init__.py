@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from research.studies.report.table import Table, arm_table, contrast_table, format_table
+    from research.studies.report.table import arm_table, contrast_table, format_table
+    from research.studies.report.text_table import Table
     from research.studies.report.write import write_report
 
 __all__ = ["Table", "arm_table", "contrast_table", "format_table", "write_report"]

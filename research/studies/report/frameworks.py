@@ -11,7 +11,7 @@ import numpy as np
 from research.frameworks.base import OURS, STUDY
 from research.frameworks.parity import GRADIENT_TOLERANCE, LOSS_TOLERANCE, NUM_STARTS, NUM_STEPS
 from research.records import Run
-from research.studies.report.table import NOTHING, Part, Table, percent, percent_interval
+from research.studies.report.text_table import NOTHING, Part, Table, percent, percent_interval
 from research.studies.results import Arm, StudyResults
 from research.studies.statistics import Summary, summarize
 

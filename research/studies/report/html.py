@@ -10,7 +10,7 @@ import jinja2
 
 from research.studies.figures.style import COLOURS
 from research.studies.report.section import Section
-from research.studies.report.table import percent
+from research.studies.report.text_table import percent
 from research.studies.results import Arm
 
 TEMPLATE = "report.html.jinja"

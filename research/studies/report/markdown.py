@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 
 from research.studies.report.section import Section
-from research.studies.report.table import Part, Table
+from research.studies.report.text_table import Part, Table
 
 
 def to_markdown(sections: Sequence[Section]) -> str:

@@ -13,8 +13,6 @@ from research.studies.predictions import shown_arm
 from research.studies.published import brief_table, is_published, study_verdicts
 from research.studies.report.frameworks import framework_background, framework_parts
 from research.studies.report.table import (
-    Part,
-    Table,
     arm_table,
     class_table,
     commands,
@@ -26,6 +24,7 @@ from research.studies.report.table import (
     trial_table,
     unfinished_table,
 )
+from research.studies.report.text_table import Part, Table
 from research.studies.results import Arm, StudyResults, differing_keys
 from research.utils.nested import dotted_keys
 from research.utils.progress_bar import track

@@ -7,7 +7,8 @@ from pathlib import Path
 from research.studies.report.html import to_html
 from research.studies.report.markdown import parts_to_markdown, to_markdown
 from research.studies.report.section import make_sections, published_parts
-from research.studies.report.table import Table, results_table
+from research.studies.report.table import results_table
+from research.studies.report.text_table import Table
 from research.studies.results import read_studies
 from research.utils.files import write_atomically
 
