@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,7 @@ def measured(tmp_path_factory):
     return out_dir, lines
 
 
-def runs_of(measured, name):
+def runs_of(measured, name) -> list[Any]:
     """The runs of one framework, in the order of their seeds."""
     return records.find_runs(measured[0] / name)
 
