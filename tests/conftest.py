@@ -15,6 +15,8 @@ from pathlib import Path
 
 # the loader of compiled programs logs an error for each, about preferences of the compiler only
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Keras asks for its backend when it is imported, which the collection of doctests does
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
 import jax
 import pytest

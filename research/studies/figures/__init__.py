@@ -1,6 +1,6 @@
 """Figures, each made by one function from the records of a study; ``None`` where they do not fit it."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from matplotlib.figure import Figure
 
@@ -18,6 +18,7 @@ from research.studies.figures.summary import summary
 from research.studies.results import StudyResults
 
 
+@runtime_checkable
 class DrawStudy(Protocol):
     """A function that draws a study; the first line of its docstring is the caption."""
 
