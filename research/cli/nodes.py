@@ -26,7 +26,7 @@ def register(command: Command) -> None:
             store.store(group=group, name=name, node=node, provider="research")
     store.store(name="keys", node=_defaults(command.rows()), provider="research")
     if "study" in command.config_keys:
-        from research.studies import Study, study_names  # slow: other commands save half a second
+        from research.studies import Study, study_names  # other commands start without it
 
         for name in study_names():
             node = Study.from_conf(name).hydra_node()

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -11,12 +11,14 @@ from rich.console import Console
 from research.config import Config, ConfigError
 from research.runs.program import check
 from research.studies.hydra_node import make_hydra_node
-from research.studies.outcome import StudyOutcome
 from research.studies.overrides import as_overrides, default_name, refuse_unknown
 from research.studies.stages import Stage, make_stages, staged_run
 from research.studies.statistics import is_testable, seeds_needed
 from research.sweeps.stages import StagedRun, StagedSweep
 from research.utils.conf import CONF
+
+if TYPE_CHECKING:
+    import research.studies.outcome
 
 STUDIES = CONF / "studies"
 
@@ -166,7 +168,7 @@ class Study:
         worker: bool = False,
         retry_failed: bool = True,
         console: Console | None = None,
-    ) -> StudyOutcome:
+    ) -> "research.studies.outcome.StudyOutcome":
         """Train every arm with every seed, as far as the folder does not hold the runs already.
 
         Args:
@@ -185,6 +187,8 @@ class Study:
                 cannot be written.
             KeyboardInterrupt: a signal ended the sweep; the same call goes on where it stopped.
         """
+        from research.studies.outcome import StudyOutcome  # loads Matplotlib, which a command does not need
+
         console = console or Console(highlight=False, soft_wrap=True)
         folder, seeds = Path(folder), _make_seeds(seeds)
         sweep = StagedSweep(worker=worker)
