@@ -14,6 +14,7 @@ import jax
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -136,33 +137,27 @@ def check_choices(words: list[str]) -> None:
         ConfigError: a word chooses a name that its group does not have, or sweeps over an empty range.
     """
     for word in words:
-        if "range(" in word and _is_empty_range(word):
-            raise ConfigError(f"{word} holds no value to sweep over; give a range with at least one")
         group = word.lstrip("+").partition("=")[0]
         names = choices(group) if "=" in word else []
-        for value in _chosen(word) if names else ():
+        if not names and "range(" not in word:
+            continue
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except OverrideParseException:
+            continue  # Hydra reports it when it composes
+        if override.is_range_sweep() and next(override.sweep_iterator(), None) is None:
+            raise ConfigError(f"{word} holds no value to sweep over; give a range with at least one")
+        for value in _chosen(override) if names else ():
             if value not in names:
                 raise ConfigError(f"{group}={value} is not allowed; give one of {', '.join(names)}")
 
 
-def _chosen(word: str) -> Iterator[str]:
-    """Yield the names that a word such as `model=tiny,plain` chooses."""
-    try:
-        override = OverridesParser.create().parse_override(word)
-    except OverrideParseException:
-        return  # Hydra reports it when it composes
+def _chosen(override: Override) -> Iterator[str]:
+    """Yield the names that an override such as `model=tiny,plain` chooses."""
     if override.is_choice_sweep():
         yield from override.sweep_string_iterator()
     elif not override.is_sweep_override() and not isinstance(override.value(), list):
         yield override.get_value_element_as_str()
-
-
-def _is_empty_range(word: str) -> bool:
-    try:
-        override = OverridesParser.create().parse_override(word)
-    except OverrideParseException:
-        return False
-    return override.is_range_sweep() and next(override.sweep_iterator(), None) is None
 
 
 def print_help(command: Command) -> int:

@@ -11,13 +11,14 @@ import numpy as np
 
 from research.frameworks.base import ADAM_EPSILON, Arrays, Framework, Task
 from research.frameworks.networks import make_network
-from research.frameworks.networks.names import flatten, nest
+from research.frameworks.networks.names import flatten
 from research.training.epoch import make_run_steps
 from research.training.objective import make_cross_entropy
 from research.training.optimizers import make_optimizer
 from research.training.schedules import SCHEDULES
 from research.training.state import Batch, TrainState
 from research.training.step import make_train_step
+from research.utils.nested import nested
 
 
 class Jax(Framework):
@@ -55,7 +56,7 @@ class Jax(Framework):
         self._predict = jax.jit(lambda params, images: net.apply(params, {}, images, train=False)[0])
 
     def load(self, params: Arrays) -> None:
-        self._state = self._start(nest(params))
+        self._state = self._start(nested(params, "/"))
 
     def gradients(self, images: np.ndarray, labels: np.ndarray) -> Arrays:
         return flatten(self._gradients(self._state.params, images, labels))

@@ -10,7 +10,7 @@ import copy
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,10 @@ def start_run(folder: Path, config: Mapping[str, Any]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def is_finished(folder: Path) -> bool:
-    """Return whether the folder holds a finished run whose files are undamaged."""
+def is_finished(folder: Path, statuses: Sequence[str] = FINISHED) -> bool:
+    """Return whether the folder holds a run with one of the statuses, whose files are undamaged."""
     try:
-        return read_run(folder).status in FINISHED
+        return read_run(folder).status in statuses
     except (FileNotFoundError, RecordError):
         return False
 
@@ -171,14 +171,10 @@ def read_run(folder: Path) -> Run:
         FileNotFoundError: the folder holds no `config.yaml`.
         RecordError: a file is damaged; the message names it.
     """
-    if not (folder / "config.yaml").exists():
-        raise FileNotFoundError(f"{folder} is not a run: it holds no config.yaml")
+    config_path = _config_path(folder)
     result_path = folder / "result.json"
     result, files = _read(result_path, {}, _parse_result) if result_path.exists() else (None, {})
-    config = _read(folder / "config.yaml", files, _parse_config)
-    if not isinstance(config, dict):
-        raise RecordError(f"{folder / 'config.yaml'} is damaged: not a mapping")
-    config = with_new_names(config)
+    config = _read(config_path, files, _parse_config)
     metrics_path = folder / "metrics.jsonl"
     has_metrics = metrics_path.exists() or metrics_path.name in files
     metrics = _read(metrics_path, files, _parse_lines) if has_metrics else []
@@ -192,10 +188,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         FileNotFoundError: the folder holds no `config.yaml`.
         RecordError: the file is damaged.
     """
-    path = folder / "config.yaml"
-    if not path.exists():
-        raise FileNotFoundError(f"{folder} is not a run: it holds no config.yaml")
-    return with_new_names(_read(path, {}, _parse_config))
+    return _read(_config_path(folder), {}, _parse_config)
 
 
 def with_new_names(config: dict[str, Any]) -> dict[str, Any]:
@@ -258,11 +251,21 @@ def _parse_result(text: str) -> tuple[RunResult, dict[str, str]]:
     return RunResult.from_dict(values), files
 
 
-def _parse_config(text: str) -> Any:
+def _config_path(folder: Path) -> Path:
+    path = folder / "config.yaml"
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} is not a run: it holds no config.yaml")
+    return path
+
+
+def _parse_config(text: str) -> dict[str, Any]:
     first, _, rest = text.partition("\n")
     if first != f"{CHECKSUM_LINE}{hashlib.sha256(rest.encode()).hexdigest()}":
         raise ValueError("its first line is not the checksum of the rest")
-    return yaml.safe_load(rest)
+    config = yaml.safe_load(rest)
+    if not isinstance(config, dict):
+        raise ValueError("not a mapping")
+    return with_new_names(config)
 
 
 def _parse_lines(text: str) -> list[dict[str, Any]]:

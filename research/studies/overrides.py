@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from research.config import CHOICES, Config, ConfigError
+from research.config import CHOICES, DEFAULT_CHOICES, Config, ConfigError
 from research.utils.nested import dotted_keys, nested
 
 NOT_AN_OVERRIDE = {
@@ -84,8 +84,7 @@ def make_config(values: Mapping[str, Any], plan: Mapping[str, Any] | None) -> Co
     Raises:
         ConfigError: a key is unknown, or a value is not allowed.
     """
-    default = Config.from_dict({})
-    names = {f"{section}.name": getattr(default, section).name for section in CHOICES}
+    names = {f"{section}.name": name for section, name in DEFAULT_CHOICES.items()}
     try:
         sections = nested(names | dict(values))
     except ValueError as error:

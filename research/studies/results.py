@@ -189,7 +189,7 @@ def _refuse_changed_data(runs: Iterable[Run]) -> None:
 def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:
     trials = [run for run in runs if run.config["study"].get("trial")]
     earlier = [run for run in runs if run.config["study"].get("stage")]
-    runs = [run for run in runs if run not in trials and run not in earlier]
+    runs = [run for run in runs if not any(run.config["study"].get(key) for key in ("trial", "stage"))]
     by_arm = defaultdict(list)
     for run in runs:
         by_arm[str(run.config["study"].get("arm"))].append(run)

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import jax
 from rich.console import Console
 
 from research import records
 from research.config import Config, ConfigError, Named
 from research.data import DATASETS
-from research.layers.base import abstract_init
+from research.layers.base import abstract_init, by_path
 from research.runs.program import build_network
 from research.sweeps.tuning import TunedSweep
 
@@ -124,7 +123,11 @@ class StagedSweep:
         trials = _for_trials(run) if stage == run.last else []
         seeds = [each.configs[before].seed for each in (run, *trials)]
         starts = {seed: folders.get((index, seed, before)) for seed in seeds}
-        completed = {seed: str(path) for seed, path in starts.items() if path and _is_completed(path)}
+        completed = {
+            seed: str(path)
+            for seed, path in starts.items()
+            if path and records.is_finished(path, ("completed",))
+        }
         return completed if len(completed) == len(seeds) else None
 
 
@@ -147,18 +150,8 @@ def _describe(model: Named, data: str) -> dict[str, str]:
     dataset = DATASETS[data]
     net = build_network(model, dataset.image_shape, dataset.num_classes)
     params, state = abstract_init(net, (1, *dataset.image_shape))
-    leaves = jax.tree.leaves_with_path({"params": params, "model_state": state})
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype} {leaf.shape}"
-        for path, leaf in leaves
-    }
-
-
-def _is_completed(folder: Path) -> bool:
-    try:
-        return records.read_run(folder).status == "completed"
-    except (FileNotFoundError, records.RecordError):
-        return False
+    leaves = by_path({"params": params, "model_state": state})
+    return {path: f"{leaf.dtype} {leaf.shape}" for path, leaf in leaves.items()}
 
 
 def _for_trials(run: StagedRun) -> list[StagedRun]:

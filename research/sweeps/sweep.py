@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -18,8 +17,6 @@ from research.runs.run import configure_jax
 from research.runs.worker import RunError, RunRecorded, Worker
 from research.sweeps.vectorized import groups, run_together
 from research.utils.signals import Received, noticed_signals
-
-T = TypeVar("T")
 
 POLL_SECONDS = 1.0
 """Seconds between two checks whether the runs of another sweep have ended."""

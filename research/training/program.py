@@ -148,21 +148,20 @@ class Program:
 
 def make_timed(compiled: StepLoop) -> RunSteps:
     """Return `RunSteps` that call a compiled loop of steps, and wait until the metrics are on the host."""
-
-    def run_steps(state: TrainState, examples: Examples, start: int, stop: int, /) -> StepResult:
-        began = time.perf_counter()
-        state, metrics = compiled(state, *examples, jnp.int32(start), jnp.int32(stop))
-        return StepResult(state, jax.device_get(metrics), stop, time.perf_counter() - began)
-
-    return run_steps
+    return _timed(
+        lambda state, examples, start, stop: compiled(state, *examples, jnp.int32(start), jnp.int32(stop))
+    )
 
 
 def make_timed_alone(run_many: RunMany) -> RunSteps:
     """Return `RunSteps` that call a program for several runs with one run only."""
+    return _timed(lambda state, examples, start, stop: run_many([state], [examples], start, stop)[0])
 
+
+def _timed(call: Callable[[TrainState, Examples, int, int], tuple[TrainState, Metrics]]) -> RunSteps:
     def run_steps(state: TrainState, examples: Examples, start: int, stop: int, /) -> StepResult:
         began = time.perf_counter()
-        ((state, metrics),) = run_many([state], [examples], start, stop)
+        state, metrics = call(state, examples, start, stop)
         return StepResult(state, jax.device_get(metrics), stop, time.perf_counter() - began)
 
     return run_steps

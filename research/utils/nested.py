@@ -29,8 +29,12 @@ def dotted_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+def nested(values: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:
     """Return a nested dict from a flat dict with dotted keys; the inverse of `dotted_keys`.
+
+    Args:
+        values: the flat dict.
+        separator: text between two names of a key; the paths of parameters have `/`.
 
     Raises:
         ValueError: one key is both a value and the section of another key.
@@ -38,16 +42,20 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
     Example:
         >>> nested({"seed": 0, "model.depth": 2})
         {'seed': 0, 'model': {'depth': 2}}
+        >>> nested({"block1/conv1/kernel": 1, "logits/bias": 2}, "/")
+        {'block1': {'conv1': {'kernel': 1}}, 'logits': {'bias': 2}}
     """
     tree: dict[str, Any] = {}
     for dotted, value in values.items():
-        *sections, last = dotted.split(".")
+        *sections, last = dotted.split(separator)
         inner = tree
         for section in sections:
             inner = inner.setdefault(section, {})
             if not isinstance(inner, dict):
                 raise ValueError(f"{dotted} is not allowed beside {section}, which is a value and no section")
         if isinstance(inner.get(last), dict):
-            raise ValueError(f"{dotted} is not allowed as a value beside keys that start with {dotted}.")
+            raise ValueError(
+                f"{dotted} is not allowed as a value beside keys that start with {dotted}{separator}"
+            )
         inner[last] = value
     return tree

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from research.frameworks.networks.names import flatten, flattened_images, nest
+from research.frameworks.networks.names import flatten, flattened_images
 from research.layers import (
     AveragePool,
     BatchNorm,
@@ -26,6 +26,7 @@ from research.layers import (
 )
 from research.layers.base import abstract_init
 from research.models import MODELS
+from research.utils.nested import nested
 from research.utils.xla import for_one_call
 
 quick = partial(jax.jit, compiler_options=for_one_call())
@@ -93,7 +94,7 @@ class Problem:
 
             return jax.grad(weighted, has_aux=True)(params)
 
-        grads, (logits, new) = run(nest(self.params), nest(self.state))
+        grads, (logits, new) = run(nested(self.params, "/"), nested(self.state, "/"))
         return np.asarray(logits), flatten(grads), flatten(new)
 
 

@@ -35,25 +35,8 @@ def apply_all(nodes: Sequence[Node], x: Any, apply: Apply) -> Any:
     return outputs[nodes[-1].path]
 
 
-def nest(arrays: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the nested dict whose paths are the keys of `arrays`.
-
-    Example:
-        >>> nest({"block1/conv1/kernel": 1, "logits/bias": 2})
-        {'block1': {'conv1': {'kernel': 1}}, 'logits': {'bias': 2}}
-    """
-    tree: dict[str, Any] = {}
-    for path, array in arrays.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = array
-    return tree
-
-
 def flatten(tree: Mapping[str, Any]) -> Arrays:
-    """Return the arrays of a nested dict as NumPy arrays by their paths; the inverse of `nest`."""
+    """Return the arrays of a nested dict as NumPy arrays by their paths; `nested` is the inverse."""
     return {path: np.asarray(array) for path, array in by_path(tree).items()}
 
 
