@@ -87,7 +87,7 @@ def step_flops(config: Config) -> float:
 
 
 def make_ours(config: Config, num_steps: int, replicas: int = 1) -> tuple[Train, dict[str, Any]]:
-    """Build our training as `scripts/train.py` runs it: one program gathers batches and takes many steps.
+    """Build our training as `cnn-research train` runs it: one program gathers batches and takes many steps.
 
     Args:
         config: the configuration that `benchmark_train` takes.

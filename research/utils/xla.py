@@ -48,7 +48,8 @@ def for_few_calls() -> CompilerOptions:
 def jit_for_one_call(function: Callable[..., R], **options: Any) -> Callable[..., R]:
     """Return `jax.jit(function)` with the options `for_one_call`.
 
-    Those options depend on the backend of JAX, so they are looked up at the first call, not on import.
+    Those options depend on the backend of JAX, so this function asks for it at the first call, not on
+    import.
 
     Args:
         function: the function to compile.
