@@ -17,6 +17,7 @@ from research.frameworks.base import FRAMEWORKS
 from research.ops.conv import CONV_ALGORITHMS, choose_algorithm, conv2d
 from research.ops.padding import conv_output_size, resolve_padding
 from research.utils.constraints import AtLeastOne, Between, OneOf
+from research.utils.strict import ConfigError
 
 Array = jax.Array
 Arrays = tuple[Array, Array, Array]  # x, kernel, gradient of the output
@@ -86,6 +87,11 @@ class ConvBenchmarkConfig:
     batch_size: Annotated[int, AtLeastOne] | None = None
     rounds: Annotated[int, Between(2)] = 5
     repeats: Annotated[int, AtLeastOne] = 4
+
+    def __post_init__(self) -> None:
+        for key in ("layers", "algorithms"):
+            if not getattr(self, key):
+                raise ConfigError(f"{key}=[] is not allowed; give at least one name")
 
 
 def draw_arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

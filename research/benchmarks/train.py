@@ -46,15 +46,15 @@ class BenchmarkConfig:
 
     Args:
         implementations: names of the implementations; those that are not installed are left out.
-        replicas: numbers of runs that are trained as one program, such as [8]; the time of a step is divided
-            by the number of runs.
+        runs_per_program: numbers of runs that are trained as one program, such as [8]; the time of a step is
+            divided by the number of runs.
         evaluation: also time the evaluation of a batch, by auto and by lax.
         rounds: number of timings of each, in turn.
         steps: number of training steps in one timing.
     """
 
     implementations: tuple[Annotated[str, OneOf(IMPLEMENTATIONS)], ...] = IMPLEMENTATIONS
-    replicas: tuple[Annotated[int, Between(2)], ...] = ()
+    runs_per_program: tuple[Annotated[int, Between(2)], ...] = ()
     evaluation: bool = False
     rounds: Annotated[int, Between(2)] = 7
     steps: Annotated[int, AtLeastOne] = 20
@@ -86,24 +86,24 @@ def step_flops(config: Config) -> float:
     return 2.0 * config.training.batch_size * (3 * sum(counts) - counts[0])
 
 
-def make_ours(config: Config, num_steps: int, replicas: int = 1) -> tuple[Train, dict[str, Any]]:
+def make_ours(config: Config, num_steps: int, num_runs: int = 1) -> tuple[Train, dict[str, Any]]:
     """Build our training as `cnn-research train` runs it: one program gathers batches and takes many steps.
 
     Args:
         config: the configuration that `benchmark_train` takes.
         num_steps: largest number of steps in one call.
-        replicas: number of runs that each call trains as one program.
+        num_runs: number of runs that each call trains as one program.
 
     Returns:
         `train(num_steps)`, `compile_s` and `temp_bytes` of the program.
     """
-    config = replace(config, training=replace(config.training, runs_per_program=replicas))
+    config = replace(config, training=replace(config.training, runs_per_program=num_runs))
     batch_size = config.training.batch_size
     dataset = random_dataset(config.data.name, num_steps * batch_size)
     spec = program_spec(config, dataset)
     program = compile_program(spec)
     rate = jnp.float32(config.optimizer.arguments["learning_rate"])
-    states = [program.init(jax.random.key(seed), rate, jnp.float32(0)) for seed in range(replicas)]
+    states = [program.init(jax.random.key(seed), rate, jnp.float32(0)) for seed in range(num_runs)]
     order = np.arange(num_steps * batch_size, dtype=np.int32).reshape(num_steps, batch_size)
     examples, _, _ = next(program.make_feed(*dataset.train)(jnp.asarray(order), 0))
 
@@ -112,7 +112,7 @@ def make_ours(config: Config, num_steps: int, replicas: int = 1) -> tuple[Train,
         if program.run_many is None:
             states = [program.run_steps(states[0], examples, 0, num_steps).state]
         else:
-            trained = program.run_many(states, [examples] * replicas, 0, num_steps)
+            trained = program.run_many(states, [examples] * num_runs, 0, num_steps)
             states = [state for state, _ in trained]
         return states
 
@@ -215,9 +215,9 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         benchmark: how to time.
 
     Returns:
-        `ms` per step by implementation (`median`, `lower` and `upper` quartile), for replicas divided by the
-        number of runs; `ratio`, the median of each other implementation divided by ours; `device`, its name
-        in JAX; `roofline`, the share of the machine's GEMM rate that ours reaches; `gemm_gflops`;
+        `ms` per step by implementation (`median`, `lower` and `upper` quartile), divided by the number of
+        runs that are one program; `ratio`, the median of each other implementation divided by ours; `device`,
+        its name in JAX; `roofline`, the share of the machine's GEMM rate that ours reaches; `gemm_gflops`;
         `step_gflop`; `compile_s` and `temp_bytes` of ours; `torch_peak_bytes` by PyTorch's memory layouts;
         `skipped`, the reason by implementation; `evaluation`, what `time_evaluation` returns, or `None`.
     """
@@ -225,7 +225,7 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
     net = _network(config)
     ours, facts = make_ours(config, benchmark.steps)
     trains: dict[str, Train] = {"ours": ours}
-    counts = {f"ours_{count}_replicas": count for count in benchmark.replicas}
+    counts = {f"ours_{count}_runs": count for count in benchmark.runs_per_program}
     trains |= {name: make_ours(config, benchmark.steps, count)[0] for name, count in counts.items()}
     skipped, unlike = {}, _unlike_others(config)
     for name in benchmark.implementations:

@@ -25,6 +25,7 @@ COMMAND = Command(
     __doc__,
     (FormatKeys, BenchmarkConfig),
     (*CHOICES, *(f"training.{key}" for key in ("batch_size", "accumulate", "precision", "remat"))),
+    renamed={"replicas": "runs_per_program"},
 )
 
 

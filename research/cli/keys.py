@@ -6,7 +6,7 @@
 import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
 from research.config import CHOICES, RECOMMENDED, Config
@@ -56,12 +56,14 @@ class Command:
         own: dataclasses of the keys that it adds to those of `Config`.
         config_keys: dotted keys of `Config` that it reads; a section stands for all of its keys, and a
             name of `CHOICES` for that group of choices.
+        renamed: keys of its own that were renamed: the new name by the old name.
     """
 
     config_name: str
     doc: str | None
     own: Sequence[type] = ()
     config_keys: Sequence[str] = ()
+    renamed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def groups(self) -> list[str]:
@@ -88,15 +90,15 @@ def rows(cls: Any, prefix: str = "") -> list[Row]:
     """
     hints = typing.get_type_hints(cls, include_extras=True)
     meanings, found = read_arguments(cls), list[Row]()
-    for field in dataclasses.fields(cls):
-        key, hint = prefix + field.name, hints[field.name]
-        if cls is Config and field.name in CHOICES:
+    for item in dataclasses.fields(cls):
+        key, hint = prefix + item.name, hints[item.name]
+        if cls is Config and item.name in CHOICES:
             continue
         if dataclasses.is_dataclass(hint):
             found += rows(hint, f"{key}.")
         else:
-            default = None if field.default is dataclasses.MISSING else to_plain(field.default)
-            null = ", or null" if field.default is RECOMMENDED and "null" not in allowed_values(hint) else ""
+            default = None if item.default is dataclasses.MISSING else to_plain(item.default)
+            null = ", or null" if item.default is RECOMMENDED and "null" not in allowed_values(hint) else ""
             found.append(_row(key, default, meanings, allowed_values(hint) + null))
     return found
 

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
 from research import records
 from research.cli.keys import Command
-from research.cli.wrapper import pop_keys, read_folder, run_command
+from research.cli.wrapper import compose_again, pop_keys, read_folder, run_command
 from research.config import Config, ConfigError, SweepConfig
 from research.records import RunResult
 from research.runs.callbacks import ProgressBar
@@ -109,6 +110,31 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
     return exit_codes.append(result.exit_code)
 
 
+def check_seeds_of_launcher(words: list[str]) -> None:
+    """Print a sentence if a launcher is to run a study with too few seeds; other sweeps plan their runs here.
+
+    Args:
+        words: the words of the command line.
+    """
+    if not any(word.startswith("hydra/launcher=") for word in words):
+        return
+    words = [word for word in words if "=" in word]
+    overrides = dict(zip(words, OverridesParser.create().parse_overrides(words), strict=True))
+    fixed = [word for word, override in overrides.items() if not override.is_sweep_override()]
+    of_study = [word for word in fixed if re.match(r"\+?study[.=]", word)]
+    study = compose_again(COMMAND, of_study).study
+    sweeps = [o for o in overrides.values() if o.key_or_group == "seed" and o.is_sweep_override()]
+    num_seeds = len(list(sweeps[-1].sweep_iterator())) if sweeps else 1
+    if study is not None:
+        say_if_descriptive(len(study.arms) - 1, num_seeds)
+
+
+def say_if_descriptive(num_contrasts: int, num_seeds: int) -> None:
+    """Print a sentence if a study has too few seeds for its contrasts."""
+    if sentence := describe_too_few_seeds(num_contrasts, num_seeds):
+        print(sentence)
+
+
 def report(result: RunResult, folder: Path) -> None:
     """Print the test accuracy of a run, or why it has none, and the folder of the run."""
     accuracy = result.test_accuracy
@@ -156,8 +182,9 @@ def main() -> None:
     sweep, exit_codes = StagedSweep(), [0]
 
     def finish() -> int:
-        if sentence := describe_too_few_seeds(sweep.planned):
-            print(sentence)
+        studies = [config.study for config in sweep.planned if config.study]
+        num_contrasts = max((len(study.arms) - 1 for study in studies), default=0)
+        say_if_descriptive(num_contrasts, len({config.seed for config in sweep.planned}))
         return max(sweep.run(), *exit_codes)
 
-    run_command(COMMAND, partial(job, sweep, exit_codes), after=finish)
+    run_command(COMMAND, partial(job, sweep, exit_codes), before=check_seeds_of_launcher, after=finish)

@@ -1,5 +1,6 @@
 """How every command runs: compose its configuration, call it, and turn an error into one sentence."""
 
+import argparse
 import difflib
 import os
 import sys
@@ -11,6 +12,7 @@ from typing import Any, NoReturn, TypeVar, cast
 
 import hydra
 import jax
+from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -51,13 +53,18 @@ USER_ERRORS = (
 
 
 def run_command(
-    command: Command, job: Callable[[dict[str, Any]], Any], after: Callable[[], int] | None = None
+    command: Command,
+    job: Callable[[dict[str, Any]], Any],
+    *,
+    before: Callable[[list[str]], None] | None = None,
+    after: Callable[[], int] | None = None,
 ) -> NoReturn:
     """Compose the configuration of a command with the command line, call `job`, then `after`, and exit.
 
     Args:
         command: what the command reads.
         job: called with the resolved configuration as a plain dict; once per job of a multirun.
+        before: called once with the words of the command line, before any job.
         after: called once when all jobs have returned; it returns the exit code.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
@@ -77,9 +84,12 @@ def run_command(
 
     def work() -> int:
         register(command)
+        check_flags(sys.argv[1:])
         check_choices(sys.argv[1:])
         if {"--help", "-h"} & set(sys.argv[1:]):
             return print_help(command)
+        if before:
+            before(sys.argv[1:])
         try:
             hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.config_name)(compose)()
         except (ValueError, TypeError, AttributeError, LookupError, AssertionError) as error:
@@ -125,6 +135,27 @@ def exit_with(work: Callable[[], int], command: Command | None = None) -> NoRetu
         code = code or _say(f"the output is not complete: {error.strerror}", 1)
         sys.stdout = None  # otherwise Python tries again at exit, and prints a traceback
     sys.exit(code)
+
+
+def check_flags(words: list[str]) -> None:
+    """Refuse a flag that Hydra does not have, before Hydra prints its usage.
+
+    Args:
+        words: the words of the command line.
+
+    Raises:
+        ConfigError: a flag or its value is not allowed, or an override stands after a flag.
+    """
+    parser = get_args_parser()
+    parser.exit_on_error = False
+    try:
+        _, unknown = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        raise ConfigError(str(error)) from None
+    for word in unknown:
+        if word.startswith("-"):
+            raise ConfigError(f"there is no flag {word}; --help lists the keys and flags")
+        raise ConfigError(f"{word} stands after a flag; give the flags before all keys")
 
 
 def check_choices(words: list[str]) -> None:
@@ -245,8 +276,8 @@ def _shorten(text: str, longest: int = 700) -> str:
 
 def _unknown_key(key: str, command: Command) -> str:
     """Return an error that lists the keys that exist beside an unknown one."""
-    if key in RENAMED:
-        return f"{key} is now {RENAMED[key]}; give that key instead"
+    if new := {**RENAMED, **command.renamed}.get(key):
+        return f"{key} is now {new}; give that key instead"
     parent, _, name = key.rpartition(".")
     groups = [word for word in sys.argv[1:] if "=" in word and word.split("=")[0] != key]
     config = compose_again(command, [word for word in groups if choices(word.split("=")[0].lstrip("+"))])

@@ -1,6 +1,7 @@
 """What a framework has to do for the comparison, and the table of frameworks."""
 
 import importlib
+import importlib.metadata
 import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -128,6 +129,11 @@ class Entry:
     def is_installed(self) -> bool:
         """Return whether every package can be imported, without importing any."""
         return all(importlib.util.find_spec(package) for package in self.packages)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Return the installed version of each package."""
+        return {package: importlib.metadata.version(package) for package in self.packages}
 
     def build(self, task: Task) -> Framework:
         """Import the class and build the network of a task."""

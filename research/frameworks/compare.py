@@ -9,7 +9,7 @@ from typing import Any
 
 from research import records
 from research.data import Dataset, load_dataset
-from research.frameworks.base import FRAMEWORKS, OURS, STUDY, Task
+from research.frameworks.base import FRAMEWORKS, OURS, STUDY, Entry, Task
 from research.frameworks.config import ComparisonConfig
 from research.frameworks.process import Notify, Workplace
 from research.records import NOT_IN_THE_RESULT, RecordError, RunResult, Seconds
@@ -55,8 +55,13 @@ class Measurement:
         """The name of the framework."""
         return self.config["framework"]
 
-    def is_done(self, checksum: str) -> bool:
-        """Return whether the folder holds a completed run on data with this checksum.
+    @property
+    def is_full(self) -> bool:
+        """Whether the run belongs to the comparison of the frameworks, which checks the parity."""
+        return self.config["study"]["name"] == STUDY
+
+    def read_completed(self, checksum: str) -> RunResult | None:
+        """Return the result of the folder's completed run on data with this checksum; None without one.
 
         Raises:
             ValueError: the folder holds a run with other settings or data, or a damaged one.
@@ -64,16 +69,16 @@ class Measurement:
         try:
             run = records.read_run(self.folder)
         except FileNotFoundError:
-            return False
+            return None
         except RecordError as error:
             raise ValueError(f"{error}; remove the folder or choose another one") from error
         if _settings(run.config) != _settings(self.config):
             raise ValueError(f"{self.folder} holds a comparison with other settings; choose another folder")
         if run.status != "completed":
-            return False
+            return None
         if run.outcome.provenance.get("data_checksum") != checksum:
             raise ValueError(f"{self.folder} was measured on other data; choose another folder")
-        return True
+        return run.outcome
 
 
 def compare(config: ComparisonConfig, provenance: Mapping[str, Any], on_progress: Notify) -> Path:
@@ -113,8 +118,13 @@ def compare(config: ComparisonConfig, provenance: Mapping[str, Any], on_progress
         raise ValueError(f"batch_size={training.batch_size}; allowed: 1 to {most} for {data.name}")
     facts = {**provenance, "data_checksum": dataset.checksum}
     rounds = plan_rounds(config, num_threads)
-    pending = [m for plan in rounds for m in plan if not m.is_done(dataset.checksum)]
-    ready = []
+    pending, ready, parities = [], [], {}
+    for measurement in (m for plan in rounds for m in plan):
+        result = measurement.read_completed(dataset.checksum)
+        if result is None:
+            pending.append(measurement)
+        elif measurement.is_full and _is_current(result, FRAMEWORKS[measurement.framework], facts):
+            parities[measurement.framework] = _read_parity(result)
     for measurement in pending:
         with hold(measurement.folder):
             records.start_run(measurement.folder, measurement.config)
@@ -127,7 +137,7 @@ def compare(config: ComparisonConfig, provenance: Mapping[str, Any], on_progress
     if ready:
         with tempfile.TemporaryDirectory(prefix="frameworks-") as folder:
             workplace = Workplace(Path(folder), to_plain(training), num_threads, on_progress)
-            _measure(ready, workplace, dataset, config, facts)
+            _measure(ready, parities, workplace, dataset, config, facts)
     return Path(config.out)
 
 
@@ -170,27 +180,28 @@ def plan_rounds(config: ComparisonConfig, num_threads: int) -> list[list[Measure
 
 def _measure(
     ready: Sequence[Measurement],
+    parities: dict[str, dict[str, Any]],
     workplace: Workplace,
     dataset: Dataset,
     config: ComparisonConfig,
     facts: Mapping[str, Any],
 ) -> None:
-    """Check the parity of every framework, then time those that agree, and write the results."""
+    """Check the parity of each framework that is not in `parities`, then time it if it agrees."""
     workplace.share(dataset)
-    reference = _task({"name": "reference"}, config, dataset)
-    outcome = workplace.run("reference", "jax_lax", reference)
-    if "error" in outcome:
-        raise ComparisonError(f"the reference could not be computed: {outcome['error']}")
-    names = dict.fromkeys(m.framework for m in ready if m.config["study"]["name"] == STUDY)
-    parities = {name: workplace.run("parity", name, reference) for name in names}
+    names = dict.fromkeys(m.framework for m in ready if m.is_full and m.framework not in parities)
+    if names:
+        reference = _task({"name": "reference"}, config, dataset)
+        outcome = workplace.run("reference", "jax_lax", reference)
+        if "error" in outcome:
+            raise ComparisonError(f"the reference could not be computed: {outcome['error']}")
+        parities |= {name: workplace.run("parity", name, reference) for name in names}
     for measurement in ready:
         name, seed, model = (measurement.config[key] for key in ("framework", "seed", "model"))
-        is_small = measurement.config["study"]["name"] != STUDY
         with hold(measurement.folder):
-            outcome = {} if is_small else parities[name]
+            outcome = parities[name] if measurement.is_full else {}
             if not outcome.get("error"):
                 outcome = outcome | workplace.run("timing", name, _task(model, config, dataset), seed)
-                if outcome.get("error") and not is_small:
+                if outcome.get("error") and measurement.is_full:
                     parities[name] = outcome  # no more rounds
             records.write_result(measurement.folder, make_result(outcome, config.training.epochs, facts))
 
@@ -226,6 +237,19 @@ def make_result(outcome: Mapping[str, Any], epochs: int, facts: Mapping[str, Any
         measurements=measured,
         provenance=provenance | {"versions": {**facts.get("versions", {}), **outcome["framework_versions"]}},
     )
+
+
+def _is_current(result: RunResult, entry: Entry, facts: Mapping[str, Any]) -> bool:
+    """Return whether a result was measured with the code and the versions that are installed now."""
+    if not entry.is_installed or result.provenance.get("commit") != facts.get("commit"):
+        return False
+    return result.provenance["versions"] == {**facts.get("versions", {}), **entry.versions}
+
+
+def _read_parity(result: RunResult) -> dict[str, Any]:
+    """Return what the process of parity wrote, from the result of a completed run."""
+    measured = {key: result.measurements[key] for key in PARITY}
+    return measured | {"worst_array": result.provenance["worst_array"]}
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

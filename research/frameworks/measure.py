@@ -6,7 +6,7 @@ trains in one framework only, so that its memory and its first step are that fra
 
 import dataclasses
 import hashlib
-import importlib.metadata
+import importlib
 import json
 import os
 import resource
@@ -52,10 +52,9 @@ def measure(spec: Mapping[str, Any]) -> dict[str, Any]:
         data[f"{split}_images"] = data[f"{split}_images"].astype(np.float32) / 255
     work = {"reference": write_reference, "parity": check_parity, "timing": time_training}[spec["work"]]
     outcome = work(framework, data, spec)
-    versions = {package: importlib.metadata.version(package) for package in entry.packages}
     # on Linux VmHWM, because the maximum of getrusage begins with that of the parent process
     memory = {"peak_mib": memory_mib("VmHWM") - not_its_own}
-    return outcome | memory | {"threads": threads, "framework_versions": versions}
+    return outcome | memory | {"threads": threads, "framework_versions": entry.versions}
 
 
 def write_reference(framework: Any, data: Arrays, spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -205,7 +205,7 @@ class Study:
             raise ConfigError(
                 f"folder={folder} cannot be written: {error.strerror}; give another folder"
             ) from error
-        if sentence := describe_too_few_seeds(sweep.planned):
+        if sentence := describe_too_few_seeds(len(self.arms) - 1, len(seeds)):
             console.print(sentence, markup=False)
         if sweep.run(console) >= 128:
             raise KeyboardInterrupt(f"the study stopped; run it again with folder={folder} to go on")
@@ -227,20 +227,18 @@ def study_names() -> list[str]:
     return sorted(path.stem for path in STUDIES.glob("*.yaml"))
 
 
-def describe_too_few_seeds(configs: Iterable[Config]) -> str:
-    """Return one sentence if the runs have fewer seeds than their study's contrasts need; "" otherwise.
+def describe_too_few_seeds(num_contrasts: int, num_seeds: int) -> str:
+    """Return one sentence if a study has fewer seeds than its contrasts need; "" otherwise.
 
     Args:
-        configs: the runs of one study.
+        num_contrasts: number of arms beside the reference.
+        num_seeds: number of seeds that every arm has.
     """
-    configs = [config for config in configs if config.study is not None]
-    seeds = len({config.seed for config in configs})
-    num_contrasts = max((len(config.study.arms) - 1 for config in configs if config.study), default=0)
-    if num_contrasts == 0 or is_testable(num_contrasts, seeds):
+    if num_contrasts == 0 or is_testable(num_contrasts, num_seeds):
         return ""
     return (
         f"This study is descriptive: {num_contrasts} contrast{'s need' if num_contrasts > 1 else ' needs'} "
-        f"{seeds_needed(num_contrasts)} seeds, and there are {seeds}; no difference will be claimed."
+        f"{seeds_needed(num_contrasts)} seeds, and there are {num_seeds}; no difference will be claimed."
     )
 
 

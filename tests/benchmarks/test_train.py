@@ -29,8 +29,10 @@ def test_every_implementation_is_timed_or_said_to_be_missing():
     config = Config.from_dict(
         {"model": model, "schedule": {"name": "constant"}, "training": {"batch_size": 4}}
     )
-    result = benchmark_train(config, BenchmarkConfig(rounds=2, steps=1, replicas=(2,), evaluation=True))
-    assert set(result["ms"]) | set(result["skipped"]) == {*IMPLEMENTATIONS, "ours_2_replicas"}
+    result = benchmark_train(
+        config, BenchmarkConfig(rounds=2, steps=1, runs_per_program=(2,), evaluation=True)
+    )
+    assert set(result["ms"]) | set(result["skipped"]) == {*IMPLEMENTATIONS, "ours_2_runs"}
     assert set(result["ratio"]) == set(result["ms"]) - {"ours"}
     for ms in result["ms"].values():
         assert 0 < ms["lower"] <= ms["median"] <= ms["upper"]

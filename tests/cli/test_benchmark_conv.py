@@ -50,6 +50,8 @@ def test_errors_are_small(call):
     [
         ("report=all", "report=all is not allowed; give one of error, speed"),
         ("layers=[conv9]", "layers=conv9 is not allowed; give one of digits conv2,"),
+        ("layers=[]", "layers=[] is not allowed; give at least one name"),
+        ("algorithms=[]", "algorithms=[] is not allowed; give at least one name"),
         ("rounds=1", "rounds=1 is not allowed; give a whole number, at least 2"),
     ],
 )

@@ -79,6 +79,9 @@ MISTAKES = {
         ["model=mlp", "model.hidden=[1000000,1000000]"],
         "model=mlp has 1,000,076,000,010 parameters here, whose training takes 16,001 GB; this machine has",
     ),
+    "flag": (["--blub"], "there is no flag --blub; --help lists the keys and flags"),
+    "value of a flag": (["--cfg=blub"], "argument --cfg/-c: invalid choice: 'blub' (choose from"),
+    "flag after a key": (["seed=1", "-m", "seed=2"], "seed=2 stands after a flag; give the flags before"),
     "nothing to train on": (["data.test_fraction=0.9999"], "test_fraction=0.9999 leaves too few examples of"),
 }
 
@@ -122,6 +125,8 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
         ),
         ("compare_frameworks.py", ["frameworks=[]"], "frameworks=[] is not allowed; give at least one name"),
         ("report.py", [], "the following arguments are required: FOLDER"),
+        ("report.py", ["x", "--out="], "--out= is not allowed; give the path of a folder"),
+        ("benchmark_train.py", ["replicas=[8]"], "replicas is now runs_per_program; give that key instead"),
         ("sweep_status.py", ["a", "b"], "unrecognized arguments: b"),
     ],
 )

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hydra.core.config_store import ConfigStore
 
+from research.cli import train
+from research.cli.nodes import register
 from research.records import find_runs, read_run
 from research.studies import Study, read_study
 from research.studies import study as module
@@ -77,3 +79,25 @@ def test_stages_need_a_sweep(call, name):
 def test_without_a_sweep_the_reference_arm_runs(call, name):
     assert call("train.py", f"+study={name}", "run=one").code == 0
     assert read_run(Path("one")).config["study"]["arm"] == "it's plain"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["seed=range(0,2)"], "This study is descriptive: 3 contrasts need 7 seeds, and there are 2; no"),
+        (
+            ["seed=range(0,2)", "study.arms=[depth 1,depth 2]"],
+            "1 contrast needs 6 seeds, and there are 2; no",
+        ),
+        (["seed=range(0,7)"], ""),
+        ([], "3 contrasts need 7 seeds, and there are 1; no difference will be claimed."),
+    ],
+)
+def test_too_few_seeds_are_said_before_a_launcher_starts(capsys, words, said):
+    register(train.COMMAND)
+    train.check_seeds_of_launcher(["-m", "hydra/launcher=ray", "+study=depth", "model.depth=1,2", *words])
+    out = capsys.readouterr().out
+    assert said in out
+    assert bool(out) == bool(said)
+    train.check_seeds_of_launcher(["-m", "hydra/launcher=ray", "model=tiny,plain", "seed=0,1"])
+    assert capsys.readouterr().out == ""

@@ -122,11 +122,11 @@ def test_the_runs_are_a_study_that_the_ordinary_reader_reads(measured):
 def test_a_second_launch_measures_only_what_is_missing(tmp_path):
     lines = []
 
-    def launch(**settings):
+    def launch(commit="abc", **settings):
         lines.clear()
         config = ComparisonConfig(out=str(tmp_path), frameworks=("numpy",), small=False, num_threads=1)
         defaults = {"seeds": 1, "training": Duration(1, 128)}
-        compare.compare(replace(config, **(defaults | settings)), {}, lines.append)
+        compare.compare(replace(config, **(defaults | settings)), {"commit": commit}, lines.append)
         return [run.outcome for run in records.find_runs(tmp_path)]
 
     first = launch()
@@ -136,7 +136,11 @@ def test_a_second_launch_measures_only_what_is_missing(tmp_path):
     more = launch(seeds=2)
     assert more[0] == first[0]
     assert len(more) == 2
-    assert [line for line in lines if line.startswith("timing")] == ["timing: numpy, reference, seed 1"]
+    assert lines == ["timing: numpy, reference, seed 1"]
+    for key in ("gradient_error", "loss_error", "repeatable"):
+        assert more[1].measurements[key] == first[0].measurements[key]
+    launch("def", seeds=3)
+    assert [line.split(":")[0] for line in lines] == ["reference", "parity", "timing"]  # of other code
     with pytest.raises(ValueError, match="holds a comparison with other settings"):
         launch(training=Duration(2, 128))
     (tmp_path / "numpy" / "0" / "result.json").write_text("{}")

@@ -4,14 +4,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from research.studies.report.table import arm_table, contrast_table, format_table
     from research.studies.report.text_table import Table
     from research.studies.report.write import write_report
 
-__all__ = ["Table", "arm_table", "contrast_table", "format_table", "write_report"]
+__all__ = ["Table", "write_report"]
 
 
 def __getattr__(name: str) -> Any:  # published.py imports the tables, and write.py imports published.py
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{'write' if name == 'write_report' else 'table'}"), name)
+    return getattr(import_module(f"{__name__}.{'write' if name == 'write_report' else 'text_table'}"), name)

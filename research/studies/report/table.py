@@ -48,11 +48,6 @@ RESULT_HEADERS = (
 )
 
 
-def format_table(arms: Sequence[Arm]) -> str:
-    """Return the table of arms as plain text, for a terminal."""
-    return str(arm_table(arms))
-
-
 def arm_table(arms: Sequence[Arm]) -> Table:
     """Return a row per arm: test accuracy over its seeds, size, cost, and the runs that did not complete."""
     headers = (

@@ -14,7 +14,6 @@ from research.studies.report.table import (
     contrast_table,
     difference_table,
     explain_contrasts,
-    format_table,
     percent,
     provenance_table,
     results_table,
@@ -46,7 +45,7 @@ def test_table_of_arms(depth_study):
 
 def test_plain_text_is_aligned(depth_study):
     (study,) = read_studies(depth_study)
-    lines = format_table(study.arms).splitlines()
+    lines = str(arm_table(study.arms)).splitlines()
     assert len(lines) == 5
     assert len({len(line) for line in lines}) == 1
     assert lines[2].startswith("depth 1")
