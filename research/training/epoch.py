@@ -1,7 +1,7 @@
 """The loop over the training steps of an epoch, as one compiled program."""
 
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -11,23 +11,11 @@ from research.training.state import Batch, Metrics, TrainState
 from research.training.step import TrainStep
 from research.utils.xla import jit_for_one_call
 
-
-@runtime_checkable
-class StepLoop(Protocol):
-    """A function that runs a part of the steps of an epoch, as `make_run_steps` returns it."""
-
-    def __call__(
-        self,
-        state: TrainState,
-        images: jax.Array,
-        labels: jax.Array,
-        order: jax.Array | None,
-        start: jax.Array,
-        stop: jax.Array,
-        /,
-    ) -> tuple[TrainState, Metrics]:
-        """Return the state after the steps from `start` up to and without `stop`, and their metrics."""
-        ...
+StepLoop = Callable[
+    [TrainState, jax.Array, jax.Array, jax.Array | None, jax.Array, jax.Array], tuple[TrainState, Metrics]
+]
+"""`loop(state, images, labels, order, start, stop)` runs a part of the steps of an epoch; see
+`make_run_steps`."""
 
 
 @partial(jit_for_one_call, static_argnames=("num_examples", "batch_size"))

@@ -42,7 +42,7 @@ def make_find(net: Container, objective: Objective, preprocess: Preprocess) -> F
         all values are finite.
     """
 
-    def find(state: TrainState, batch: Batch, train: bool = True) -> str | None:
+    def find(state: TrainState, batch: Batch, train: bool) -> str | None:
         names: list[str] = []
 
         def forward(params: Any) -> Any:
@@ -104,7 +104,7 @@ class Watch:
             moved = (after.params, after.model_state)
             if not all_finite((metrics.loss, moved)):
                 examples = index if order is None else order[index]
-                name = self._find(state, Batch(images[examples], labels[examples]))
+                name = self._find(state, Batch(images[examples], labels[examples]), True)
                 path = first_bad(by_path(moved)) or "/"
                 return f"{name or 'the new value of ' + path.partition('/')[2]} at step {int(state.step) + 1}"
             state = after

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,60 +31,27 @@ class StepResult(NamedTuple):
     shared_by: int = 1  # number of runs that the call trained
 
 
-@runtime_checkable
-class Init(Protocol):
-    """Makes the first state of a run."""
+Init = Callable[[jax.Array, jax.Array, jax.Array], TrainState]
+"""`init(key, learning_rate, weight_decay)` returns the first state of a run. The key is a typed key, and the
+rates are float32 scalars."""
 
-    def __call__(self, key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array, /) -> TrainState:
-        """Return the state for a typed key and the two rates, float32 `[]`."""
-        ...
+RunSteps = Callable[[TrainState, Examples, int, int], StepResult]
+"""`run_steps(state, examples, start, stop)` runs the steps from `start` up to and without `stop` of one run.
+The state may be donated."""
 
+RunMany = Callable[[Sequence[TrainState], Sequence[Examples], int, int], Sequence[tuple[TrainState, Metrics]]]
+"""`run_many(states, examples, start, stop)` runs the same steps of several runs, and returns the new state
+and the metrics of each run. The runs share images and labels."""
 
-@runtime_checkable
-class RunSteps(Protocol):
-    """Runs some training steps of one run."""
+Predict = Callable[[Params, State, jax.Array | np.ndarray], jax.Array]
+"""`predict(params, model_state, images)` returns the logits `[B, K]` of images `[B, H, W, C]`."""
 
-    def __call__(self, state: TrainState, examples: Examples, start: int, stop: int, /) -> StepResult:
-        """Run the steps `start` to `stop` over the examples; the state may be donated."""
-        ...
+Trace = Callable[[Params, State, np.ndarray], dict[str, jax.Array]]
+"""`trace(params, model_state, images)` returns the output of each layer by the layer's name."""
 
-
-@runtime_checkable
-class RunMany(Protocol):
-    """Runs the same training steps of several runs, whose images and labels are the same."""
-
-    def __call__(
-        self, states: Sequence[TrainState], examples: Sequence[Examples], start: int, stop: int, /
-    ) -> Sequence[tuple[TrainState, Metrics]]:
-        """Return the new state and the metrics of each run."""
-        ...
-
-
-@runtime_checkable
-class Predict(Protocol):
-    """Computes the logits of a batch."""
-
-    def __call__(self, params: Params, model_state: State, images: jax.Array | np.ndarray, /) -> jax.Array:
-        """Return logits `[B, K]` of images `[B, H, W, C]`."""
-        ...
-
-
-@runtime_checkable
-class Trace(Protocol):
-    """Computes the activations of a batch."""
-
-    def __call__(self, params: Params, model_state: State, images: np.ndarray, /) -> dict[str, jax.Array]:
-        """Return the output of each layer by the layer's name."""
-        ...
-
-
-@runtime_checkable
-class Find(Protocol):
-    """Names the first value of a step that is not finite; see `nans.make_find`."""
-
-    def __call__(self, state: TrainState, batch: Batch, train: bool = True) -> str | None:
-        """Return a description of the value, or `None` if all values are finite."""
-        ...
+Find = Callable[[TrainState, Batch, bool], str | None]
+"""`find(state, batch, train)` describes the first value that is not finite in a training step, or in an
+evaluation. It returns `None` if all values are finite; see `nans.make_find`."""
 
 
 def _unchanged(tree: Any) -> Any:
