@@ -13,7 +13,7 @@ from research.config import Config, ConfigError, Named
 from research.data import DATASETS
 from research.layers.base import abstract_init, by_path
 from research.runs.program import build_network
-from research.sweeps.tuning import TunedSweep
+from research.sweeps.tuning import check_seed, make_trials, run_tuned
 
 STAGES = "stages"
 """Name of the folder of the runs of earlier stages; it is beside the runs of the last stage."""
@@ -80,7 +80,7 @@ class StagedSweep:
                 of another network.
         """
         _check_networks(run)
-        TunedSweep.check(run.configs[run.last])
+        check_seed(run.configs[run.last])
         self._plan.append((run, folder))
 
     def run(self, console: Console | None = None) -> int:
@@ -94,8 +94,7 @@ class StagedSweep:
         code, self.folders = 0, []
         folders: dict[tuple[int, int, str], Path] = {}  # by index in the plan, seed and stage
         for stage in dict.fromkeys(name for run, _ in self._plan for name in run.configs):
-            sweep = TunedSweep(worker=self._worker)
-            sweep.retry_failed = self.retry_failed
+            runs: dict[Path, tuple[Config, list[Config]]] = {}  # of this stage, with their trials
             for index, (run, folder) in enumerate(self._plan):
                 is_last = stage == run.last
                 for each in (run,) if is_last else (run, *_for_trials(run)):
@@ -106,9 +105,12 @@ class StagedSweep:
                     config = dataclasses.replace(config, init_from=starts.get(config.seed, config.init_from))
                     place = folder if is_last else folder / STAGES / stage
                     folders[index, config.seed, stage] = place / config.run_name()
-                    sweep.plan(config, folders[index, config.seed, stage], starts)
-            code = max(code, sweep.run(console))
-            self.folders += sweep.folders
+                    runs[folders[index, config.seed, stage]] = config, make_trials(config, starts)
+            stage_code, stage_folders = run_tuned(
+                runs, retry_failed=self.retry_failed, worker=self._worker, console=console
+            )
+            code = max(code, stage_code)
+            self.folders += stage_folders
             if code >= 128:
                 break
         return code

@@ -22,86 +22,76 @@ POLL_SECONDS = 1.0
 """Seconds between two checks whether the runs of another sweep have ended."""
 
 
-class Sweep:
-    """Many runs, which are all planned before the first one runs.
+def run_sweep(
+    runs: Mapping[Path, Config],
+    *,
+    retry_failed: bool = True,
+    worker: bool = True,
+    console: Console | None = None,
+) -> int:
+    """Run every run without a result; print a line for each, and a table of those that did not complete.
 
-    A planned run has a `config.yaml` on disk, so an unfinished run differs from one that was never planned.
-    Several sweeps may run the same plan at once; one of them runs each run.
+    The `config.yaml` of every run is on disk before the first one runs, so an unfinished run differs from one
+    that was never planned. Several sweeps may have the same runs at once; one of them runs each run.
 
     Args:
+        runs: the configurations by folder.
         retry_failed: run the runs that failed before again.
         worker: train in a worker process, which is replaced if it dies; False trains in this process.
+        console: where to print.
+
+    Returns:
+        Exit code: 0; 1 if a run diverged, failed or its process died; 130 or 143 after a signal.
     """
 
-    def __init__(self, *, retry_failed: bool = True, worker: bool = True) -> None:
-        self._plan: dict[Path, Config] = {}
-        self._retry_failed = retry_failed
-        self._worker = worker
-
-    @property
-    def folders(self) -> list[Path]:
-        """The folders of the planned runs."""
-        return list(self._plan)
-
-    def plan(self, config: Config, folder: Path) -> None:
-        """Add a run. A run that is added twice runs once."""
-        self._plan[folder] = config
-
-    def run(self, console: Console | None = None) -> int:
-        """Run every run without a result; print a line for each, and a table of those that did not complete.
-
-        Returns:
-            Exit code: 0; 1 if a run diverged, failed or its process died; 130 or 143 after a signal.
-        """
-        console = console or Console(highlight=False, soft_wrap=True)
-        waiting = {folder: config for folder, config in self._plan.items() if not self._is_done(folder)}
-        for folder, config in waiting.items():
-            if not (folder / "config.yaml").exists():
-                records.write_config(folder, config.to_dict())
-        if len(self._plan) > len(waiting):
-            console.print(f"{len(self._plan) - len(waiting)} of {len(self._plan)} runs are done already")
-        died: set[Path] = set()
-        number, total = 0, len(waiting)
-        # nothing is given up here: the worker writes the checkpoint, or ends if that takes too long
-        with noticed_signals(lambda number: None) as received, self._runner(received) as run:
-            while waiting and received() is None:
-                elsewhere = {}
-                for group in groups(waiting):
-                    for folder, outcome in run(group).items():
-                        if outcome.status == "locked":
-                            elsewhere[folder] = group[folder]
-                            continue
-                        number += 1
-                        died |= {folder} if outcome.status == "died" else set()
-                        console.print(
-                            f"[{number}/{total}] {folder.name}  {outcome.status}  {_said(outcome)}",
-                            markup=False,
-                        )
-                    if received() is not None:
-                        break
-                if len(elsewhere) == len(waiting):
-                    time.sleep(POLL_SECONDS)
-                waiting = {key: config for key, config in elsewhere.items() if not self._is_done(key)}
-            stopped_by = received()
-        outcomes = {folder: _outcome(folder, folder in died) for folder in self._plan}
-        unfinished = {folder: o for folder, o in outcomes.items() if o.status != "completed"}
-        if unfinished:
-            console.print(_table(unfinished))
-            console.print(f"{len(outcomes) - len(unfinished)} of {len(outcomes)} runs completed")
-        return 128 + stopped_by if stopped_by else int(bool(unfinished))
-
-    @contextmanager
-    def _runner(self, received: Received) -> Iterator[RunRecorded]:
-        """Yield the function that runs a group of runs, in a worker process or in this process."""
-        if self._worker:
-            with Worker(received) as worker:
-                yield partial(worker.run, run_recorded)
-        else:
-            yield partial(run_recorded, received=received)
-
-    def _is_done(self, folder: Path) -> bool:
+    def is_done(folder: Path) -> bool:
         status = _outcome(folder).status
-        return status in records.FINISHED or (status == "failed" and not self._retry_failed)
+        return status in records.FINISHED or (status == "failed" and not retry_failed)
+
+    console = console or Console(highlight=False, soft_wrap=True)
+    waiting = {folder: config for folder, config in runs.items() if not is_done(folder)}
+    for folder, config in waiting.items():
+        if not (folder / "config.yaml").exists():
+            records.write_config(folder, config.to_dict())
+    if len(runs) > len(waiting):
+        console.print(f"{len(runs) - len(waiting)} of {len(runs)} runs are done already")
+    died: set[Path] = set()
+    number, total = 0, len(waiting)
+    # nothing is given up here: the worker writes the checkpoint, or ends if that takes too long
+    with noticed_signals(lambda number: None) as received, _runner(worker, received) as run:
+        while waiting and received() is None:
+            elsewhere = {}
+            for group in groups(waiting):
+                for folder, outcome in run(group).items():
+                    if outcome.status == "locked":
+                        elsewhere[folder] = group[folder]
+                        continue
+                    number += 1
+                    died |= {folder} if outcome.status == "died" else set()
+                    said = f"[{number}/{total}] {folder.name}  {outcome.status}  {_said(outcome)}"
+                    console.print(said, markup=False)
+                if received() is not None:
+                    break
+            if len(elsewhere) == len(waiting):
+                time.sleep(POLL_SECONDS)
+            waiting = {folder: config for folder, config in elsewhere.items() if not is_done(folder)}
+        stopped_by = received()
+    outcomes = {folder: _outcome(folder, folder in died) for folder in runs}
+    unfinished = {folder: o for folder, o in outcomes.items() if o.status != "completed"}
+    if unfinished:
+        console.print(_table(unfinished))
+        console.print(f"{len(outcomes) - len(unfinished)} of {len(outcomes)} runs completed")
+    return 128 + stopped_by if stopped_by else int(bool(unfinished))
+
+
+@contextmanager
+def _runner(worker: bool, received: Received) -> Iterator[RunRecorded]:
+    """Yield the function that runs a group of runs, in a worker process or in this process."""
+    if worker:
+        with Worker(received) as process:
+            yield partial(process.run, run_recorded)
+    else:
+        yield partial(run_recorded, received=received)
 
 
 def run_apart(config: Config, folder: Path, *, retry_failed: bool = True) -> None:
@@ -113,9 +103,7 @@ def run_apart(config: Config, folder: Path, *, retry_failed: bool = True) -> Non
     Raises:
         RunError: the run failed, or its process died.
     """
-    sweep = Sweep(retry_failed=retry_failed)
-    sweep.plan(config, folder)
-    if sweep.run():
+    if run_sweep({folder: config}, retry_failed=retry_failed):
         raise RunError(f"{folder} is {records.read_run(folder).status}; the output of its job says why")
 
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from types import MappingProxyType
@@ -11,80 +12,60 @@ from rich.console import Console
 
 from research.config import Config, ConfigError, Named
 from research.records import FINISHED, Run, read_run
-from research.sweeps.sweep import Sweep
+from research.sweeps.sweep import run_sweep
 
 TRIALS = "trials"
 """Name of the folder of the trials; it is beside the runs."""
 
 
-class TunedSweep:
-    """A sweep that runs the trials of each arm before the runs.
+def run_tuned(
+    runs: Mapping[Path, tuple[Config, Sequence[Config]]],
+    *,
+    retry_failed: bool = True,
+    worker: bool = True,
+    console: Console | None = None,
+) -> tuple[int, list[Path]]:
+    """Run the trials that have no result yet, choose the rates, and run the runs that have no result yet.
 
     A trial has one pair of learning rate and weight decay and one seed of the tuning. The runs of the arm use
-    the pair with the best mean validation accuracy, and other seeds than the trials.
+    the pair with the best mean validation accuracy, and other seeds than the trials. They are left out until
+    all trials of the arm have ended, because a choice among some of the trials could differ from the choice
+    after the next launch.
 
     Args:
+        runs: the configuration of each run by its folder, and its trials, as `make_trials` returns them.
+        retry_failed: run the runs that failed before again.
         worker: train in a worker process, which is replaced if it dies; False trains in this process.
+        console: where to print.
+
+    Returns:
+        The exit code of `run_sweep`, and the folders of the trials and runs.
     """
+    run = partial(run_sweep, retry_failed=retry_failed, worker=worker, console=console)
+    trials = {_trial_folder(folder, trial): trial for folder, (_, each) in runs.items() for trial in each}
+    code = run(trials)
+    if code >= 128:
+        return code, list(trials)
+    tuned: dict[Path, Config] = {}
+    for folder, (config, trials_of_run) in runs.items():
+        outcomes = [read_run(_trial_folder(folder, trial)) for trial in trials_of_run]
+        if all(trial.status in FINISHED for trial in outcomes):
+            chosen = choose_rates(config, outcomes)
+            tuned[folder.with_name(chosen.run_name())] = chosen
+    return max(code, run(tuned)), [*trials, *tuned]
 
-    def __init__(self, *, worker: bool = True) -> None:
-        self.retry_failed = True
-        self._worker = worker
-        self._plan: dict[Path, tuple[Config, list[Config]]] = {}  # by folder: the run and its trials
-        self.folders: list[Path] = []
-        """The folders of the planned trials and runs; `run` fills this list."""
 
-    @staticmethod
-    def check(config: Config) -> None:
-        """Refuse a run whose seed is that of a trial.
+def check_seed(config: Config) -> None:
+    """Refuse a run whose seed is that of a trial.
 
-        Raises:
-            ConfigError: the run has the seed of a trial.
-        """
-        tuning = config.study.tuning if config.study else None
-        if tuning and config.seed in tuning.seeds:
-            raise ConfigError(
-                f"seed={config.seed} is not allowed, because study.tuning.seeds has it; give another seed"
-            )
-
-    def plan(self, config: Config, folder: Path, starts: Mapping[int, str] | None = None) -> None:
-        """Add a run. A run that is added twice runs once.
-
-        Args:
-            config: the run.
-            folder: its folder.
-            starts: for each seed of the trials, the folder of the run from which they start.
-
-        Raises:
-            ConfigError: a trial has the seed of the run.
-        """
-        self.check(config)
-        self._plan[folder] = config, make_trials(config, starts or {})
-
-    def run(self, console: Console | None = None) -> int:
-        """Run the trials that have no result yet, choose the rates, and run the runs that have no result yet.
-
-        The runs of an arm are left out until all its trials have ended, because a choice among some of the
-        trials could differ from the choice after the next launch.
-
-        Returns:
-            Exit code: 0; 1 if a run diverged, failed or its process died; 130 or 143 after a signal.
-        """
-        trials, runs = (Sweep(retry_failed=self.retry_failed, worker=self._worker) for _ in range(2))
-        for folder, (_, trials_of_run) in self._plan.items():
-            for trial in trials_of_run:
-                trials.plan(trial, _trial_folder(folder, trial))
-        self.folders = trials.folders
-        code = trials.run(console)
-        if code >= 128:
-            return code
-        for folder, (config, trials_of_run) in self._plan.items():
-            outcomes = [read_run(_trial_folder(folder, trial)) for trial in trials_of_run]
-            if all(trial.status in FINISHED for trial in outcomes):
-                chosen = choose_rates(config, outcomes)
-                runs.plan(chosen, folder.with_name(chosen.run_name()))
-        self.folders = [*trials.folders, *runs.folders]
-        return max(code, runs.run(console))
+    Raises:
+        ConfigError: the run has the seed of a trial.
+    """
+    tuning = config.study.tuning if config.study else None
+    if tuning and config.seed in tuning.seeds:
+        raise ConfigError(
+            f"seed={config.seed} is not allowed, because study.tuning.seeds has it; give another seed"
+        )
 
 
 def make_trials(config: Config, starts: Mapping[int, str] = MappingProxyType({})) -> list[Config]:

@@ -94,19 +94,6 @@ def fit(
         The status is "diverged" if a loss, or a parameter at the end of an epoch, was not finite, and
         "preempted" if a callback stopped training; otherwise "completed".
     """
-    with started(callbacks, position, program.num_steps):
-        return _fit(program, position, feed, validation, order_key, options, callbacks)
-
-
-def _fit(
-    program: Program,
-    position: Position,
-    feed: Feed,
-    validation: Split,
-    order_key: jax.Array,
-    options: FitOptions,
-    callbacks: Sequence[Callback],
-) -> FitResult:
     state, best, history, totals, seconds = position
     step, steps_per_call = int(state.step), options.scan_steps or 1
     watch = Watch(program.run_steps, program.find) if options.find_nans else None
@@ -119,64 +106,62 @@ def _fit(
         first = watch and (watch.find() or first_in_validation(program, state, validation))
         return ended("diverged", error=f"{what}; first in {first}" if first else what)
 
-    for epoch in range(len(history) + 1, program.num_epochs + 1):
-        if options.patience is not None and epoch - 1 - best_epoch(history) >= options.patience:
-            break
-        order = epoch_order(order_key, epoch, program.num_train, program.batch_size)
-        for examples, start, end in feed(order, step - (epoch - 1) * program.steps_per_epoch):
-            while start < end:
-                stop = min(end, start + steps_per_call)
-                if options.checkpoint_every:
-                    stop = min(stop, start + options.checkpoint_every - step % options.checkpoint_every)
-                if watch:
-                    watch.before(state, examples, start, stop)
-                state, metrics, stop, call_seconds, shared_by = program.run_steps(
-                    state, examples, start, stop
-                )
-                count = stop - start
-                totals = _plus(totals, metrics, start, stop)
-                seconds += call_seconds / shared_by
-                call_seconds = program.largest(
-                    call_seconds
-                )  # so that all processes choose equally many steps
-                steps_per_call = options.scan_steps or max(1, round(SECONDS_PER_CALL * count / call_seconds))
-                step += count
-                finite = np.isfinite(metrics.loss[start:stop])
-                if not finite.all():
-                    return diverged(
-                        f"the loss is not finite at step {step - count + int(finite.argmin()) + 1}"
-                    )
-                start = stop
-                position = Position(state, best, history, totals, seconds)
-                reasons = [callback.on_steps(position, count) for callback in callbacks]
-                if any(reasons):
-                    for callback in callbacks:
-                        callback.on_stop(position)
-                    return ended("preempted", error=next(reason for reason in reasons if reason))
-        # only checked here: earlier in the epoch, the loss of the next step is not finite either
-        if not all_finite((state.params, state.model_state)):
-            return diverged(f"the parameters are not finite after step {step}")
-        logits = predict_all(
-            program.predict, state.params, state.model_state, validation.images, program.eval_batch_size
-        )
-        loss, accuracy = measure(logits, validation.labels)
-        if not math.isfinite(loss):
-            return diverged(f"the validation loss is not finite after step {step}")
-        line = EpochMetrics(
-            epoch=epoch,
-            step=step,
-            train_loss=totals.loss / totals.num_examples,
-            train_accuracy=totals.correct / totals.num_examples,
-            validation_loss=loss,
-            validation_accuracy=accuracy,
-            learning_rate=options.learning_rate * program.learning_rate_factor(step - 1),
-            seconds=seconds,
-        )
-        history, totals = (*history, line), Totals()
-        if options.keep == "best" and best_epoch(history) == epoch:
-            best = _copy(state)
-        for callback in callbacks:
-            callback.on_epoch(line)
+    with started(callbacks, position, program.num_steps):
+        for epoch in range(len(history) + 1, program.num_epochs + 1):
+            if options.patience is not None and epoch - 1 - best_epoch(history) >= options.patience:
+                break
+            order = epoch_order(order_key, epoch, program.num_train, program.batch_size)
+            for examples, start, end in feed(order, step - (epoch - 1) * program.steps_per_epoch):
+                while start < end:
+                    stop = min(end, start + steps_per_call)
+                    if options.checkpoint_every:
+                        stop = min(stop, start + options.checkpoint_every - step % options.checkpoint_every)
+                    if watch:
+                        watch.before(state, examples, start, stop)
+                    result = program.run_steps(state, examples, start, stop)
+                    state, metrics, stop = result.state, result.metrics, result.stop
+                    count = stop - start
+                    totals = _plus(totals, metrics, start, stop)
+                    seconds += result.seconds / result.shared_by
+                    longest = program.largest(result.seconds)  # so all processes choose equally many steps
+                    steps_per_call = options.scan_steps or max(1, round(SECONDS_PER_CALL * count / longest))
+                    step += count
+                    finite = np.isfinite(metrics.loss[start:stop])
+                    if not finite.all():
+                        return diverged(
+                            f"the loss is not finite at step {step - count + int(finite.argmin()) + 1}"
+                        )
+                    start = stop
+                    position = Position(state, best, history, totals, seconds)
+                    reasons = [callback.on_steps(position, count) for callback in callbacks]
+                    if any(reasons):
+                        for callback in callbacks:
+                            callback.on_stop(position)
+                        return ended("preempted", error=next(reason for reason in reasons if reason))
+            # only checked here: earlier in the epoch, the loss of the next step is not finite either
+            if not all_finite((state.params, state.model_state)):
+                return diverged(f"the parameters are not finite after step {step}")
+            logits = predict_all(
+                program.predict, state.params, state.model_state, validation.images, program.eval_batch_size
+            )
+            loss, accuracy = measure(logits, validation.labels)
+            if not math.isfinite(loss):
+                return diverged(f"the validation loss is not finite after step {step}")
+            line = EpochMetrics(
+                epoch=epoch,
+                step=step,
+                train_loss=totals.loss / totals.num_examples,
+                train_accuracy=totals.correct / totals.num_examples,
+                validation_loss=loss,
+                validation_accuracy=accuracy,
+                learning_rate=options.learning_rate * program.learning_rate_factor(step - 1),
+                seconds=seconds,
+            )
+            history, totals = (*history, line), Totals()
+            if options.keep == "best" and best_epoch(history) == epoch:
+                best = _copy(state)
+            for callback in callbacks:
+                callback.on_epoch(line)
     return ended("completed", best if options.keep == "best" else (state.params, state.model_state))
 
 

@@ -16,7 +16,7 @@ from research.records.lock import hold
 from research.records.status import read_status, seconds_left
 from research.sweeps import sweep as module
 from research.sweeps import vectorized as group
-from research.sweeps.sweep import RunError, Sweep, run_apart, run_recorded
+from research.sweeps.sweep import RunError, run_apart, run_recorded, run_sweep
 
 
 def config(seed: int, **training) -> Config:
@@ -52,18 +52,16 @@ def test_a_failed_run_is_recorded_with_its_error(tmp_path):
 
 def test_a_sweep_survives_a_failing_run_and_a_dying_process(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "run_recorded", die_on_seed_1)
-    sweep = Sweep()
-    for seed in range(3):
-        sweep.plan(config(seed), tmp_path / str(seed))
-    sweep.plan(config(3, batch_size=10_000), tmp_path / "3")
+    runs = {tmp_path / str(seed): config(seed) for seed in range(3)}
+    runs[tmp_path / "3"] = config(3, batch_size=10_000)
     output = io.StringIO()
-    assert sweep.run(Console(file=output, width=200)) == 1
+    assert run_sweep(runs, console=Console(file=output, width=200)) == 1
     assert [run.status for run in find_runs(tmp_path)] == ["completed", "missing", "completed", "failed"]
     assert "the process died" in output.getvalue()
 
     monkeypatch.setattr(module, "run_recorded", run_recorded)
     output = io.StringIO()
-    assert sweep.run(Console(file=output, width=200)) == 1
+    assert run_sweep(runs, console=Console(file=output, width=200)) == 1
     assert "2 of 4 runs are done already" in output.getvalue()
     assert [run.status for run in find_runs(tmp_path)] == ["completed", "completed", "completed", "failed"]
 
@@ -77,11 +75,9 @@ def take_all_memory_on_seed_1(runs):
 
 def test_a_sweep_survives_a_run_that_is_out_of_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "run_recorded", take_all_memory_on_seed_1)
-    sweep = Sweep()
-    for seed in (0, 1):
-        sweep.plan(config(seed), tmp_path / str(seed))
+    runs = {tmp_path / str(seed): config(seed) for seed in (0, 1)}
     output = io.StringIO()
-    assert sweep.run(Console(file=output, width=200)) == 1
+    assert run_sweep(runs, console=Console(file=output, width=200)) == 1
     first, second = find_runs(tmp_path)
     assert (first.status, second.status) == ("completed", "failed")
     assert "RESOURCE_EXHAUSTED" in str(second.outcome.error)
@@ -89,16 +85,14 @@ def test_a_sweep_survives_a_run_that_is_out_of_memory(tmp_path, monkeypatch):
 
 
 def test_every_run_is_planned_on_disk_before_the_first_starts(tmp_path, monkeypatch):
-    sweep = Sweep()
-    for seed in range(2):
-        sweep.plan(config(seed), tmp_path / str(seed))
+    runs = {tmp_path / str(seed): config(seed) for seed in range(2)}
 
     def no_worker(received):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "Worker", no_worker)
     with pytest.raises(KeyboardInterrupt):
-        sweep.run()
+        run_sweep(runs)
     assert [run.status for run in find_runs(tmp_path)] == ["missing", "missing"]
 
 
@@ -106,11 +100,9 @@ def test_failed_runs_are_left_where_asked_and_finished_ones_are_not_touched(tmp_
     for seed, size in ((0, 32), (1, 10_000)):
         run_one(config(seed, batch_size=size), tmp_path / str(seed))
     before = [(tmp_path / str(seed) / "result.json").stat().st_mtime_ns for seed in (0, 1)]
-    sweep = Sweep(retry_failed=False)
-    for seed, size in ((0, 32), (1, 10_000)):
-        sweep.plan(config(seed, batch_size=size), tmp_path / str(seed))
+    runs = {tmp_path / str(seed): config(seed, batch_size=size) for seed, size in ((0, 32), (1, 10_000))}
     output = io.StringIO()
-    assert sweep.run(Console(file=output, width=200)) == 1
+    assert run_sweep(runs, retry_failed=False, console=Console(file=output, width=200)) == 1
     assert "2 of 2 runs are done already" in output.getvalue()
     assert "1 of 2 runs completed" in output.getvalue()
     assert [(tmp_path / str(seed) / "result.json").stat().st_mtime_ns for seed in (0, 1)] == before
@@ -146,22 +138,18 @@ def test_two_sweeps_at_once_run_each_run_once(tmp_path):
 
 
 def sweep_over_two_seeds(folder):
-    sweep = Sweep()
-    for seed in range(2):
-        sweep.plan(config(seed), folder / str(seed))
+    runs = {folder / str(seed): config(seed) for seed in range(2)}
     with (folder / f"said-{os.getpid()}").open("w") as file:
-        raise SystemExit(sweep.run(Console(file=file, width=200)))
+        raise SystemExit(run_sweep(runs, console=Console(file=file, width=200)))
 
 
 @pytest.mark.slow
 def test_seeds_that_go_together_end_as_those_that_go_alone(tmp_path):
     def launch(replicas: int, folder) -> str:
-        sweep = Sweep()
-        for seed in range(3):
-            each = config(seed, runs_per_program=replicas)
-            sweep.plan(each, folder / each.run_name())
+        configs = [config(seed, runs_per_program=replicas) for seed in range(3)]
+        runs = {folder / each.run_name(): each for each in configs}
         output = io.StringIO()
-        assert sweep.run(Console(file=output, width=200)) == 0
+        assert run_sweep(runs, console=Console(file=output, width=200)) == 0
         return output.getvalue()
 
     said = launch(2, tmp_path / "together")
@@ -179,11 +167,9 @@ def test_seeds_that_go_together_end_as_those_that_go_alone(tmp_path):
 
 def test_where_the_process_of_a_group_dies_what_had_ended_is_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "run_recorded", die_after_the_first)
-    sweep = Sweep()
-    for seed in range(2):
-        sweep.plan(config(seed, runs_per_program=2), tmp_path / str(seed))
+    runs = {tmp_path / str(seed): config(seed, runs_per_program=2) for seed in range(2)}
     output = io.StringIO()
-    assert sweep.run(Console(file=output, width=200)) == 1
+    assert run_sweep(runs, console=Console(file=output, width=200)) == 1
     assert [run.status for run in find_runs(tmp_path)] == ["completed", "missing"]
     assert [line.split()[2] for line in output.getvalue().splitlines()[:2]] == ["completed", "died"]
 

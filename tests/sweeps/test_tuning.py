@@ -9,7 +9,7 @@ from rich.console import Console
 from research.config import Config, ConfigError
 from research.records import Run, RunResult, find_runs, write_config, write_result
 from research.sweeps import tuning
-from research.sweeps.tuning import TunedSweep, choose_rates, make_trials
+from research.sweeps.tuning import check_seed, choose_rates, make_trials, run_tuned
 
 FACTORS = (0.1, 1.0, 3.0)
 
@@ -76,19 +76,21 @@ def test_rates_with_a_trial_that_diverged_are_not_chosen():
     assert none_left == config(0, 0.05)
 
 
-def test_a_run_has_no_seed_of_a_trial(tmp_path):
+def test_a_run_has_no_seed_of_a_trial():
     with pytest.raises(ConfigError, match=r"seed=1001 is not allowed, because study\.tuning\.seeds has it"):
-        TunedSweep().plan(config(1001), tmp_path / "run")
+        check_seed(config(1001))
 
 
 @pytest.mark.integration
 def test_trials_run_first_see_no_test_split_and_are_not_run_twice(tmp_path):
     def launch() -> str:
-        sweep = TunedSweep()
-        for seed in range(2):
-            sweep.plan(config(seed), tmp_path / config(seed).run_name())
+        runs = {
+            tmp_path / config(seed).run_name(): (config(seed), make_trials(config(seed))) for seed in range(2)
+        }
         output = io.StringIO()
-        assert sweep.run(Console(file=output, width=200)) == 0
+        code, folders = run_tuned(runs, console=Console(file=output, width=200))
+        assert code == 0
+        assert len(folders) == 8
         return output.getvalue()
 
     said = launch().splitlines()
@@ -105,17 +107,16 @@ def test_trials_run_first_see_no_test_split_and_are_not_run_twice(tmp_path):
 
 
 def test_an_arm_waits_for_its_trials(tmp_path, monkeypatch):
-    sweep = TunedSweep()
-    sweep.plan(config(0), tmp_path / config(0).run_name())
-    monkeypatch.setattr(tuning.Sweep, "run", leave_one_out)
-    assert sweep.run() == 1
+    monkeypatch.setattr(tuning, "run_sweep", leave_one_out)
+    code, _ = run_tuned({tmp_path / config(0).run_name(): (config(0), make_trials(config(0)))})
+    assert code == 1
     assert [run.config["study"]["trial"] for run in find_runs(tmp_path)] == [True] * 6
 
 
-def leave_one_out(self, console=None):
+def leave_one_out(runs, **options):
     """In place of a sweep: all but the first run end."""
-    for index, (folder, config) in enumerate(self._plan.items()):
+    for index, (folder, config) in enumerate(runs.items()):
         write_config(folder, config.to_dict())
         if index:
             write_result(folder, RunResult("completed", validation_accuracy=0.5, validation_loss=1.0))
-    return 1 if self._plan else 0
+    return 1 if runs else 0

@@ -149,7 +149,7 @@ def call_train(words: list[str], folder: Path, runs: bool) -> tuple[int, str, st
         mock.patch.dict(os.environ, {"XDG_CACHE_HOME": str(folder / "cache"), "TFDS_DATA_DIR": str(folder)}),
         mock.patch.object(train, "run", run_small),
         mock.patch.object(train, "configure_jax"),
-        mock.patch("research.sweeps.tuning.TunedSweep.run", return_value=0),
+        mock.patch("research.sweeps.stages.run_tuned", return_value=(0, [])),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         no_longer_than(SECONDS),
