@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +23,12 @@ from research.models import MODELS
 from research.parallel import DATA_AXIS, EXPLICIT_COLLECTIVES, STRATEGIES, Layout, compile_stacked, make_feed
 from research.parallel.distributed import largest
 from research.runs.devices import build_layout, check_parallel
-from research.training.epoch import StepLoop, make_run_steps
+from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
 from research.training.nans import make_find
 from research.training.objective import make_cross_entropy
 from research.training.optimizers import RATES, make_optimizer, set_rates
-from research.training.program import Init, Program, Trace, make_timed, make_timed_alone
+from research.training.program import Program, make_timed, make_timed_alone
 from research.training.schedules import SCHEDULES
 from research.training.state import TrainState, init_state
 from research.training.step import TrainStep, make_train_step
@@ -151,6 +151,16 @@ class ProgramSpec:
             axis_name=self.axis_name,
             num_parts=self.num_parts,
         )
+
+    def init(self, key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array, /) -> TrainState:
+        """Return the first state of a run, for a typed key and the two rates, float32 scalars."""
+        state = init_state(self.net, self.make_optimizer(), key, (1, *self.image_shape))
+        rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+        return state._replace(opt_state=set_rates(state.opt_state, **rates))
+
+    def trace(self, params: Params, model_state: State, images: Any, /) -> dict[str, jax.Array]:
+        """Return the output of each layer for images `[N, H, W, C]`, by the layer's name."""
+        return self.net.trace(params, model_state, self.preprocess(images), train=False)[2]
 
 
 def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
@@ -277,12 +287,12 @@ def forget_programs() -> None:
 @lru_cache(maxsize=16)
 def _compile(spec: ProgramSpec) -> Program:
     began = time.perf_counter()
-    layout, functions = spec.layout, make_functions(spec)
-    state, rates, data = argument_shapes(spec, functions)
+    layout = spec.layout
+    state, rates, data = argument_shapes(spec)
     states = layout.shardings_of(state)
-    lowered_init = jax.jit(functions.init, out_shardings=states).lower(*rates)
+    lowered_init = jax.jit(spec.init, out_shardings=states).lower(*rates)
     lowered_predict = jax.jit(
-        functions.predict,
+        make_predict(spec.net, spec.preprocess),
         in_shardings=(states.params, states.model_state, layout.by_image),
         out_shardings=layout.everywhere,
     ).lower(state.params, state.model_state, _images(spec, spec.eval_batch_size))
@@ -291,13 +301,14 @@ def _compile(spec: ProgramSpec) -> Program:
         compiling_predict = pool.submit(lowered_predict.compile, for_few_calls())
         options = at_level(spec.optimization_level, use_fusion_emitters=spec.use_fusion_emitters)
         arguments = (layout, state, *data, _integers(), _integers())
+        loop = make_run_steps(spec.make_train_step(), axis_name=spec.axis_name)
         run_many = None
         if spec.runs_per_program == 1:
-            steps, executable = STRATEGIES[spec.strategy](functions.run_steps, *arguments, options=options)
+            steps, executable = STRATEGIES[spec.strategy](loop, *arguments, options=options)
             run_steps = make_timed(steps)
         else:
             run_many, executable = compile_stacked(
-                spec.strategy, functions.run_steps, spec.runs_per_program, *arguments, options=options
+                spec.strategy, loop, spec.runs_per_program, *arguments, options=options
             )
             run_steps = make_timed_alone(run_many)
     compiled_init, compiled_predict = compiling_init.result(), compiling_predict.result()
@@ -311,7 +322,7 @@ def _compile(spec: ProgramSpec) -> Program:
         compiled_init,
         run_steps,
         predict,
-        jit_for_one_call(functions.trace),
+        jit_for_one_call(spec.trace),
         make_find(spec.net, make_cross_entropy(spec.label_smoothing), spec.preprocess),
         partial(make_feed, layout, window=spec.window),
         lambda step: float(factor(step)),
@@ -328,39 +339,14 @@ def _compile(spec: ProgramSpec) -> Program:
     )
 
 
-class Functions(NamedTuple):
-    """The pure functions of a program before they are compiled."""
-
-    init: Init
-    run_steps: StepLoop  # of `make_run_steps`, for one run
-    predict: Callable[[Params, State, jax.Array], jax.Array]
-    trace: Trace
-
-
-def make_functions(spec: ProgramSpec) -> Functions:
-    """Return the pure functions of a program, which are not compiled."""
-    optimizer = spec.make_optimizer()
-
-    def init(key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array, /) -> TrainState:
-        state = init_state(spec.net, optimizer, key, (1, *spec.image_shape))
-        rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
-        return state._replace(opt_state=set_rates(state.opt_state, **rates))
-
-    def trace(params: Params, model_state: State, images: Any, /) -> dict[str, jax.Array]:
-        return spec.net.trace(params, model_state, spec.preprocess(images), train=False)[2]
-
-    run_steps = make_run_steps(spec.make_train_step(), axis_name=spec.axis_name)
-    return Functions(init, run_steps, make_predict(spec.net, spec.preprocess), trace)
-
-
 Shapes = tuple[Any, ...]
 
 
-def argument_shapes(spec: ProgramSpec, functions: Functions) -> tuple[TrainState, Shapes, Shapes]:
+def argument_shapes(spec: ProgramSpec) -> tuple[TrainState, Shapes, Shapes]:
     """Return the shapes of the state, of the arguments of `init`, and of the images, labels and order."""
     number = jax.ShapeDtypeStruct((), jnp.float32)
     rates = (jax.eval_shape(lambda: jax.random.key(0)), number, number)
-    state = jax.eval_shape(functions.init, *rates)
+    state = jax.eval_shape(spec.init, *rates)
     num_steps = spec.window or spec.num_train // spec.batch_size
     order = _integers(num_steps, spec.batch_size)
     if spec.window:  # the examples of a window come in batches
