@@ -31,7 +31,8 @@ class Process(NamedTuple):
     num_processes: int
 
 
-_joined: list[Process] = []
+_process = Process(0, 1)
+"""This process; `join` replaces it."""
 
 
 def join(coordinator: str | None, num_processes: int | None, process_id: int | None, timeout: int) -> None:
@@ -49,6 +50,7 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
     Raises:
         ValueError: JAX detects no cluster.
     """
+    global _process
     jax.config.update("jax_cpu_collectives_implementation", "gloo")  # JAX has no other for several CPUs
     jax.distributed.initialize(
         coordinator,
@@ -61,23 +63,19 @@ def join(coordinator: str | None, num_processes: int | None, process_id: int | N
         heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
     )
     if process_id is None or num_processes is None:
-        _joined.append(_detected())
+        _process = _detected()
     else:
-        _joined.append(Process(process_id, num_processes))
+        _process = Process(process_id, num_processes)
 
 
 def num_processes() -> int:
     """Return the number of processes of the program, without starting JAX."""
-    return _this_process().num_processes
+    return _process.num_processes
 
 
 def is_writer() -> bool:
     """Return whether this process is the one that writes files and prints, without starting JAX."""
-    return _this_process().process_id == 0
-
-
-def _this_process() -> Process:
-    return _joined[-1] if _joined else Process(0, 1)
+    return _process.process_id == 0
 
 
 def _detected() -> Process:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 
-from research.parallel.layout import Layout
+from research.parallel.layout import DATA_AXIS, Layout
 from research.training.program import Examples, Feed
 
 
@@ -26,8 +26,9 @@ def make_feed(layout: Layout, images: np.ndarray, labels: np.ndarray, window: in
         to run. With a window, images and labels are batches `[window, B, ...]`, and `order` is `None`.
     """
     if window is None:
-        data = layout.put_data((images, labels))
-        return lambda order, first: iter([((*data, layout.put_order(order)), first, len(order))])
+        data = jax.device_put((images, labels), layout.everywhere)
+        by_column = layout.sharding(None, DATA_AXIS)
+        return lambda order, first: iter([((*data, jax.device_put(order, by_column)), first, len(order))])
 
     def windows(order: jax.Array, first: int) -> Iterator[tuple[Examples, int, int]]:
         rows = np.asarray(order)

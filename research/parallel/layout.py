@@ -111,14 +111,6 @@ class Layout:
 
         return jax.tree_util.tree_map_with_path(sharding_of, state)
 
-    def put_data(self, arrays: Any) -> Any:
-        """Return the arrays with a copy on every device."""
-        return jax.device_put(arrays, self.everywhere)
-
-    def put_order(self, order: jax.Array) -> jax.Array:
-        """Return the order of an epoch `[num_steps, B]`, split by column over the devices."""
-        return jax.device_put(order, self.sharding(None, DATA_AXIS))
-
     def put_rows(self, array: np.ndarray, rows: np.ndarray) -> jax.Array:
         """Return `array[rows]` `[num_steps, B, ...]`, split by column; a process reads only its part."""
         shape = rows.shape + array.shape[1:]
