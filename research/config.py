@@ -18,32 +18,20 @@ from typing import Annotated, Any
 from research.data import AUGMENTATIONS, DATASETS
 from research.models import MODELS
 from research.parallel import STRATEGIES
-from research.records import NOT_IN_THE_RESULT, RENAMED, RecordError, parameters_checksum
+from research.records import NOT_IN_THE_RESULT, RecordError, parameters_checksum
 from research.training.optimizers import OPTIMIZERS
 from research.training.schedules import SCHEDULES
 from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
-from research.utils.strict import ConfigError, Functions, Named, construct, is_writable, to_plain
+from research.utils.nested import dotted_keys
+from research.utils.strict import ConfigError as ConfigError
+from research.utils.strict import Functions, construct, to_plain
+from research.utils.strict import Named as Named
 
-__all__ = [
-    "CHOICES",
-    "PRECISIONS",
-    "RECOMMENDED",
-    "Config",
-    "ConfigError",
-    "DataConfig",
-    "DebugConfig",
-    "DistributedConfig",
-    "MeshConfig",
-    "Named",
-    "ParallelConfig",
-    "StudyConfig",
-    "SweepConfig",
-    "TrainingConfig",
-    "TuningConfig",
-    "construct",
-    "is_writable",
-    "with_recommendations",
-]
+RENAMED = {
+    "training.replicas": "training.runs_per_program",
+    "parallel.mesh.replica": "parallel.mesh.run",
+}
+"""Keys that were renamed: the new name by the old name."""
 
 PRECISIONS = {"float32": "float32", "bf16": "bfloat16"}
 
@@ -314,7 +302,9 @@ class Config:
         if not isinstance(values, Mapping):
             keys = ", ".join(item.name for item in fields(cls))
             raise ConfigError(f"{values!r} is no configuration; give a mapping with the keys {keys}")
-        _refuse_renamed(values)
+        for key in dotted_keys(values):
+            if key in RENAMED:
+                raise ConfigError(f"{key} is now {RENAMED[key]}; give that key instead")
         given = DEFAULT_CHOICES | dict(values)
         named = {key: {"name": given[key]} for key in CHOICES if isinstance(given.get(key), str)}
         return construct(cls, with_recommendations(given | named))
@@ -335,20 +325,16 @@ class Config:
         if self.init_from is None:
             del values["init_from"]
         else:
-            values["init_from"] = self._init_checksum(self.init_from)
+            try:
+                values["init_from"] = parameters_checksum(Path(self.init_from))
+            except RecordError as error:
+                raise ConfigError(
+                    f"init_from={self.init_from} is not allowed ({error}); give the folder of a completed run"
+                ) from error
         for dotted in NOT_IN_THE_RESULT:
             *sections, key = dotted.split(".")
             del functools.reduce(operator.getitem, sections, values)[key]
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-    @staticmethod
-    def _init_checksum(folder: str) -> str:
-        try:
-            return parameters_checksum(Path(folder))
-        except RecordError as error:
-            raise ConfigError(
-                f"init_from={folder} is not allowed ({error}); give the folder of a completed run"
-            ) from error
 
     def run_name(self) -> str:
         """Return the name of the run's folder in a sweep: arm, seed and fingerprint."""
@@ -374,14 +360,3 @@ def with_recommendations(values: Mapping[str, Any]) -> dict[str, Any]:
     recommended = {"epochs": spec.epochs, "batch_size": spec.batch_size}
     given = {key: value for key, value in training.items() if value is not None or key not in recommended}
     return {**values, "training": recommended | given}
-
-
-def _refuse_renamed(values: Mapping[str, Any]) -> None:
-    for old, new in RENAMED.items():
-        section: Any = values
-        for name in old.split("."):
-            if not isinstance(section, Mapping) or name not in section:
-                break
-            section = section[name]
-        else:
-            raise ConfigError(f"{old} is now {new}; give that key instead")

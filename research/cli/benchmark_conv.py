@@ -18,8 +18,8 @@ from research.benchmarks.conv_error import CHANNELS, QUANTITIES, Errors, relativ
 from research.benchmarks.conv_figure import draw
 from research.cli.keys import FORMATS, Command
 from research.cli.wrapper import pop_keys, read_folder, run_command
-from research.config import construct
 from research.utils.constraints import OneOf
+from research.utils.strict import construct
 
 REPORTS = ("speed", "error")
 

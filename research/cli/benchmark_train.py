@@ -16,9 +16,10 @@ from rich.table import Table
 from research.benchmarks.train import BenchmarkConfig, benchmark_train
 from research.cli.keys import Command, FormatKeys
 from research.cli.wrapper import pop_keys, run_command
-from research.config import CHOICES, Config, construct
+from research.config import CHOICES, Config
 from research.parallel import request_cpu_devices
 from research.runs.devices import num_cpu_devices
+from research.utils.strict import construct
 
 COMMAND = Command(
     "benchmark_train",

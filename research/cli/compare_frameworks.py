@@ -13,7 +13,7 @@ from rich.console import Console
 
 from research.cli.keys import Command
 from research.cli.wrapper import run_command
-from research.config import ConfigError, construct, with_recommendations
+from research.config import ConfigError, with_recommendations
 from research.frameworks.base import FRAMEWORKS
 from research.frameworks.compare import SMALL, ComparisonError, compare
 from research.frameworks.config import ComparisonConfig
@@ -21,6 +21,7 @@ from research.runs.provenance import code_and_machine
 from research.runs.worker import RunError
 from research.studies.report.write import write_report
 from research.utils.progress_bar import make_bar
+from research.utils.strict import construct
 
 COMMAND = Command("compare_frameworks", __doc__, (ComparisonConfig,), ("data",))
 

@@ -23,7 +23,7 @@ from research.cli.wrapper import compose_again, pop_keys, read_folder, run_comma
 from research.config import Config, ConfigError, SweepConfig
 from research.records import RunResult
 from research.runs.callbacks import ProgressBar
-from research.runs.multiprocess import run_with_peers
+from research.runs.multiprocess import run_distributed
 from research.runs.preemption import stop_on_signal
 from research.runs.program import check
 from research.runs.run import configure_jax, leave_accelerators, run
@@ -88,7 +88,7 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
             raise ConfigError(f"training.runs_per_program={num_runs} is not allowed with a launcher; give 1")
         return run_apart(config, folder, retry_failed=sweep.retry_failed)
     if config.distributed.is_on:
-        result, should_report = run_with_peers(config, folder, resume=resume)
+        result, should_report = run_distributed(config, folder, resume=resume)
         if should_report:
             report(result, folder)
         return exit_codes.append(result.exit_code)

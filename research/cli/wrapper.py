@@ -32,11 +32,12 @@ from omegaconf.errors import (
 from research.cli.help import help_text
 from research.cli.keys import Command
 from research.cli.nodes import CONF, choices, register
-from research.config import ConfigError, construct, is_writable
+from research.config import RENAMED, ConfigError
 from research.data import DataError
-from research.records import RENAMED, RecordError
+from research.records import RecordError
 from research.runs.worker import RunError
 from research.training.checkpoint import CheckpointError
+from research.utils.strict import construct, is_writable
 
 T = TypeVar("T")
 

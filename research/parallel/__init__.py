@@ -2,15 +2,13 @@
 
 from research.parallel.devices import count_cpu_devices, request_cpu_devices
 from research.parallel.feed import make_feed
-from research.parallel.layout import DATA_AXIS, MODEL_AXIS, RUN_AXIS, Layout
+from research.parallel.layout import DATA_AXIS, Layout
 from research.parallel.stacked import compile_stacked
 from research.parallel.strategies import EXPLICIT_COLLECTIVES, STRATEGIES, default_strategy
 
 __all__ = [
     "DATA_AXIS",
     "EXPLICIT_COLLECTIVES",
-    "MODEL_AXIS",
-    "RUN_AXIS",
     "STRATEGIES",
     "Layout",
     "compile_stacked",

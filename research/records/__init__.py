@@ -1,9 +1,8 @@
 """A run's folder on disk: who may write it, what is in it, and how far it is. Starts no JAX."""
 
-from research.records.result import FINISHED, STATUSES, RunResult, Seconds
+from research.records.result import FINISHED, RunResult, Seconds
 from research.records.run_folder import (
     NOT_IN_THE_RESULT,
-    RENAMED,
     RecordError,
     Run,
     append_metrics,
@@ -22,8 +21,6 @@ from research.records.run_folder import (
 __all__ = [
     "FINISHED",
     "NOT_IN_THE_RESULT",
-    "RENAMED",
-    "STATUSES",
     "RecordError",
     "Run",
     "RunResult",

@@ -6,7 +6,6 @@ did not finish. The first line of `config.yaml` is the checksum of the rest. `re
 checksum and those of the other files, so a damaged file is never read as if it were whole.
 """
 
-import copy
 import hashlib
 import io
 import json
@@ -35,12 +34,6 @@ NOT_IN_THE_RESULT = (
 )
 """Keys of a configuration that change no number of a run: the folder of the data, the number of checkpoints,
 the other runs of the same program, and the processes."""
-
-RENAMED = {
-    "training.replicas": "training.runs_per_program",
-    "parallel.mesh.replica": "parallel.mesh.run",
-}
-"""Keys of a configuration that were renamed: the new name by the old name."""
 
 CHECKSUM_LINE = "# sha256 "
 
@@ -191,26 +184,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     return _read(_config_path(folder), {}, _parse_config)
 
 
-def with_new_names(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration in which the keys of `RENAMED` have their new names.
-
-    It may come from a run that an earlier version recorded.
-
-    Example:
-        >>> with_new_names({"seed": 0, "training": {"replicas": 8}})
-        {'seed': 0, 'training': {'runs_per_program': 8}}
-    """
-    renamed = copy.deepcopy(config)
-    for old, new in RENAMED.items():
-        *sections, old_name = old.split(".")
-        section: Any = renamed
-        for name in sections:
-            section = section.get(name) if isinstance(section, dict) else None
-        if isinstance(section, dict) and old_name in section:
-            section[new.rpartition(".")[2]] = section.pop(old_name)
-    return renamed
-
-
 def parameters_checksum(folder: Path) -> str:
     """Return the sha256 of the parameters that a completed run kept, in hexadecimal digits.
 
@@ -265,7 +238,7 @@ def _parse_config(text: str) -> dict[str, Any]:
     config = yaml.safe_load(rest)
     if not isinstance(config, dict):
         raise ValueError("not a mapping")
-    return with_new_names(config)
+    return config
 
 
 def _parse_lines(text: str) -> list[dict[str, Any]]:

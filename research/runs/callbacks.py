@@ -13,8 +13,6 @@ from research.training.program import Program
 from research.training.resume import Checkpoints
 from research.utils.progress_bar import make_bar
 
-__all__ = ["Callback", "CheckpointWriter", "Heartbeat", "MetricsWriter", "ProgressBar", "TensorBoard"]
-
 TENSORBOARD_FOLDER = "tensorboard"
 
 

@@ -18,10 +18,11 @@ from research import records
 from research.config import Config, ConfigError, DistributedConfig
 from research.parallel.distributed import is_writer, join, leave, silence
 from research.records import RunResult
-from research.runs.callbacks import Callback, ProgressBar
+from research.runs.callbacks import ProgressBar
 from research.runs.preemption import stop_on_signal
 from research.runs.run import configure_jax, run
 from research.runs.worker import RunError, Worker
+from research.training.callback import Callback
 from research.utils.signals import noticed_signals
 
 LOST_ITS_PEER = "JAX distributed service detected fatal errors"
@@ -35,7 +36,7 @@ class LostError(RuntimeError):
     """Another process of the run has ended or does not answer."""
 
 
-def run_with_peers(config: Config, folder: Path, *, resume: bool = False) -> tuple[RunResult, bool]:
+def run_distributed(config: Config, folder: Path, *, resume: bool = False) -> tuple[RunResult, bool]:
     """Train as one of the processes of a run, and return the result.
 
     Returns:

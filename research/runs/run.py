@@ -18,7 +18,7 @@ from research.parallel import request_cpu_devices
 from research.parallel.distributed import is_writer, largest, num_processes
 from research.records import RunResult, Seconds
 from research.records.lock import hold
-from research.runs.callbacks import Callback, CheckpointWriter, Heartbeat, MetricsWriter, TensorBoard
+from research.runs.callbacks import CheckpointWriter, Heartbeat, MetricsWriter, TensorBoard
 from research.runs.devices import num_cpu_devices
 from research.runs.load import load_trained, start_from
 from research.runs.measure import measure_run
@@ -26,6 +26,7 @@ from research.runs.preemption import preempted
 from research.runs.program import ProgramSpec, build_data, compile_program, program_spec
 from research.runs.provenance import provenance
 from research.training import checkpoint
+from research.training.callback import Callback
 from research.training.evaluate import make_predict, measure, predict_all
 from research.training.fit import FitOptions, first_position, fit
 from research.training.program import Program

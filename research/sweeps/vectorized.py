@@ -12,10 +12,10 @@ from research import records
 from research.config import Config, Named
 from research.records import RunResult
 from research.records.lock import LockedError
-from research.runs.callbacks import Callback
 from research.runs.preemption import StopOnSignal, stop_on_signal
 from research.runs.run import Load, Loaded, load_program, run
 from research.sweeps.lockstep import Lockstep
+from research.training.callback import Callback
 from research.training.optimizers import RATES
 from research.utils.signals import Received
 

@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from research import records
-from research.config import DataConfig, construct
+from research.config import DataConfig
 from research.frameworks import base, compare, process
 from research.frameworks.base import Entry
 from research.frameworks.config import ComparisonConfig, Duration
 from research.records.status import read_status
 from research.studies.results import read_studies
+from research.utils.strict import construct
 
 HERE = Path(__file__).parent
 WRONG = ("WrongGradients", "WrongUpdates", "WrongShapes", "NotANumber", "Crashes")

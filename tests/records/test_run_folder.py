@@ -129,10 +129,3 @@ def test_a_cut_arrays_file_is_named(folder):
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"is not a run: it holds no config\.yaml"):
         records.read_run(tmp_path)
-
-
-def test_a_configuration_of_an_earlier_version_is_read_under_the_new_names(folder):
-    old = {"seed": 1, "training": {"replicas": 8}, "parallel": {"mesh": {"replica": 2, "data": None}}}
-    records.write_config(folder, old)
-    new = {"seed": 1, "training": {"runs_per_program": 8}, "parallel": {"mesh": {"data": None, "run": 2}}}
-    assert records.read_config(folder) == records.read_run(folder).config == new
