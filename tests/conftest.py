@@ -42,7 +42,8 @@ install_import_hook(
 
 REPOSITORY = Path(__file__).parents[1]
 
-QUICK = "--xla_backend_optimization_level=0"
+# one module of LLVM for a program, not 32
+QUICK = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
 if jax.__version_info__ < (0, 11):  # later versions have no other way to make kernels
     QUICK += " --xla_cpu_use_fusion_emitters=false"
 

@@ -1,5 +1,6 @@
 """Train a network for some steps by a strategy, on some of the eight CPU devices of the tests."""
 
+import os
 from typing import Any, NamedTuple
 
 import jax
@@ -36,10 +37,12 @@ def draw(net, dtype):
     return params, jax.tree_util.tree_map_with_path(leaf, model_state)
 
 
-# as for users, whatever the rest of the tests is compiled with: strategies compared at level 0 differ by more
-OPTIMIZED: dict[str, Any] = {"xla_backend_optimization_level": 3}
-if jax.__version_info__ < (0, 11):
-    OPTIMIZED["xla_cpu_use_fusion_emitters"] = True
+# level 0 rounds differently for each strategy, level 1 does not; fusion emitters double the time of compiling
+OPTIMIZED: dict[str, Any] = {"xla_backend_optimization_level": 1}
+if os.environ.get("CNN_TESTS_OPTIMIZE"):
+    OPTIMIZED["xla_backend_optimization_level"] = 3
+elif jax.__version_info__ < (0, 11):
+    OPTIMIZED["xla_cpu_use_fusion_emitters"] = False
 
 
 class Trained(NamedTuple):
