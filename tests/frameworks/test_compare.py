@@ -1,17 +1,23 @@
 """The comparison from outside, with frameworks that do not do what they should beside NumPy."""
 
+import json
 import os
+import shutil
+import subprocess
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from research import records
 from research.config import DataConfig
 from research.frameworks import base, compare, process
-from research.frameworks.base import Entry
+from research.frameworks.base import FRAMEWORKS, Entry
 from research.frameworks.config import ComparisonConfig, Duration
+from research.frameworks.measure import measure
 from research.records.status import read_status
 from research.studies.results import read_studies
 from research.utils.strict import construct
@@ -20,8 +26,41 @@ HERE = Path(__file__).parent
 WRONG = ("WrongGradients", "WrongUpdates", "WrongShapes", "NotANumber", "Crashes")
 
 
+def with_tuples(values: dict[str, Any]) -> dict[str, Any]:
+    """JSON has lists only, and the annotations, which the tests check, ask for tuples."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory):
+def here(workplace):
+    """In place of `subprocess`: measures in this process, but NumPy is timed and a crash happens in another.
+
+    The reference is that of the workplace, whose data, network, seed and batch size all tests here have.
+    """
+
+    def run(command, **options) -> subprocess.CompletedProcess:
+        spec_path, result_path = map(Path, command[-2:])
+        spec = json.loads(spec_path.read_text(), object_hook=with_tuples)
+        work, path = spec["work"], spec["entry"]["path"]
+        if (work, path) == ("timing", FRAMEWORKS["numpy"].path) or path == "adapters:Crashes":
+            return subprocess.run(command, **options)
+        if work == "reference":
+            assert (spec["seed"], spec["batch_size"]) == (0, workplace.common["batch_size"])
+            shutil.copy(workplace.folder / "reference.npz", spec["folder"])
+            result_path.write_text('{"losses": []}')
+            return subprocess.CompletedProcess(command, 0, "", "")
+        try:
+            with threadpool_limits(1):
+                result_path.write_text(json.dumps(measure(spec)))
+        except Exception as error:
+            return subprocess.CompletedProcess(command, 1, "", f"{type(error).__name__}: {error}")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    return SimpleNamespace(run=run, TimeoutExpired=subprocess.TimeoutExpired)
+
+
+@pytest.fixture(scope="module")
+def measured(here, tmp_path_factory):
     """A comparison on digits of NumPy, five wrong frameworks and one that is not installed."""
     out_dir = tmp_path_factory.mktemp("comparison")
     table = {"numpy": base.FRAMEWORKS["numpy"], "jax_lax": base.FRAMEWORKS["jax_lax"]}
@@ -31,7 +70,9 @@ def measured(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for module in (compare, process):
             patch.setattr(module, "FRAMEWORKS", table)
+        patch.setattr(process, "subprocess", here)
         patch.setenv("PYTHONPATH", str(HERE))
+        patch.syspath_prepend(str(HERE))
         config = ComparisonConfig(
             DataConfig("digits"),
             Duration(2, 64),
@@ -120,13 +161,14 @@ def test_the_runs_are_a_study_that_the_ordinary_reader_reads(measured):
     assert statuses == {"completed", "failed"}
 
 
-def test_a_second_launch_measures_only_what_is_missing(tmp_path):
+def test_a_second_launch_measures_only_what_is_missing(here, tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "subprocess", here)
     lines = []
 
     def launch(commit="abc", **settings):
         lines.clear()
         config = ComparisonConfig(out=str(tmp_path), frameworks=("numpy",), small=False, num_threads=1)
-        defaults = {"seeds": 1, "training": Duration(1, 128)}
+        defaults = {"seeds": 1, "training": Duration(1, 64)}
         compare.compare(replace(config, **(defaults | settings)), {"commit": commit}, lines.append)
         return [run.outcome for run in records.find_runs(tmp_path)]
 
@@ -143,13 +185,14 @@ def test_a_second_launch_measures_only_what_is_missing(tmp_path):
     launch("def", seeds=3)
     assert [line.split(":")[0] for line in lines] == ["reference", "parity", "timing"]  # of other code
     with pytest.raises(ValueError, match="holds a comparison with other settings"):
-        launch(training=Duration(2, 128))
+        launch(training=Duration(2, 64))
     (tmp_path / "numpy" / "0" / "result.json").write_text("{}")
     with pytest.raises(ValueError, match=r"result\.json is damaged"):
         launch()
 
 
-def test_networks_of_the_second_table(workplace, task):
+def test_networks_of_the_second_table(here, workplace, task, monkeypatch):
+    monkeypatch.setattr(process, "subprocess", here)
     large = replace(task, model="mlp", model_arguments={"hidden": [512, 512, 512]})
     outcome = workplace.run("timing", "jax_im2col", large)
     assert outcome["num_parameters"] == 64 * 512 + 2 * 512 * 512 + 512 * 10 + 3 * 512 + 10
