@@ -52,7 +52,11 @@ LEFT_OUT = ("tensorflow", "hydra_plugins")
 MISSING = re.compile("could not import|is not installed")
 
 # what takes longest starts first, so that no worker is left alone with it at the end
-LONGEST = (".ipynb", "test_multiprocess.py", "test_sweep.py", "test_train.py", "test_compare.py")
+LONGEST = (
+    *(".ipynb", "test_preemption.py", "test_study.py", "test_multiprocess.py", "test_sweep.py"),
+    *("test_train.py", "test_parity.py", "test_compare.py", "test_compare_frameworks.py"),
+    "test_documentation.py",
+)
 
 
 def pytest_configure(config):

@@ -10,6 +10,7 @@ from research.cli.nodes import register
 from research.records import find_runs, read_run
 from research.studies import Study, read_study
 from research.studies import study as module
+from research.sweeps import sweep
 
 BASE = "base: {model: tiny, training: {epochs: 1, xla_optimization_level: 0}, data.train_limit: 128}\n"
 
@@ -30,6 +31,22 @@ FILES = {
 }
 
 
+class InThisProcess:
+    """In place of a worker process, which tests/integration/test_train.py has."""
+
+    def __init__(self, received):
+        pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def run(self, run_recorded, runs):
+        return run_recorded(runs)
+
+
 @pytest.fixture(params=FILES)
 def name(request, monkeypatch, tmp_path):
     """The name of a study whose file lies in a folder of its own."""
@@ -37,6 +54,7 @@ def name(request, monkeypatch, tmp_path):
     folder.mkdir()
     (folder / f"{request.param}.yaml").write_text(FILES[request.param])
     monkeypatch.setattr(module, "STUDIES", folder)
+    monkeypatch.setattr(sweep, "Worker", InThisProcess)
     yield request.param
     ConfigStore.instance().repo["study"].pop(f"{request.param}.yaml")
 
