@@ -3,27 +3,20 @@
 from functools import singledispatch
 from math import prod
 
-from research.layers import (
-    Activation,
-    AdaptivePool,
-    AveragePool,
-    BatchNorm,
-    Conv2D,
-    Dense,
-    DepthwiseSeparableConv,
-    Dropout,
-    Flatten,
-    GlobalAveragePool,
-    GroupNorm,
-    Layer,
-    LayerNorm,
-    MaxPool,
-    Residual,
-    Shape,
-    SpatialDropout,
-)
-from research.models.assemble import SkippedPool
+from research import layers
+from research.analysis.walk import SameShape
+from research.layers import Conv2D, Dense, DepthwiseSeparableConv, Layer, Shape
 from research.ops.padding import pair
+
+WithoutKernel = (
+    SameShape
+    | layers.AdaptivePool
+    | layers.AveragePool
+    | layers.Flatten
+    | layers.GlobalAveragePool
+    | layers.MaxPool
+)
+"""Layers that multiply nothing with a kernel."""
 
 
 @singledispatch
@@ -71,18 +64,6 @@ def _(layer: Dense, in_shape: Shape, out_shape: Shape) -> int:
     return in_shape[-1] * out_shape[-1]
 
 
-@macs.register(Activation)
-@macs.register(AdaptivePool)
-@macs.register(AveragePool)
-@macs.register(BatchNorm)
-@macs.register(Dropout)
-@macs.register(Flatten)
-@macs.register(GlobalAveragePool)
-@macs.register(GroupNorm)
-@macs.register(LayerNorm)
-@macs.register(SkippedPool)
-@macs.register(MaxPool)
-@macs.register(Residual)
-@macs.register(SpatialDropout)
-def _(layer: Layer, in_shape: Shape, out_shape: Shape) -> int:
+@macs.register
+def _(layer: WithoutKernel, in_shape: Shape, out_shape: Shape) -> int:
     return 0

@@ -3,27 +3,19 @@
 from dataclasses import dataclass
 from functools import singledispatch
 
-from research.analysis.walk import INPUT, walk
+from research.analysis.walk import INPUT, SameShape, walk
 from research.layers import (
-    Activation,
     AdaptivePool,
     AveragePool,
-    BatchNorm,
     Conv2D,
     Dense,
     DepthwiseSeparableConv,
-    Dropout,
     Flatten,
     GlobalAveragePool,
-    GroupNorm,
     Layer,
-    LayerNorm,
     MaxPool,
-    Residual,
     Shape,
-    SpatialDropout,
 )
-from research.models.assemble import SkippedPool
 from research.ops.padding import Pair, pair
 
 
@@ -101,15 +93,13 @@ def window(layer: Layer, in_shape: Shape) -> tuple[Pair, Pair]:
     )
 
 
-@window.register(Conv2D)
-@window.register(DepthwiseSeparableConv)
+@window.register
 def _(layer: Conv2D | DepthwiseSeparableConv, in_shape: Shape) -> tuple[Pair, Pair]:
     (kh, kw), (dh, dw) = pair(layer.kernel_size, "kernel_size"), pair(layer.dilation, "dilation")
     return ((kh - 1) * dh + 1, (kw - 1) * dw + 1), pair(layer.strides, "strides")
 
 
-@window.register(MaxPool)
-@window.register(AveragePool)
+@window.register
 def _(layer: MaxPool | AveragePool, in_shape: Shape) -> tuple[Pair, Pair]:
     size = pair(layer.window, "window")
     return size, size if layer.strides is None else pair(layer.strides, "strides")
@@ -125,23 +115,14 @@ def _(layer: AdaptivePool, in_shape: Shape) -> tuple[Pair, Pair]:
     return (rows, columns), (row_step, column_step)
 
 
-@window.register(Flatten)
-@window.register(GlobalAveragePool)
+@window.register
 def _(layer: Flatten | GlobalAveragePool, in_shape: Shape) -> tuple[Pair, Pair]:
     whole = (in_shape[1], in_shape[2]) if len(in_shape) == 4 else (1, 1)
     return whole, whole
 
 
-@window.register(Activation)
-@window.register(BatchNorm)
-@window.register(Dense)
-@window.register(Dropout)
-@window.register(GroupNorm)
-@window.register(LayerNorm)
-@window.register(SkippedPool)
-@window.register(Residual)
-@window.register(SpatialDropout)
-def _(layer: Layer, in_shape: Shape) -> tuple[Pair, Pair]:
+@window.register
+def _(layer: SameShape | Dense, in_shape: Shape) -> tuple[Pair, Pair]:
     return (1, 1), (1, 1)
 
 

@@ -2,11 +2,25 @@
 
 from dataclasses import dataclass
 
+from research import layers
 from research.layers import Layer, Params, Residual, Sequential, Shape, State
 from research.layers.base import abstract_init, out_shape
+from research.models.assemble import SkippedPool
 
 INPUT = ""
 """The path that stands for the input of the network."""
+
+SameShape = (
+    layers.Activation
+    | layers.BatchNorm
+    | layers.Dropout
+    | layers.GroupNorm
+    | layers.LayerNorm
+    | layers.Residual
+    | layers.SpatialDropout
+    | SkippedPool
+)
+"""Layers without a kernel whose output has the shape of the input."""
 
 
 @dataclass(frozen=True)
