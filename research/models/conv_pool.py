@@ -1,8 +1,9 @@
 """Networks in which a 2×2 pool follows every 3×3 convolution, and dense layers come last."""
 
-from research.layers import Activation, Conv2D, Dense, Dropout, Flatten, Layer, MaxPool, Sequential, Shape
+from research.layers import Activation, Conv2D, Dropout, Layer, MaxPool, Sequential, Shape
 from research.models.assemble import assemble
 from research.models.keywords import ActivationName, AlgorithmName, Counts, DropRate, InitializerName
+from research.models.mlp import dense_layers
 
 
 def tiny(
@@ -30,7 +31,7 @@ def tiny(
         ValueError: a name is unknown, or a number is out of range.
     """
     layers = _convolutions(widths, activation, initializer, algorithm, padding="VALID")
-    return assemble(layers + _head((), num_classes, activation, initializer, len(widths)), image_shape)
+    return assemble(layers + dense_layers((), num_classes, activation, initializer, len(widths)), image_shape)
 
 
 def reference(
@@ -60,7 +61,9 @@ def reference(
         ValueError: a name is unknown, or a number is out of range.
     """
     layers = _convolutions(widths, activation, initializer, algorithm)
-    return assemble(layers + _head(hidden, num_classes, activation, initializer, len(widths)), image_shape)
+    return assemble(
+        layers + dense_layers(hidden, num_classes, activation, initializer, len(widths)), image_shape
+    )
 
 
 def conv_pair(
@@ -90,7 +93,9 @@ def conv_pair(
         ValueError: a name is unknown, or a number is out of range.
     """
     layers = _convolutions(widths, activation, initializer, algorithm)
-    return assemble(layers + _head(hidden, num_classes, activation, initializer, len(widths)), image_shape)
+    return assemble(
+        layers + dense_layers(hidden, num_classes, activation, initializer, len(widths)), image_shape
+    )
 
 
 def classic(
@@ -118,7 +123,7 @@ def classic(
         ValueError: a name is unknown, or a number is out of range.
     """
     layers = _convolutions((32, 64), activation, initializer, algorithm)
-    *head, logits = _head((128,), num_classes, activation, initializer, 2)
+    *head, logits = dense_layers((128,), num_classes, activation, initializer, 2)
     return assemble([*layers, *head, ("dropout1", Dropout(dropout_rate)), logits], image_shape)
 
 
@@ -148,7 +153,7 @@ def simple_cnn(
         ValueError: a name is unknown, or a number is out of range.
     """
     layers = _convolutions((32, 64, 128), activation, initializer, algorithm)
-    flatten, *head, logits = _head((256,), num_classes, activation, initializer, 3)
+    flatten, *head, logits = dense_layers((256,), num_classes, activation, initializer, 3)
     first, second = ("dropout1", Dropout(dropout_rate)), ("dropout2", Dropout(dropout_rate))
     return assemble([*layers, flatten, first, *head, second, logits], image_shape)
 
@@ -165,16 +170,3 @@ def _convolutions(
             (f"pool{i}", MaxPool(2)),
         ]
     return layers
-
-
-def _head(
-    hidden: tuple[int, ...], num_classes: int, activation: str, initializer: str, num_activations: int
-) -> list[tuple[str, Layer]]:
-    """Return the dense layers and their activations, whose names continue after `num_activations` others."""
-    layers: list[tuple[str, Layer]] = [("flatten", Flatten())]
-    for i, features in enumerate(hidden, start=1):
-        layers += [
-            (f"dense{i}", Dense(features, initializer=initializer)),
-            (f"act{num_activations + i}", Activation(activation)),
-        ]
-    return [*layers, ("logits", Dense(num_classes, initializer=initializer))]

@@ -29,14 +29,7 @@ def mlp(
     Raises:
         ValueError: a name is unknown.
     """
-    layers: list[tuple[str, Layer]] = [("flatten", Flatten())]
-    for i, features in enumerate(hidden, start=1):
-        layers += [
-            (f"dense{i}", Dense(features, initializer=initializer)),
-            (f"act{i}", Activation(activation)),
-        ]
-    layers.append(("logits", Dense(num_classes, initializer=initializer)))
-    return assemble(layers, image_shape)
+    return assemble(dense_layers(hidden, num_classes, activation, initializer), image_shape)
 
 
 def mlp_wide(
@@ -65,3 +58,16 @@ def mlp_wide(
     """
     names = {"activation": activation, "initializer": initializer, "algorithm": algorithm}
     return mlp(image_shape, num_classes, hidden=hidden, **names)
+
+
+def dense_layers(
+    hidden: tuple[int, ...], num_classes: int, activation: str, initializer: str, num_activations: int = 0
+) -> list[tuple[str, Layer]]:
+    """Return the layers from `flatten` to `logits`; activations are numbered after `num_activations`."""
+    layers: list[tuple[str, Layer]] = [("flatten", Flatten())]
+    for i, features in enumerate(hidden, start=1):
+        layers += [
+            (f"dense{i}", Dense(features, initializer=initializer)),
+            (f"act{num_activations + i}", Activation(activation)),
+        ]
+    return [*layers, ("logits", Dense(num_classes, initializer=initializer))]
