@@ -8,7 +8,7 @@ on the device in float32, so that nothing but the step is timed. The initial par
 import importlib
 import os
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -22,26 +22,14 @@ from research.utils.xla import for_one_call
 LEARNING_RATE = 1e-3
 
 
-@runtime_checkable
-class Train(Protocol):
-    """A function that takes training steps."""
+Train = Callable[[int], Any]
+"""A function that takes a number of training steps and waits for the last one."""
 
-    def __call__(self, num_steps: int, /) -> Any:
-        """Take as many steps and wait for the last one."""
-        ...
+MakeTrain = Callable[[Sequential, Shape, int], Train]
+"""A function of a network, the shape of one image and a batch size that returns the training in a framework.
 
-
-@runtime_checkable
-class MakeTrain(Protocol):
-    """A function that builds the network in one framework."""
-
-    def __call__(self, net: Sequential, image_shape: Shape, batch_size: int) -> Train:
-        """Return the function that trains it.
-
-        Raises:
-            NotImplementedError: the framework has no such layer, or needs a device that is not there.
-        """
-        ...
+It raises `NotImplementedError` if the framework has no such layer or needs a device that is not there.
+"""
 
 
 def init_arrays(net: Sequential, image_shape: Shape) -> Arrays:

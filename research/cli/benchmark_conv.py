@@ -48,8 +48,7 @@ def job(values: dict[str, Any]) -> None:
     out = None if values.get("out") is None else read_folder(values, "out")
     keys = pop_keys(values, ConvKeys)
     as_json = keys.format == "json"
-    given = {key: value for key, value in values.items() if value is not None}
-    config = construct(ConvBenchmarkConfig, given)
+    config = construct(ConvBenchmarkConfig, values)
     if keys.report == "error":
         errors = relative_errors()
         print(json.dumps(errors, indent=2)) if as_json else show_errors(errors)

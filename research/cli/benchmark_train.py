@@ -7,7 +7,6 @@ Example:
 """
 
 import json
-from dataclasses import fields
 from typing import Any
 
 from rich.console import Console
@@ -32,9 +31,7 @@ COMMAND = Command(
 
 def job(values: dict[str, Any]) -> None:
     """Print a table, or one JSON object."""
-    output = pop_keys(values, FormatKeys).format
-    own = {key.name: values.pop(key.name) for key in fields(BenchmarkConfig) if key.name in values}
-    benchmark = construct(BenchmarkConfig, {key: value for key, value in own.items() if value is not None})
+    output, benchmark = pop_keys(values, FormatKeys).format, pop_keys(values, BenchmarkConfig)
     config = Config.from_dict(values)
     request_cpu_devices(num_cpu_devices(config))
     result = benchmark_train(config, benchmark)

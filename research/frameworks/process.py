@@ -5,11 +5,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
@@ -20,13 +20,8 @@ from research.frameworks.networks import parameter_shapes
 CHILD_SECONDS = 6 * 3600
 
 
-@runtime_checkable
-class Notify(Protocol):
-    """A function that shows what begins."""
-
-    def __call__(self, line: str, /) -> None:
-        """Show one line."""
-        ...
+Notify = Callable[[str], None]
+"""A function that shows a line about what begins."""
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 Both have our layouts and nearly our names. A module has the path of its layer as its name.
 """
 
-from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,13 +29,8 @@ OPTIMIZERS = {
 }
 
 
-@runtime_checkable
-class Function(Protocol):
-    """A layer without parameters."""
-
-    def __call__(self, x: jax.Array, /) -> jax.Array:
-        """Return the output for an input."""
-        ...
+Function = Callable[[jax.Array], jax.Array]
+"""A layer without parameters: a function of its input that returns its output."""
 
 
 def make_layer(layer: layers.Layer, in_shape: layers.Shape) -> Function | tuple[str, tuple, dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Names of parameters that all frameworks share, and the order in which a network applies its layers."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,14 +10,8 @@ from research.frameworks.base import Arrays
 from research.layers import Activation, Dense, Dropout, Flatten, Shape
 from research.layers.base import by_path
 
-
-@runtime_checkable
-class Apply(Protocol):
-    """A function that applies one layer in a framework."""
-
-    def __call__(self, node: Node, x: Any, /) -> Any:
-        """Return the output of the layer for its input."""
-        ...
+Apply = Callable[[Node, Any], Any]
+"""A function that applies the layer of a node to its input in a framework, and returns the output."""
 
 
 def apply_all(nodes: Sequence[Node], x: Any, apply: Apply) -> Any:

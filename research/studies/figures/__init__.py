@@ -1,6 +1,6 @@
 """Figures, each made by one function from the records of a study; ``None`` where they do not fit it."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable
 
 from matplotlib.figure import Figure
 
@@ -17,15 +17,11 @@ from research.studies.figures.predictions import confident_mistakes, confusion_m
 from research.studies.figures.summary import summary
 from research.studies.results import StudyResults
 
+DrawStudy = Callable[[StudyResults], Figure | None]
+"""A function that draws a study, or returns ``None`` where its runs do not hold what the figure shows.
 
-@runtime_checkable
-class DrawStudy(Protocol):
-    """A function that draws a study; the first line of its docstring is the caption."""
-
-    def __call__(self, study: StudyResults, /) -> Figure | None:
-        """Return the figure; ``None`` where the runs of the study do not hold what it shows."""
-        ...
-
+The first line of its docstring is the caption.
+"""
 
 FIGURES: dict[str, DrawStudy] = {
     "summary": summary,

@@ -183,10 +183,6 @@ def _reason(run: Run) -> str:
     return run.result.error or ""
 
 
-def _relative(run: Run, folder: Path) -> str:
-    return str(run.path.relative_to(folder))
-
-
 def difference_table(study: StudyResults) -> Table:
     """Return a row per arm: the values of the configuration in which the arms differ."""
     keys = differing_keys(study.runs)
@@ -283,7 +279,7 @@ def results_table(studies: Iterable[StudyResults], folder: Path) -> Table:
                 row = [study.title, arm.name, seed_of(run), run.status]
                 row += [getattr(result, key) for key in RESULT_NUMBERS]
                 row += [seconds.compile, seconds.train, seconds.total] if seconds else [None] * 3
-                row += [arm.completed.get(seed_of(run)) is run, result.error, _relative(run, folder)]
+                row += [arm.completed.get(seed_of(run)) is run, result.error, run.path.relative_to(folder)]
                 rows.append(tuple("" if cell is None else str(cell) for cell in row))
             for seed in arm.absent:
                 blank = [""] * (len(RESULT_HEADERS) - 7)
