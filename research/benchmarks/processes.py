@@ -3,13 +3,13 @@
 import multiprocessing
 import os
 import socket
-import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 
+from research.benchmarks.timing import time_call
 from research.parallel.distributed import join, silence
 
 Work = Callable[[], Any]
@@ -101,10 +101,7 @@ def _serve(
         return
     pipe.send(facts)
     while True:
-        work = works[pipe.recv()]
-        began = time.perf_counter()
-        jax.block_until_ready(work())
-        pipe.send(time.perf_counter() - began)
+        pipe.send(time_call(works[pipe.recv()]))
 
 
 def _free_port() -> int:

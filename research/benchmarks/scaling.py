@@ -7,20 +7,19 @@ as long as a step of one.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 from typing import Annotated, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from research.benchmarks.processes import Processes, Work
-from research.benchmarks.timing import alternate, quartiles
-from research.benchmarks.train import random_dataset
+from research.benchmarks.timing import alternate, quartiles, take_turns
+from research.benchmarks.train import start_program
 from research.config import Config, ConfigError, ParallelConfig
 from research.parallel import STRATEGIES, request_cpu_devices
 from research.parallel.distributed import join, silence
 from research.parallel.hlo import collectives
-from research.runs.program import compile_program, program_spec
 from research.utils.constraints import AtLeastOne, Between, OneOf
 
 
@@ -59,14 +58,7 @@ def make_steps(config: Config, num_steps: int) -> tuple[Work, Exchange]:
     Returns:
         The piece of work, and what the devices exchange in one step of it.
     """
-    batch_size = config.training.batch_size
-    dataset = random_dataset(config.data.name, num_steps * batch_size)
-    program = compile_program(program_spec(config, dataset))
-    rate = jnp.float32(config.optimizer.arguments["learning_rate"])
-    state = program.init(jax.random.key(0), rate, jnp.float32(0))
-    order = jnp.arange(num_steps * batch_size, dtype=jnp.int32).reshape(num_steps, batch_size)
-    feed = program.make_feed(dataset.train.images, dataset.train.labels)
-    ((examples, _, _),) = feed(order, 0)
+    program, (state,), examples = start_program(config, num_steps)
 
     def work() -> Any:
         nonlocal state
@@ -127,10 +119,12 @@ def benchmark_scaling(config: Config, scaling: ScalingConfig) -> dict[str, Any]:
         Processes(prepare, (one, scaling.steps, 1), cores=cores and cores[:1]) as alone,
         Processes(prepare, (together, scaling.steps, 1), count, cores=cores and cores[:count]) as several,
     ):
-        seconds = _alternate({"one": alone, "all": several}, scaling.rounds)
+        seconds = take_turns(
+            {"one": partial(alone.time, "one"), "all": partial(several.time, "all")}, scaling.rounds
+        )
         exchange = several.facts["all"]
     with Processes(prepare, (within, scaling.steps, count)) as devices:
-        seconds |= _alternate(dict.fromkeys(within, devices), scaling.rounds)
+        seconds |= take_turns({name: partial(devices.time, name) for name in within}, scaling.rounds)
         exchanges = devices.facts
     ms = _ms(seconds, scaling.steps)
     return {
@@ -177,15 +171,6 @@ def benchmark_cluster(config: Config, scaling: ScalingConfig) -> tuple[dict[str,
         "simulated": "nothing",
     }
     return result, jax.process_index() == 0
-
-
-def _alternate(groups: Mapping[str, Processes], rounds: int) -> dict[str, list[float]]:
-    """Time pieces of work in turn, as `timing.alternate` does, in other processes."""
-    seconds: dict[str, list[float]] = {name: [] for name in groups}
-    for index in range(rounds):
-        for name in list(groups)[:: -1 if index % 2 else 1]:
-            seconds[name].append(groups[name].time(name))
-    return seconds
 
 
 def _ms(seconds: Mapping[str, list[float]], num_steps: int) -> dict[str, dict[str, float]]:

@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -39,13 +40,28 @@ def alternate(works: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, 
     """
     for work in works.values():
         jax.block_until_ready(work())
-    seconds: dict[str, list[float]] = {name: [] for name in works}
+    return take_turns({name: partial(time_call, work) for name, work in works.items()}, rounds)
+
+
+def take_turns(timers: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Return the seconds of every round, by name.
+
+    Args:
+        timers: functions by name; each does a piece of work and returns the seconds that it took.
+        rounds: number of timings of each; every second round has the opposite order.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in timers}
     for index in range(rounds):
-        for name in list(works)[:: -1 if index % 2 else 1]:
-            began = time.perf_counter()
-            jax.block_until_ready(works[name]())
-            seconds[name].append(time.perf_counter() - began)
+        for name in list(timers)[:: -1 if index % 2 else 1]:
+            seconds[name].append(timers[name]())
     return seconds
+
+
+def time_call(work: Callable[[], Any]) -> float:
+    """Return the seconds that a piece of work takes, until the arrays that it returns are ready."""
+    began = time.perf_counter()
+    jax.block_until_ready(work())
+    return time.perf_counter() - began
 
 
 def make_gemm(size: int | None = None, repeats: int = 8) -> tuple[Callable[[], jax.Array], float]:

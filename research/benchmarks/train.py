@@ -20,8 +20,8 @@ from research.data import DATASETS, Dataset, Split
 from research.frameworks.base import FRAMEWORKS
 from research.layers import Params, Sequential, State
 from research.layers.rewrite import with_algorithm
-from research.runs.program import build_network, compile_program, program_spec
-from research.training.state import Batch, init_state
+from research.runs.program import Program, build_network, compile_program, program_spec
+from research.training.state import Batch, TrainState, init_state
 from research.utils.constraints import AtLeastOne, Between, OneOf
 from research.utils.xla import for_few_calls, for_one_call
 
@@ -86,6 +86,27 @@ def step_flops(config: Config) -> float:
     return 2.0 * config.training.batch_size * (3 * sum(counts) - counts[0])
 
 
+def start_program(config: Config, num_steps: int) -> tuple[Program, list[TrainState], Any]:
+    """Compile the program of a run.
+
+    Args:
+        config: the configuration of the run.
+        num_steps: number of steps for which there are examples.
+
+    Returns:
+        The program, the initial state of each of its runs, and random examples as the program takes them.
+    """
+    batch_size = config.training.batch_size
+    dataset = random_dataset(config.data.name, num_steps * batch_size)
+    program = compile_program(program_spec(config, dataset))
+    rate = jnp.float32(config.optimizer.arguments["learning_rate"])
+    seeds = range(config.training.runs_per_program)
+    states = [program.init(jax.random.key(seed), rate, jnp.float32(0)) for seed in seeds]
+    order = jnp.arange(num_steps * batch_size, dtype=jnp.int32).reshape(num_steps, batch_size)
+    examples, _, _ = next(program.make_feed(*dataset.train)(order, 0))
+    return program, states, examples
+
+
 def make_ours(config: Config, num_steps: int, num_runs: int = 1) -> tuple[Train, dict[str, Any]]:
     """Build our training as `cnn-research train` runs it: one program gathers batches and takes many steps.
 
@@ -98,14 +119,7 @@ def make_ours(config: Config, num_steps: int, num_runs: int = 1) -> tuple[Train,
         `train(num_steps)`, `compile_s` and `temp_bytes` of the program.
     """
     config = replace(config, training=replace(config.training, runs_per_program=num_runs))
-    batch_size = config.training.batch_size
-    dataset = random_dataset(config.data.name, num_steps * batch_size)
-    spec = program_spec(config, dataset)
-    program = compile_program(spec)
-    rate = jnp.float32(config.optimizer.arguments["learning_rate"])
-    states = [program.init(jax.random.key(seed), rate, jnp.float32(0)) for seed in range(num_runs)]
-    order = np.arange(num_steps * batch_size, dtype=np.int32).reshape(num_steps, batch_size)
-    examples, _, _ = next(program.make_feed(*dataset.train)(jnp.asarray(order), 0))
+    program, states, examples = start_program(config, num_steps)
 
     def train(num_steps: int) -> Any:
         nonlocal states

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 from research.config import CHOICES, RECOMMENDED, Config
 from research.utils.constraints import OneOf
 from research.utils.docstrings import read_arguments
+from research.utils.nested import is_below
 from research.utils.strict import Functions, allowed_values, to_plain
 
 
@@ -72,7 +73,7 @@ class Command:
 
     def rows(self) -> list[Row]:
         """Return the rows of all keys except those of the choices."""
-        common = [row for row in rows(Config) if _is_below(row.key, self.config_keys)]
+        common = [row for row in rows(Config) if is_below(row.key, self.config_keys)]
         return common + [row for cls in self.own for row in rows(cls)]
 
 
@@ -139,7 +140,3 @@ def _constraint(hint: Any, kind: type) -> Any:
     constraint = typing.get_args(hint)[1]
     assert isinstance(constraint, kind)
     return constraint
-
-
-def _is_below(key: str, sections: Sequence[str]) -> bool:
-    return any(key == section or key.startswith(f"{section}.") for section in sections)

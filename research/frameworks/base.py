@@ -9,8 +9,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from research.utils.lookup import lookup
-
 Arrays = dict[str, np.ndarray]
 """Parameters and batch-norm statistics by their path in the network, such as `block1/body/conv1/kernel`."""
 
@@ -156,16 +154,3 @@ FRAMEWORKS: dict[str, Entry] = {
     "keras_torch": Entry(f"{_HERE}.keras_any:Keras", ("keras", "torch"), {"backend": "torch"}),
 }
 """Frameworks by name. The module of a framework is imported only when its network is built."""
-
-
-def load_framework(name: str, task: Task) -> Framework:
-    """Import a framework and build the network of a task in it.
-
-    Raises:
-        ValueError: the name is unknown.
-        ModuleNotFoundError: the framework is not installed; the message says how to install it.
-    """
-    entry = lookup(FRAMEWORKS, name, "framework")
-    if not entry.is_installed:
-        raise ModuleNotFoundError(f"{name} is not installed; install it with: {entry.install}")
-    return entry.build(task)

@@ -12,7 +12,7 @@ import numpy as np
 
 from research.records import NOT_IN_THE_RESULT, RecordError, Run, find_runs
 from research.studies.statistics import Contrast, Summary, compare, summarize
-from research.utils.nested import dotted_keys
+from research.utils.nested import dotted_keys, is_below
 
 # Two runs that differ only in these keys are the same experiment.
 IGNORED_SECTIONS = ("study", "seed", "init_from", *NOT_IN_THE_RESULT)
@@ -165,8 +165,7 @@ def differing_keys(runs: Iterable[Run]) -> list[str]:
     differing = [
         key
         for key in keys
-        if not any(key == section or key.startswith(f"{section}.") for section in IGNORED_SECTIONS)
-        and len({_as_text(config.get(key)) for config in configs}) > 1
+        if not is_below(key, IGNORED_SECTIONS) and len({_as_text(config.get(key)) for config in configs}) > 1
     ]
     return sorted(differing, key=lambda key: not key.endswith("name"))
 

@@ -7,7 +7,7 @@ from typing import Any
 from research.config import CHOICES, Config, ConfigError
 from research.studies.overrides import as_overrides, make_config, overlay, refuse_unknown
 from research.sweeps.stages import StagedRun
-from research.utils.nested import dotted_keys, nested
+from research.utils.nested import dotted_keys, is_below, nested
 
 KEYS = ("name", "base", "from", "arms")
 
@@ -132,11 +132,8 @@ def staged_run_of_job(values: Mapping[str, Any], given: Collection[str] = ()) ->
     if flat.get("init_from") is None:
         flat.pop("init_from", None)
     arm = as_overrides("study.overrides", arms[plan["arm"]])
-    winning = {
-        key
-        for key in [*flat, *(key for stage in stages for key in stage.base)]
-        if any(key == word or key.startswith(f"{word}.") for word in given)
-    }
+    keys = [*flat, *(key for stage in stages for key in stage.base)]
+    winning = {key for key in keys if is_below(key, given)}
     asked = {*as_overrides("study.base", base), *winning}
     return staged_run(flat, plan, arm, stages, explicit=asked, winning=winning)
 

@@ -4,8 +4,6 @@ import inspect
 import re
 from typing import Any
 
-_NAMES = re.compile(r"(\w+(?:, \w+)*): (.*)")
-
 
 def read_arguments(documented: Any) -> dict[str, str]:
     """Return the meaning of each argument of a function or class, from the section `Args` of its docstring.
@@ -24,7 +22,7 @@ def read_arguments(documented: Any) -> dict[str, str]:
     for line in section.splitlines():
         if line and not line.startswith(" "):
             break
-        start = re.fullmatch(r" {4}" + _NAMES.pattern, line)
+        start = re.fullmatch(r" {4}(\w+(?:, \w+)*): (.*)", line)
         if start:
             names = start[1].split(", ")
             meanings |= dict.fromkeys(names, start[2])

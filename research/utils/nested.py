@@ -1,6 +1,6 @@
 """Nested dicts with text keys, and the same as flat dicts with dotted keys."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -27,6 +27,16 @@ def dotted_keys(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
                 raise ValueError(f"{dotted} is given twice; give it once")
         flat |= inner
     return flat
+
+
+def is_below(key: str, sections: Iterable[str]) -> bool:
+    """Return whether a dotted key is one of some keys or lies below one of them.
+
+    Example:
+        >>> is_below("model.depth", ["model"]), is_below("modeling", ["model"])
+        (True, False)
+    """
+    return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
 def nested(values: Mapping[str, Any], separator: str = ".") -> dict[str, Any]:

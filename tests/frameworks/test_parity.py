@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from research.frameworks.base import FRAMEWORKS, Framework, Task, load_framework
+from research.frameworks.base import FRAMEWORKS, Framework, Task
 from research.frameworks.measure import check_parity, set_threads
 from research.frameworks.networks import parameter_shapes
 from research.frameworks.numpy_adapter import NumPy
@@ -23,7 +23,7 @@ def installed(name: str) -> str:
 
 def load(name: str, task: Task) -> Framework:
     set_threads(FRAMEWORKS[installed(name)].packages, 1)
-    return load_framework(name, task)
+    return FRAMEWORKS[name].build(task)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_a_framework_that_changes_between_runs_is_not_repeatable(data, params, t
 
 def test_only_our_own_jax_has_other_networks(task):
     with pytest.raises(ValueError, match="'mlp'"):
-        load_framework("numpy", replace(task, model="mlp"))
+        FRAMEWORKS["numpy"].build(replace(task, model="mlp"))
 
 
 def test_order_has_each_example_at_most_once_an_epoch():
