@@ -96,10 +96,8 @@ class ConvBenchmarkConfig:
 
 def draw_arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return images `[N, H, W, C]`, a kernel `[k, k, C, O]` and a gradient of the output, float32."""
-    rng, out = (
-        np.random.default_rng(0),
-        conv_output_size(layer.size, layer.kernel_size, strides=layer.strides),
-    )
+    rng = np.random.default_rng(0)
+    out = conv_output_size(layer.size, layer.kernel_size, strides=layer.strides)
     shapes = (
         (layer.batch_size, layer.size, layer.size, layer.channels),
         (layer.kernel_size, layer.kernel_size, layer.channels, layer.features),

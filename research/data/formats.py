@@ -77,14 +77,8 @@ def parse_cifar10(spec: DatasetSpec, folder: Path) -> Source:
         DataError: the archive is damaged or does not hold what it should. The message names it.
     """
     train = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
-    return _parse_cifar(
-        spec,
-        folder / "cifar-10-binary.tar.gz",
-        "cifar-10-batches-bin",
-        train,
-        "test_batch.bin",
-        "batches.meta.txt",
-    )
+    path = folder / "cifar-10-binary.tar.gz"
+    return _parse_cifar(spec, path, "cifar-10-batches-bin", train, "test_batch.bin", "batches.meta.txt")
 
 
 def parse_cifar100(spec: DatasetSpec, folder: Path) -> Source:
@@ -99,14 +93,8 @@ def parse_cifar100(spec: DatasetSpec, folder: Path) -> Source:
     Raises:
         DataError: the archive is damaged or does not hold what it should. The message names it.
     """
-    return _parse_cifar(
-        spec,
-        folder / "cifar-100-binary.tar.gz",
-        "cifar-100-binary",
-        ("train.bin",),
-        "test.bin",
-        "fine_label_names.txt",
-    )
+    path = folder / "cifar-100-binary.tar.gz"
+    return _parse_cifar(spec, path, "cifar-100-binary", ("train.bin",), "test.bin", "fine_label_names.txt")
 
 
 def _parse_cifar(

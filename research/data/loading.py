@@ -87,9 +87,7 @@ def load_dataset(
         source = _read_digits(spec, test_fraction, split_seed)
         digest = checksum(source)
     else:
-        cache = (
-            Path(cache_dir).expanduser() if cache_dir else Path(platformdirs.user_cache_dir("cnn-research"))
-        )
+        cache = Path(cache_dir or platformdirs.user_cache_dir("cnn-research")).expanduser()
         cache /= f"{name}-{spec.version}-{fingerprint(folder)}"
         source, digest = read_cached(cache, lambda: read_folder(name, spec, folder))
     if len(source.train.labels) < 2:
@@ -163,9 +161,7 @@ def _count_values(channel: np.ndarray) -> np.ndarray:
 
 def _read_digits(spec: DatasetSpec, test_fraction: float, seed: int) -> Source:
     """Return the digits of scikit-learn, of which a stratified fraction is the test split."""
-    from sklearn.datasets import (
-        load_digits,
-    )  # This import takes a second, and the other datasets do not need it.
+    from sklearn.datasets import load_digits  # It takes a second, and the other datasets do not need it.
 
     pixels, labels = load_digits(return_X_y=True)
     images = np.rint(np.asarray(pixels) * 255 / 16).astype(np.uint8).reshape(-1, *spec.image_shape)

@@ -66,12 +66,7 @@ CLAIMS: dict[str, tuple[Claim, ...]] = {
     "depth": (
         Claim(
             "2-3 layers are the optimum",
-            (
-                ("depth 2", "depth 1"),
-                ("depth 3", "depth 1"),
-                ("depth 2", "depth 4"),
-                ("depth 3", "depth 4"),
-            ),
+            (("depth 2", "depth 1"), ("depth 3", "depth 1"), ("depth 2", "depth 4"), ("depth 3", "depth 4")),
         ),
     ),
     "activation": (

@@ -49,18 +49,12 @@ def make_layer(layer: layers.Layer, in_shape: layers.Shape) -> Function | tuple[
     """
     match layer:
         case layers.Conv2D(features=features, padding=padding, padding_mode="zeros"):
-            return (
-                "Conv",
-                (features, pair(layer.kernel_size, "kernel_size"), pair(layer.strides, "strides")),
-                {
-                    "padding": padding
-                    if isinstance(padding, str)
-                    else resolve_padding(padding, in_shape[1:3], 1),
-                    "kernel_dilation": pair(layer.dilation, "dilation"),
-                    "feature_group_count": layer.groups,
-                    "use_bias": layer.use_bias,
-                },
-            )
+            if not isinstance(padding, str):
+                padding = resolve_padding(padding, in_shape[1:3], 1)
+            sizes = (features, pair(layer.kernel_size, "kernel_size"), pair(layer.strides, "strides"))
+            dilation = pair(layer.dilation, "dilation")
+            options = {"padding": padding, "kernel_dilation": dilation, "feature_group_count": layer.groups}
+            return "Conv", sizes, {**options, "use_bias": layer.use_bias}
         case layers.BatchNorm(decay, epsilon, axis_name):
             return "BatchNorm", (), {"momentum": decay, "epsilon": epsilon, "axis_name": axis_name}
         case layers.Dense(features, use_bias):

@@ -15,7 +15,7 @@ from research.frameworks.base import Arrays
 from research.frameworks.networks.names import flattened_images
 from research.layers import Layer, Sequential, Shape
 from research.models.assemble import SkippedPool
-from research.ops.padding import Padding, Size, pair, resolve_padding
+from research.ops.padding import Padding, Size, resolve_padding
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -91,14 +91,12 @@ def _leaf(layer: Layer, in_shape: Shape) -> nn.Module:
     match layer:
         case layers.Conv2D(features=features, kernel_size=size, strides=strides, dilation=dilation):
             padding = _padding(layer, layer.padding, in_shape, size, strides, dilation)
-            geometry = (
-                pair(size, "kernel_size"),
-                pair(strides, "strides"),
-                padding,
-                pair(dilation, "dilation"),
-            )
-            mode: Any = layer.padding_mode  # PyTorch's modes have the same names
-            return nn.Conv2d(channels, features, *geometry, layer.groups, layer.use_bias, mode)
+            options: Any = {
+                "groups": layer.groups,
+                "bias": layer.use_bias,
+                "padding_mode": layer.padding_mode,
+            }
+            return nn.Conv2d(channels, features, size, strides, padding, dilation, **options)
         case layers.BatchNorm(decay, epsilon, axis_name=None):
             norm = nn.BatchNorm2d if len(in_shape) == 4 else nn.BatchNorm1d
             return norm(channels, epsilon, 1 - decay)

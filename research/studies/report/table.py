@@ -19,14 +19,7 @@ from research.studies.report.text_table import (
     percent_spread,
     points_interval,
 )
-from research.studies.results import (
-    IGNORED_SECTIONS,
-    TUNED_KEYS,
-    Arm,
-    StudyResults,
-    differing_keys,
-    seed_of,
-)
+from research.studies.results import IGNORED_SECTIONS, TUNED_KEYS, Arm, StudyResults, differing_keys, seed_of
 from research.studies.statistics import Contrast, seeds_needed
 from research.utils.nested import dotted_keys
 
