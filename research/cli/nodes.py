@@ -26,10 +26,11 @@ def register(command: Command) -> None:
             store.store(group=group, name=name, node=node, provider="research")
     store.store(name="keys", node=_defaults(command.rows()), provider="research")
     if "study" in command.config_keys:
-        from research.studies import Study, study_names  # other commands start without it
+        from research.studies import Study, study_names  # other commands start without them
+        from research.studies.hydra_node import make_hydra_node
 
         for name in study_names():
-            node = Study.from_conf(name).hydra_node()
+            node = make_hydra_node(Study.from_conf(name))
             store.store(group="study", name=name, node=node, package="_global_", provider="research")
 
 

@@ -1,23 +1,18 @@
 """A study as a node of the command line's configuration: plain dicts, without Hydra."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from research.config import CHOICES
-from research.studies.stages import Stage
+from research.studies.study import Study
 from research.utils.nested import nested
 
 PLAIN_WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 OTHER_MEANING = {"true", "false", "null", "nan", "inf"}
 
 
-def make_hydra_node(
-    plan: Mapping[str, Any],
-    arms: Mapping[str, Mapping[str, Any]],
-    base: Mapping[str, Any],
-    stages: Sequence[Stage],
-) -> dict[str, Any]:
+def make_hydra_node(study: Study) -> dict[str, Any]:
     """Return a node for the package ``_global_`` that sweeps over the arms of a study.
 
     Where each arm is one value of one key, the sweep is over that key, and ``study.arm`` follows its value;
@@ -25,23 +20,18 @@ def make_hydra_node(
     ``study.arm``, and `staged_run_of_job` applies the overrides of the arm when its job starts.
 
     Args:
-        plan: the section ``study`` of a run, without the arm.
-        arms: for each arm its flat overrides.
-        base: flat overrides that all arms share.
-        stages: the stages of the study.
+        study: the study.
     """
+    plan, arms, base, stages = study.plan(), study.arms, study.base, study.stages
     chosen = {key.removesuffix(".name"): value for key, value in base.items() if _is_choice(key)}
     template = None if stages else _arm_template(arms)
     if template is not None:
         key = next(iter(next(iter(arms.values()))))
-        study = dict(plan) | {"arm": template}
-        params = {
-            key.removesuffix(".name") if _is_choice(key) else key: ",".join(
-                hydra_text(overrides[key]) for overrides in arms.values()
-            )
-        }
+        section = plan | {"arm": template}
+        swept = key.removesuffix(".name") if _is_choice(key) else key
+        params = {swept: ",".join(hydra_text(overrides[key]) for overrides in arms.values())}
     else:
-        study = dict(plan) | {
+        section = plan | {
             "arm": plan["reference"],
             "overrides": {name: nested(overrides) for name, overrides in arms.items()},
             "base": nested(base),
@@ -49,9 +39,9 @@ def make_hydra_node(
         }
         params = {"study.arm": ",".join(map(hydra_text, arms))}
     return {
-        "defaults": [{f"override /{section}": name} for section, name in chosen.items()],
+        "defaults": [{f"override /{group}": name} for group, name in chosen.items()],
         **nested({key: value for key, value in base.items() if not _is_choice(key)}),
-        "study": study,
+        "study": section,
         "hydra": {"sweep": {"dir": f"multirun/{plan['name']}"}, "sweeper": {"params": params}},
     }
 

@@ -110,7 +110,7 @@ def staged_run_of_job(values: Mapping[str, Any], given: Collection[str] = ()) ->
     """Return the runs of one job of a sweep of the command line.
 
     The section ``study`` of a job may hold ``base`` and ``overrides`` (for each arm), and ``stages``, as
-    `Study.hydra_node` writes them.
+    `make_hydra_node` writes them.
 
     Args:
         values: the composed configuration of the job, nested.

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from research.config import Config, ConfigError
 from research.runs.program import check
-from research.studies.hydra_node import make_hydra_node
 from research.studies.overrides import as_overrides, default_name, refuse_unknown
 from research.studies.stages import Stage, make_stages, staged_run
 from research.studies.statistics import is_testable, seeds_needed
@@ -155,10 +154,6 @@ class Study:
             "reference": self.reference,
             "tuning": self.tuning,
         }
-
-    def hydra_node(self) -> dict[str, Any]:
-        """Return the node of the group ``study`` of the command line, for the package ``_global_``."""
-        return make_hydra_node(self.plan(), self.arms, self.base, self.stages)
 
     def run(
         self,

@@ -15,7 +15,7 @@ import research
 from research.config import ConfigError
 from research.records import find_runs, read_run
 from research.studies import Study, read_study, study_names
-from research.studies.hydra_node import hydra_text
+from research.studies.hydra_node import hydra_text, make_hydra_node
 from research.studies.stages import staged_run_of_job
 from research.studies.study import describe_too_few_seeds
 
@@ -287,25 +287,25 @@ def test_every_file_is_a_study_with_a_question_that_hydra_can_sweep_over():
         study = Study.from_conf(name)
         assert study.name == name
         assert study.question.endswith("?")
-        node = study.hydra_node()
+        node = make_hydra_node(study)
         assert yaml.safe_load(yaml.safe_dump(node)) == node
     assert (Path(research.__file__).parents[1] / "conf" / "study").exists() is False
 
 
 def test_the_node_of_one_key_sweeps_over_that_key():
-    node = Study.from_conf("depth").hydra_node()
+    node = make_hydra_node(Study.from_conf("depth"))
     assert node["hydra"]["sweeper"]["params"] == {"model.depth": "1,2,3,4"}
     assert node["study"]["arm"] == "depth ${model.depth}"
     assert node["study"]["arms"] == ["depth 1", "depth 2", "depth 3", "depth 4"]
-    node = make_study().hydra_node()
+    node = make_hydra_node(make_study())
     assert node["defaults"] == [{"override /model": "tiny"}]
     assert node["training"] == SMALL["training"]
-    assert Study.from_conf("size").hydra_node()["study"]["arm"] == "${hydra:runtime.choices.model}"
+    assert make_hydra_node(Study.from_conf("size"))["study"]["arm"] == "${hydra:runtime.choices.model}"
 
 
 def test_the_node_of_several_overrides_sweeps_over_the_arms():
     arms = {"it's plain": {}, "both": {"model": "tiny", "training.epochs": 2}}
-    node = Study("x", arms=arms, reference="both").hydra_node()
+    node = make_hydra_node(Study("x", arms=arms, reference="both"))
     assert node["hydra"]["sweeper"]["params"] == {"study.arm": r"'it\'s plain',both"}
     assert node["study"]["overrides"] == {
         "it's plain": {},
@@ -322,7 +322,7 @@ def test_a_job_beats_the_overrides_of_a_stage_but_not_those_of_an_arm():
         "model": {"name": "plain", "depth": 2},
         "optimizer": {"name": "adam", "b1": 0.9, "learning_rate": 0.003},
         "training": {"epochs": 3},
-        "study": study.hydra_node()["study"] | {"arm": "b"},
+        "study": make_hydra_node(study)["study"] | {"arm": "b"},
     }
     job = staged_run_of_job(values, {"training.epochs"})
     first, second = job.configs.values()
