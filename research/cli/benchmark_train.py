@@ -18,7 +18,6 @@ from research.cli.wrapper import pop_keys, run_command
 from research.config import CHOICES, Config
 from research.parallel import request_cpu_devices
 from research.runs.devices import num_cpu_devices
-from research.utils.strict import construct
 
 COMMAND = Command(
     "benchmark_train",
