@@ -88,7 +88,7 @@ def test_trials_run_first_see_no_test_split_and_are_not_run_twice(tmp_path):
             tmp_path / config(seed).run_name(): (config(seed), make_trials(config(seed))) for seed in range(2)
         }
         output = io.StringIO()
-        code, folders = run_tuned(runs, console=Console(file=output, width=200))
+        code, folders = run_tuned(runs, worker=False, console=Console(file=output, width=200))
         assert code == 0
         assert len(folders) == 8
         return output.getvalue()
