@@ -78,12 +78,23 @@ def pytest_configure(config):
 INTEGRATION = ("integration", "cli", "benchmarks", "sweeps", "frameworks", "runs", "parallel")
 
 
+def is_integration(path: Path) -> bool:
+    """Whether the path is in one of these folders of the tests, or of the package, which holds doctests."""
+    folder = path.relative_to(REPOSITORY).parts[:2]
+    return folder[0] in ("tests", "research") and folder[-1] in INTEGRATION
+
+
+def pytest_ignore_collect(collection_path, config):
+    """Import nothing from the folders of integration for `make unit`; it takes seconds."""
+    ignored = "not integration" in config.option.markexpr and is_integration(collection_path)
+    return True if ignored else None
+
+
 @pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks
 def pytest_collection_modifyitems(items):
     """Put the longest tests first, and mark those of the folders of integration. Long notebooks are slow."""
     for item in items:
-        folder = item.path.relative_to(REPOSITORY).parts[:2]
-        if folder[0] == "tests" and folder[1] in INTEGRATION:
+        if is_integration(item.path):
             item.add_marker(pytest.mark.integration)
         if item.path.name.endswith(("_ablation.ipynb", "_sees.ipynb")):
             item.add_marker(pytest.mark.slow)

@@ -12,9 +12,10 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
     p_i = \frac{r_i + 1/2}{n_{c(i)}}
     $$
 
-    where $r_i$ is the random rank of example $i$ within its class $c(i)$ of $n_{c(i)}$ examples. So the
-    number of examples of a class in a prefix of size $k$ differs by less than one from the share of the class
-    in $k$. A smaller prefix is a subset of a larger one.
+    where $r_i$ is the random rank of example $i$ within its class $c(i)$ of $n_{c(i)}$ examples. In a prefix
+    of $k$ of $N$ examples of $C$ classes, the number of examples of class $c$ differs from $k n_c / N$ by at
+    most $1/2 + C n_c / (2 N)$, which is one for classes of equal size. A smaller prefix is a subset of a
+    larger one.
 
     Args:
         labels: the labels `[N]`, integers.
