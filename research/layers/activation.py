@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Shaped
 
 from research.layers.base import Array, Key, ParameterFree, Params, State
 from research.ops.activation import ACTIVATIONS
+from research.ops.precision import as_float
 from research.utils.lookup import lookup
 
 
@@ -29,10 +32,15 @@ class Activation(ParameterFree):
         self,
         params: Params,
         state: State,
-        x: Float[Array, "*shape"],
+        x: Shaped[ArrayLike, "*shape"],
         *,
         train: bool,
         key: Key | None = None,
-    ) -> tuple[Float[Array, "*shape"], State]:
-        """Return the activations of `x`, with its shape and dtype, and an empty state."""
+    ) -> tuple[Shaped[Array, "*shape"], State]:
+        """Return the activations of `x`, with its shape and dtype, and an empty state.
+
+        Raises:
+            TypeError: `x` holds integers, and the function is not `relu`, which keeps them exact.
+        """
+        x = jnp.asarray(x) if self.name == "relu" else as_float(x)
         return lookup(ACTIVATIONS, self.name, "activation")(x), {}

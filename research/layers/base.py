@@ -1,14 +1,20 @@
 """The protocol of layers, a base class for layers without parameters, and the layer that chains others."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import jaxtyping
+from jax.typing import ArrayLike
 from jaxtyping import Shaped
+
+from research.ops.dropout import check_keys
+from research.ops.precision import as_float
+from research.utils.plain import plain
 
 Array = jax.Array
 Key = jaxtyping.Key[Array, "..."]
@@ -46,10 +52,14 @@ class Layer(Protocol):
         Args:
             params: the parameters, as `init` returns them.
             state: the state, as `init` returns it.
-            x: the input `[N, H, W, C]` or `[N, D]`, of floating point numbers.
+            x: the input `[N, H, W, C]` or `[N, D]`. An array of NumPy becomes one of JAX, so float64 becomes
+                float32 unless x64 is on.
             train: whether the network is being trained.
             key: the typed keys `[N]`, one per example. Only layers that draw random numbers in training need
                 them.
+
+        Raises:
+            TypeError: `x` holds integers, and the layer computes means, scaled numbers or dot products.
         """
         ...
 
@@ -85,6 +95,14 @@ def fold_in_keys(keys: Key | None, index: int) -> Key | None:
     return None if keys is None else jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, index)
 
 
+def with_keys(x: ArrayLike, keys: Key | None) -> Array:
+    """Return `x` as an array of JAX, after checking that `keys` are one key per example if they are given."""
+    x = jnp.asarray(x)
+    if keys is not None:
+        check_keys(keys, x.shape[0])
+    return x
+
+
 def by_path(tree: Any) -> dict[str, Any]:
     """Return the leaves of a tree by their path, in the order of the tree.
 
@@ -109,6 +127,7 @@ def out_shape(layer: Layer, params: Params, state: State, in_shape: Shape, dtype
     Raises:
         ValueError: the output has no elements although the input has some, or the layer does not fit.
     """
+    in_shape = plain(in_shape)
     x = jax.ShapeDtypeStruct(in_shape, dtype or jnp.float32)
     shape = _evaluate.eval_shape(layer, params, state, x).shape
     if 0 in shape and 0 not in in_shape:
@@ -118,7 +137,7 @@ def out_shape(layer: Layer, params: Params, state: State, in_shape: Shape, dtype
 
 def abstract_init(layer: Layer, in_shape: Shape) -> tuple[Params, State]:
     """Return what `layer.init` returns, as `jax.ShapeDtypeStruct` instead of arrays. Nothing is computed."""
-    return _init.eval_shape(layer, in_shape)
+    return _init.eval_shape(layer, plain(in_shape))
 
 
 # The next two functions are never compiled. They are wrapped in jit because JAX then caches what it has
@@ -135,16 +154,23 @@ def _evaluate(layer: Layer, params: Params, state: State, x: Array) -> Array:
     return layer.apply(params, state, x, train=False)[0]
 
 
-def cast(param: Shaped[Array, "*shape"], x: Shaped[Array, "..."]) -> Shaped[Array, "*shape"]:
+def cast(param: Shaped[ArrayLike, "*shape"], x: Shaped[Array, "..."]) -> Shaped[Array, "*shape"]:
     """Return `param` in the dtype of `x`, which is the dtype in which layers compute.
 
     Raises:
         TypeError: `x` does not hold floating point numbers. A kernel that is cast to integers would be all
             zeros.
     """
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"layers compute in floating point, x has dtype {x.dtype}")
-    return param.astype(x.dtype)
+    return jnp.asarray(param, as_float(x).dtype)
+
+
+def make_hashable(layer: Any) -> None:
+    """Replace the lists in the fields of a layer by tuples, and numbers of NumPy by those of Python.
+
+    A layer calls it in `__post_init__`, since a compiled function can depend on hashable values only.
+    """
+    for field in fields(layer):
+        object.__setattr__(layer, field.name, plain(getattr(layer, field.name)))
 
 
 def trace_layer(
@@ -197,9 +223,10 @@ class Sequential:
         (['hidden', 'logits'], (3, 4))
     """
 
-    layers: tuple[tuple[str, Layer], ...]
+    layers: Sequence[tuple[str, Layer]]
 
     def __post_init__(self) -> None:
+        make_hashable(self)
         names = [name for name, _ in self.layers]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
@@ -227,13 +254,14 @@ class Sequential:
         return all_params, all_state
 
     def trace(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+        self, params: Params, state: State, x: ArrayLike, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State, dict[str, Array]]:
         """Return what `apply` returns, and the output of every layer by its path.
 
         The path of a layer inside a layer is `block1/conv`. The outputs are in the order in which the layers
         run. Under jit, outputs that are not used cost nothing.
         """
+        x = with_keys(x, key)
         new_state: State = {}
         activations: dict[str, Array] = {}
         for index, (name, layer) in enumerate(self.layers):
@@ -246,7 +274,7 @@ class Sequential:
         return x, new_state, activations
 
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+        self, params: Params, state: State, x: ArrayLike, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State]:
         """Return the output of the last layer and the new state of all layers."""
         y, new_state, _ = self.trace(params, state, x, train=train, key=key)

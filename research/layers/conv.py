@@ -4,19 +4,15 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from research.layers.base import Array, Key, Params, Shape, State, cast, out_shape
+from research.layers.base import Array, Key, Params, Shape, State, cast, make_hashable, out_shape
 from research.layers.initializers import INITIALIZERS
 from research.ops.conv import CONV_ALGORITHMS, conv2d
-from research.ops.padding import pair
+from research.ops.padding import Padding, Size, pair
+from research.ops.precision import as_float
 from research.utils.lookup import lookup
-
-Size = int | tuple[int, int]
-"""One number for height and width, or a pair `(height, width)`. It is hashable, as a layer must be."""
-
-Padding = str | int | tuple[int, int] | tuple[tuple[int, int], tuple[int, int]]
-"""Padding in a form that `ops.padding.resolve_padding` reads. It is hashable, as a layer must be."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ class Conv2D:
         strides: the step of the window in pixels, one number or a pair `(height, width)`.
         padding: the padding, `"SAME"`, `"VALID"`, a number of pixels, `(height, width)`, or
             `((top, bottom), (left, right))`.
-        padding_mode: what the border holds: `zeros`, `reflect`, `replicate` or `circular`.
+        padding_mode: what the border holds: `zeros`, `reflect`, `symmetric`, `replicate` or `circular`.
         dilation: the distance in pixels between neighbouring kernel elements, one number or a pair.
         groups: the number of groups of channels that are convolved separately.
         use_bias: whether a bias is added.
@@ -65,6 +61,7 @@ class Conv2D:
     algorithm: str = "auto"
 
     def __post_init__(self) -> None:
+        make_hashable(self)
         lookup(INITIALIZERS, self.initializer, "initializer")
         if self.algorithm != "auto":
             lookup(CONV_ALGORITHMS, self.algorithm, "convolution algorithm")
@@ -89,12 +86,13 @@ class Conv2D:
         self,
         params: Params,
         state: State,
-        x: Float[Array, "n h w c_in"],
+        x: Float[ArrayLike, "n h w c_in"],
         *,
         train: bool,
         key: Key | None = None,
     ) -> tuple[Float[Array, "n h_out w_out {self.features}"], State]:
         """Return the output `[N, H_out, W_out, features]`, with the dtype of `x`, and an empty state."""
+        x = as_float(x)
         y = conv2d(
             x,
             cast(params["kernel"], x),
@@ -149,6 +147,9 @@ class DepthwiseSeparableConv:
     initializer: str = "he_normal"
     algorithm: str = "auto"
 
+    def __post_init__(self) -> None:
+        make_hashable(self)
+
     def parts(self, channels: int) -> tuple[Conv2D, Conv2D]:
         """Return the depthwise and the pointwise convolution for inputs with `channels` channels."""
         depthwise = Conv2D(
@@ -180,12 +181,13 @@ class DepthwiseSeparableConv:
         self,
         params: Params,
         state: State,
-        x: Float[Array, "n h w c_in"],
+        x: Float[ArrayLike, "n h w c_in"],
         *,
         train: bool,
         key: Key | None = None,
     ) -> tuple[Float[Array, "n h_out w_out {self.features}"], State]:
         """Return the output `[N, H_out, W_out, features]`, with the dtype of `x`, and an empty state."""
+        x = as_float(x)
         depthwise, pointwise = self.parts(x.shape[-1])
         x, _ = depthwise.apply(params["depthwise"], {}, x, train=train)
         return pointwise.apply(params["pointwise"], {}, x, train=train)

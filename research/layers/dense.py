@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from math import prod
 
 import jax.numpy as jnp
-from jaxtyping import Float
+from jax.typing import ArrayLike
+from jaxtyping import Float, Shaped
 
-from research.layers.base import Array, Key, ParameterFree, Params, Shape, State, cast
+from research.layers.base import Array, Key, ParameterFree, Params, Shape, State, cast, make_hashable
 from research.layers.initializers import INITIALIZERS
+from research.ops.precision import as_float
 from research.utils.lookup import lookup
 
 
@@ -42,6 +44,7 @@ class Dense:
     initializer: str = "he_normal"
 
     def __post_init__(self) -> None:
+        make_hashable(self)
         lookup(INITIALIZERS, self.initializer, "initializer")
         if self.features < 1:
             raise ValueError(f"features must be at least 1, got {self.features}")
@@ -59,12 +62,13 @@ class Dense:
         self,
         params: Params,
         state: State,
-        x: Float[Array, "n d"],
+        x: Float[ArrayLike, "n d"],
         *,
         train: bool,
         key: Key | None = None,
     ) -> tuple[Float[Array, "n {self.features}"], State]:
         """Return the outputs `[N, features]`, with the dtype of `x`, and an empty state."""
+        x = as_float(x)
         _check_vectors(x.shape)
         if x.shape[-1] != params["kernel"].shape[0]:
             raise ValueError(f"kernel has {params['kernel'].shape[0]} inputs, x has {x.shape[-1]}")
@@ -82,12 +86,13 @@ class Flatten(ParameterFree):
         self,
         params: Params,
         state: State,
-        x: Float[Array, " n *features"],
+        x: Shaped[ArrayLike, " n *features"],
         *,
         train: bool,
         key: Key | None = None,
-    ) -> tuple[Float[Array, "n d"], State]:
+    ) -> tuple[Shaped[Array, "n d"], State]:
         """Return the vectors, with the dtype of `x`, and an empty state."""
+        x = jnp.asarray(x)
         return x.reshape(x.shape[0], prod(x.shape[1:])), {}
 
 

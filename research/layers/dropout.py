@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+from jaxtyping import Shaped
 
-from research.layers.base import Array, Key, ParameterFree, Params, State
+from research.layers.base import Array, Key, ParameterFree, Params, State, make_hashable
 from research.ops.dropout import dropout, spatial_dropout
 
 
@@ -26,19 +28,20 @@ class Dropout(ParameterFree):
     rate: float
 
     def __post_init__(self) -> None:
+        make_hashable(self)
         _check_rate(self.rate)
 
     def apply(
         self,
         params: Params,
         state: State,
-        x: Float[Array, " n *features"],
+        x: Shaped[ArrayLike, " n *features"],
         *,
         train: bool,
         key: Key | None = None,
-    ) -> tuple[Float[Array, " n *features"], State]:
+    ) -> tuple[Shaped[Array, " n *features"], State]:
         """Return `x` with dropout if `train` is true and unchanged otherwise, and an empty state."""
-        return (dropout(_need_keys(self, key), x, self.rate) if train else x), {}
+        return (dropout(_need_keys(self, key), x, self.rate) if train else jnp.asarray(x)), {}
 
 
 @dataclass(frozen=True)
@@ -57,19 +60,20 @@ class SpatialDropout(ParameterFree):
     rate: float
 
     def __post_init__(self) -> None:
+        make_hashable(self)
         _check_rate(self.rate)
 
     def apply(
         self,
         params: Params,
         state: State,
-        x: Float[Array, " n *features"],
+        x: Shaped[ArrayLike, " n *features"],
         *,
         train: bool,
         key: Key | None = None,
-    ) -> tuple[Float[Array, " n *features"], State]:
+    ) -> tuple[Shaped[Array, " n *features"], State]:
         """Return `x` with dropout if `train` is true and unchanged otherwise, and an empty state."""
-        return (spatial_dropout(_need_keys(self, key), x, self.rate) if train else x), {}
+        return (spatial_dropout(_need_keys(self, key), x, self.rate) if train else jnp.asarray(x)), {}
 
 
 def _check_rate(rate: float) -> None:

@@ -6,11 +6,13 @@ Each has the parameters `scale` `[C]`, which starts at one, and `bias` `[C]`, wh
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from research.layers.base import Array, Key, Params, Shape, State
+from research.layers.base import Array, Key, Params, Shape, State, make_hashable
 from research.ops.batch_norm import normalize_batch
 from research.ops.norm import batch_norm, group_norm, layer_norm
+from research.ops.precision import as_float
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,9 @@ class BatchNorm:
     epsilon: float = 1e-5
     axis_name: str | None = None
 
+    def __post_init__(self) -> None:
+        make_hashable(self)
+
     def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
         """Return the scale and the bias, and the running averages as the state."""
         channels = in_shape[-1]
@@ -49,7 +54,7 @@ class BatchNorm:
         self,
         params: Params,
         state: State,
-        x: Float[Array, "*batch c"],
+        x: Float[ArrayLike, "*batch c"],
         *,
         train: bool,
         key: Key | None = None,
@@ -58,6 +63,8 @@ class BatchNorm:
         scale, bias = params["scale"], params["bias"]
         if not train:
             return batch_norm(x, state["mean"], state["variance"], scale, bias, self.epsilon), state
+        if 0 in jnp.shape(x):
+            return as_float(x), state  # there are no examples whose statistics could be averaged
         y, mean, variance = normalize_batch(x, scale, bias, self.epsilon, self.axis_name)
         return y, {
             "mean": self._average(state["mean"], mean),
@@ -81,6 +88,9 @@ class LayerNorm:
 
     epsilon: float = 1e-5
 
+    def __post_init__(self) -> None:
+        make_hashable(self)
+
     def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
         """Return the scale and the bias, and no state."""
         return _scale_and_bias(in_shape[-1]), {}
@@ -89,7 +99,7 @@ class LayerNorm:
         self,
         params: Params,
         state: State,
-        x: Float[Array, "*batch c"],
+        x: Float[ArrayLike, "*batch c"],
         *,
         train: bool,
         key: Key | None = None,
@@ -115,6 +125,9 @@ class GroupNorm:
     num_groups: int = 8
     epsilon: float = 1e-5
 
+    def __post_init__(self) -> None:
+        make_hashable(self)
+
     def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
         """Return the scale and the bias, and no state."""
         if self.num_groups < 1 or in_shape[-1] % self.num_groups:
@@ -125,7 +138,7 @@ class GroupNorm:
         self,
         params: Params,
         state: State,
-        x: Float[Array, "*batch c"],
+        x: Float[ArrayLike, "*batch c"],
         *,
         train: bool,
         key: Key | None = None,

@@ -2,17 +2,20 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jax.typing import ArrayLike
+from jaxtyping import Float, Shaped
 
-from research.layers.base import Array, Key, ParameterFree, Params, State
-from research.layers.conv import Padding, Size
+from research.layers.base import Array, Key, ParameterFree, Params, State, make_hashable
 from research.ops.adaptive_pool import adaptive_average_pool, adaptive_max_pool, global_average_pool
+from research.ops.padding import Padding, Size
 from research.ops.pool import average_pool, max_pool
 
 
 @dataclass(frozen=True)
 class MaxPool(ParameterFree):
     """Take the largest value of each window, from `[N, H, W, C]` to `[N, H_out, W_out, C]`.
+
+    Integers stay exact.
 
     Args:
         window: the size of the window in pixels, one number or a pair `(height, width)`.
@@ -28,15 +31,18 @@ class MaxPool(ParameterFree):
     strides: Size | None = None
     padding: Padding = "VALID"
 
+    def __post_init__(self) -> None:
+        make_hashable(self)
+
     def apply(
         self,
         params: Params,
         state: State,
-        x: Float[Array, "n h w c"],
+        x: Shaped[ArrayLike, "n h w c"],
         *,
         train: bool,
         key: Key | None = None,
-    ) -> tuple[Float[Array, "n h_out w_out c"], State]:
+    ) -> tuple[Shaped[Array, "n h_out w_out c"], State]:
         """Return the pooled images, with the dtype of `x`, and an empty state."""
         return max_pool(x, self.window, self.strides, self.padding), {}
 
@@ -58,11 +64,14 @@ class AveragePool(ParameterFree):
     strides: Size | None = None
     padding: Padding = "VALID"
 
+    def __post_init__(self) -> None:
+        make_hashable(self)
+
     def apply(
         self,
         params: Params,
         state: State,
-        x: Float[Array, "n h w c"],
+        x: Float[ArrayLike, "n h w c"],
         *,
         train: bool,
         key: Key | None = None,
@@ -79,7 +88,7 @@ class GlobalAveragePool(ParameterFree):
         self,
         params: Params,
         state: State,
-        x: Float[Array, "n h w c"],
+        x: Float[ArrayLike, "n h w c"],
         *,
         train: bool,
         key: Key | None = None,
@@ -104,6 +113,7 @@ class AdaptivePool(ParameterFree):
     kind: str = "average"
 
     def __post_init__(self) -> None:
+        make_hashable(self)
         if self.kind not in ("average", "max"):
             raise ValueError(f"kind must be average or max, got {self.kind!r}")
 
@@ -111,11 +121,11 @@ class AdaptivePool(ParameterFree):
         self,
         params: Params,
         state: State,
-        x: Float[Array, "n h w c"],
+        x: Shaped[ArrayLike, "n h w c"],
         *,
         train: bool,
         key: Key | None = None,
-    ) -> tuple[Float[Array, "n h_out w_out c"], State]:
+    ) -> tuple[Shaped[Array, "n h_out w_out c"], State]:
         """Return the pooled images, with the dtype of `x`, and an empty state."""
         pool = adaptive_average_pool if self.kind == "average" else adaptive_max_pool
         return pool(x, self.output_size), {}

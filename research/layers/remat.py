@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
+from jax.typing import ArrayLike
 
 from research.layers.base import (
     Array,
@@ -15,6 +16,7 @@ from research.layers.base import (
     State,
     fold_in_keys,
     trace_layer,
+    with_keys,
 )
 from research.layers.pool import AveragePool, MaxPool
 from research.layers.residual import Residual
@@ -53,16 +55,17 @@ class Remat:
         return self.net.init(key, in_shape)
 
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+        self, params: Params, state: State, x: ArrayLike, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State]:
         """Return the output and the new state of the network."""
+        y = with_keys(x, key)
         new_state: State = {}
         for block in self.blocks():
             names = [name for _, name, _ in block]
             own = [{name: tree[name] for name in names if name in tree} for tree in (params, state)]
-            x, block_state = jax.checkpoint(partial(apply_block, block, train))(*own, x, key)
+            y, block_state = jax.checkpoint(partial(apply_block, block, train))(*own, y, key)
             new_state |= block_state
-        return x, new_state
+        return y, new_state
 
 
 BLOCK_ENDS = (Residual, MaxPool, AveragePool)

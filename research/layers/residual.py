@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import jax
+from jax.typing import ArrayLike
 
 from research.layers.base import (
     Array,
@@ -14,6 +15,7 @@ from research.layers.base import (
     fold_in_keys,
     out_shape,
     trace_layer,
+    with_keys,
 )
 
 
@@ -62,9 +64,10 @@ class Residual:
         return all_params, all_state
 
     def trace(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+        self, params: Params, state: State, x: ArrayLike, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State, dict[str, Array]]:
         """Return what `apply` returns, and the outputs of body, shortcut and the layers in them by path."""
+        x = with_keys(x, key)
         new_state: State = {}
         activations: dict[str, Array] = {}
         for index, (name, layer) in enumerate(self.branches()):
@@ -81,7 +84,7 @@ class Residual:
         return y + shortcut, new_state, activations
 
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+        self, params: Params, state: State, x: ArrayLike, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State]:
         """Return the sum of both outputs, and the new state of both layers."""
         y, new_state, _ = self.trace(params, state, x, train=train, key=key)

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
 from research.layers import Array, AveragePool, Key, Layer, MaxPool, Params, Sequential, Shape, State
 from research.layers.base import ParameterFree, abstract_init, out_shape
 from research.ops.padding import pair
@@ -20,10 +23,10 @@ class SkippedPool(ParameterFree):
     layer: Layer
 
     def apply(
-        self, params: Params, state: State, x: Array, *, train: bool, key: Key | None = None
+        self, params: Params, state: State, x: ArrayLike, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State]:
         """Return `x` and an empty state."""
-        return x, {}
+        return jnp.asarray(x), {}
 
 
 def assemble(layers: list[tuple[str, Layer]], image_shape: Shape) -> Sequential:

@@ -1,20 +1,22 @@
 """Batch normalisation with the statistics of the batch, and a gradient that reads the images few times."""
 
+import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from research.ops.norm import check_channels
-from research.ops.precision import accumulation_dtype
+from research.ops.precision import accumulation_dtype, as_float
 
 
 def normalize_batch(
-    x: Float[Array, "*batch c"],
-    scale: Float[Array, " c"],
-    bias: Float[Array, " c"],
+    x: Float[ArrayLike, "*batch c"],
+    scale: Float[ArrayLike, " c"],
+    bias: Float[ArrayLike, " c"],
     epsilon: float = 1e-5,
     axis_name: str | None = None,
 ) -> tuple[Float[Array, "*batch c"], Float[Array, " c"], Float[Array, " c"]]:
@@ -38,11 +40,12 @@ def normalize_batch(
 
     Returns:
         `y` with the shape and dtype of `x`, and the mean and the biased variance `[C]`. The statistics are
-        float32, or float64 if `x` is float64. They are for running averages, so no gradient passes through
-        them.
+        float32, or float64 if `x` is float64, and 0 if there are no examples. They are for running averages,
+        so no gradient passes through them.
 
     Raises:
         ValueError: `scale` or `bias` is not `[C]`.
+        TypeError: `x` does not hold floating point numbers.
 
     Example:
         >>> y, mean, variance = normalize_batch(jnp.array([[1.0], [3.0]]), jnp.ones(1), jnp.zeros(1))
@@ -51,6 +54,7 @@ def normalize_batch(
 
     Source: Ioffe and Szegedy, Batch Normalization, 2015, algorithm 1 and section 3.
     """
+    x, scale, bias = as_float(x), jnp.asarray(scale), jnp.asarray(bias)
     check_channels(x, scale=scale, bias=bias)
     y, mean, variance = _normalize_batch(x, scale, bias, epsilon, axis_name)
     return y, mean, variance
@@ -85,15 +89,20 @@ def _backward(
     means = dbias, dscale * inverse
     if axis_name is not None:
         means = lax.pmean(means, axis_name)
-    mean_dy, mean_dcentred = (_like(total / (x.size // x.shape[-1]), x) for total in means)
+    mean_dy, mean_dcentred = (_like(total / _count(x), x) for total in means)
     dx = (dy - mean_dy - centred * mean_dcentred) * _like(scale.astype(mean.dtype) * inverse, x)
     return dx.astype(x.dtype), dscale.astype(scale.dtype), dbias.astype(bias.dtype)
 
 
 def _mean(x: Float[Array, "*batch c"], axis_name: str | None) -> Float[Array, " c"]:
     """Return the mean of each channel, over all devices of `axis_name`."""
-    mean = _sum(x) / (x.size // x.shape[-1])
+    mean = _sum(x) / _count(x)
     return mean if axis_name is None else lax.pmean(mean, axis_name)
+
+
+def _count(x: Float[Array, "*batch c"]) -> int:
+    """Return the number of values of each channel, or 1 if there are none, so that their mean is 0."""
+    return max(math.prod(x.shape[:-1]), 1)
 
 
 def _sum(x: Float[Array, "*batch c"]) -> Float[Array, " c"]:
@@ -103,7 +112,8 @@ def _sum(x: Float[Array, "*batch c"]) -> Float[Array, " c"]:
     # On the CPU the sum is a dot with ones, since XLA reduces leading axes 3 to 10 times more slowly. The
     # ones have four equal rows, since XLA treats a single row as a vector. That is slower and 10 times less
     # precise, because it adds the numbers one by one.
-    return (jnp.ones((4, x.size // x.shape[-1]), x.dtype) @ x.reshape(-1, x.shape[-1]))[0]
+    rows = math.prod(x.shape[:-1])
+    return (jnp.ones((4, rows), x.dtype) @ x.reshape(rows, x.shape[-1]))[0]
 
 
 def _like(vector: Float[Array, " c"], x: Float[Array, "*batch c"]) -> Float[Array, "*ones c"]:

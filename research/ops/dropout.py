@@ -3,11 +3,14 @@
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Float, Key
+
+from research.ops.precision import as_float
 
 
 def dropout(
-    keys: Key[Array, " n"], x: Float[Array, " n *features"], rate: float
+    keys: Key[Array, " n"], x: Float[ArrayLike, " n *features"], rate: float
 ) -> Float[Array, " n *features"]:
     r"""Set each element to 0 with probability `rate`, and scale the others up so that the mean is kept.
 
@@ -25,7 +28,7 @@ def dropout(
 
     Raises:
         ValueError: `rate` is out of range, or there is not one key per example.
-        TypeError: `keys` are not typed keys.
+        TypeError: `keys` are not typed keys, or `x` does not hold floating point numbers.
 
     Example:
         >>> keys = jax.random.split(jax.random.key(0), 2)
@@ -34,11 +37,12 @@ def dropout(
 
     Source: Srivastava et al., Dropout: A Simple Way to Prevent Neural Networks from Overfitting, 2014.
     """
+    x = as_float(x)
     return _drop(keys, x, rate, x.shape[1:])
 
 
 def spatial_dropout(
-    keys: Key[Array, " n"], x: Float[Array, "n *spatial c"], rate: float
+    keys: Key[Array, " n"], x: Float[ArrayLike, "n *spatial c"], rate: float
 ) -> Float[Array, "n *spatial c"]:
     """Drop whole feature maps as `dropout` drops elements, with one draw per example and channel.
 
@@ -52,7 +56,7 @@ def spatial_dropout(
 
     Raises:
         ValueError: `rate` is out of range, or there is not one key per example.
-        TypeError: `keys` are not typed keys.
+        TypeError: `keys` are not typed keys, or `x` does not hold floating point numbers.
 
     Example:
         >>> keys = jax.random.split(jax.random.key(0), 2)
@@ -62,17 +66,29 @@ def spatial_dropout(
 
     Source: Tompson et al., Efficient Object Localization Using Convolutional Networks, 2015, section 3.2.
     """
+    x = as_float(x)
     return _drop(keys, x, rate, (1,) * (x.ndim - 2) + x.shape[-1:])
+
+
+def check_keys(keys: Array, num_examples: int) -> None:
+    """Raise an error unless `keys` is an array of typed keys, one for each of `num_examples` examples.
+
+    Raises:
+        ValueError: there is not one key per example.
+        TypeError: `keys` are not typed keys.
+    """
+    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+        raise TypeError(f"keys must be typed keys from jax.random.key, got {keys.dtype}{list(keys.shape)}")
+    if keys.shape != (num_examples,):
+        raise ValueError(f"keys has shape {keys.shape}, x has {num_examples} examples; give a key for each")
 
 
 def _drop(keys: Array, x: Array, rate: float, mask_shape: tuple[int, ...]) -> Array:
     """Multiply each example by a random mask of `mask_shape`, which is broadcast over the example."""
     if not 0 <= rate < 1:
         raise ValueError(f"rate must be in [0, 1), got {rate}")
-    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
-        raise TypeError(f"keys must be typed keys from jax.random.key, got {keys.dtype}{list(keys.shape)}")
-    if keys.shape != x.shape[:1]:
-        raise ValueError(f"keys has shape {keys.shape}, x has {x.shape[0]} examples; give a key for each")
+    check_keys(keys, x.shape[0])
+    rate = float(rate)  # a float64 of NumPy would widen the result
     if rate == 0:
         return x
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, mask_shape))(keys)

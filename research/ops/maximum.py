@@ -2,12 +2,16 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from functools import partial, reduce
 
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Int, Shaped
+
+from research.utils.plain import plain
 
 UNROLLED = 16
 """The largest number of elements that are compared one by one.
@@ -16,8 +20,7 @@ XLA on the CPU fuses such comparisons with the operation before them.
 """
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(1,))
-def first_max(x: Shaped[Array, "..."], axes: tuple[int, ...]) -> Shaped[Array, "..."]:
+def first_max(x: Shaped[ArrayLike, "..."], axes: int | Sequence[int]) -> Shaped[Array, "..."]:
     """Return the maximum over `axes`, with a gradient that goes to the first of equal winners.
 
     The value is that of `jnp.max`, whose gradient is split between equal winners instead. A NaN wins, in the
@@ -25,7 +28,7 @@ def first_max(x: Shaped[Array, "..."], axes: tuple[int, ...]) -> Shaped[Array, "
 
     Args:
         x: the array.
-        axes: the axes to reduce, none of them negative.
+        axes: the axis or the axes to reduce.
 
     Returns:
         The array without `axes`, with the dtype of `x`.
@@ -34,11 +37,19 @@ def first_max(x: Shaped[Array, "..."], axes: tuple[int, ...]) -> Shaped[Array, "
         >>> jax.grad(lambda x: first_max(x, (0,)))(jnp.array([1.0, 3.0, 3.0])).tolist()
         [0.0, 1.0, 0.0]
     """
+    x, given = jnp.asarray(x), plain(axes)
+    given = given if isinstance(given, tuple) else (given,)
+    return _first_max(x, tuple(range(x.ndim)[axis] for axis in given))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(1,))
+def _first_max(x: Shaped[Array, "..."], axes: tuple[int, ...]) -> Shaped[Array, "..."]:
+    """Return the maximum over axes of which none is negative."""
     elements = _elements(x, axes)
     return reduce(jnp.maximum, elements) if elements else jnp.max(x, axes)
 
 
-@first_max.defjvp
+@_first_max.defjvp
 def _first_max_jvp(
     axes: tuple[int, ...], primals: tuple[Array], tangents: tuple[Array]
 ) -> tuple[Array, Array]:
@@ -55,7 +66,7 @@ def _first_max_jvp(
     winner = winner / one.astype(jnp.float32)
     position = jnp.arange(count, dtype=jnp.float32).reshape(sizes)
     wins = position == jnp.expand_dims(winner, axes)
-    return first_max(x, axes) / one, jnp.sum(jnp.where(wins, tangent, 0), axes) / one
+    return _first_max(x, axes) / one, jnp.sum(jnp.where(wins, tangent, 0), axes) / one
 
 
 def _winner(x: Shaped[Array, "..."], axes: tuple[int, ...]) -> Int[Array, "..."]:
@@ -63,7 +74,8 @@ def _winner(x: Shaped[Array, "..."], axes: tuple[int, ...]) -> Int[Array, "..."]
     elements = _elements(x, axes)
     if not elements:
         kept = [size for axis, size in enumerate(x.shape) if axis not in axes]
-        return jnp.argmax(jnp.moveaxis(x, axes, range(-len(axes), 0)).reshape(*kept, -1), -1)
+        count = math.prod(x.shape[axis] for axis in axes)
+        return jnp.argmax(jnp.moveaxis(x, axes, range(-len(axes), 0)).reshape(*kept, count), -1)
     best, winner = elements[0], jnp.zeros(elements[0].shape, jnp.int32)
     for index, element in enumerate(elements[1:], 1):
         winner = jnp.where((element > best) | jnp.isnan(element), index, winner)

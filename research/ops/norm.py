@@ -2,13 +2,14 @@
 
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.typing import ArrayLike
 from jaxtyping import Float, Shaped
 
-from research.ops.precision import accumulation_dtype
+from research.ops.precision import accumulation_dtype, as_float
 
 
 def batch_statistics(
-    x: Float[Array, "*batch c"], *, axis_name: str | None = None
+    x: Float[ArrayLike, "*batch c"], *, axis_name: str | None = None
 ) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
     r"""Return the mean and the variance of each channel over the batch.
 
@@ -24,24 +25,29 @@ def batch_statistics(
         axis_name: the mesh axis over which the batch is split in equal parts, inside shard_map or pmap.
 
     Returns:
-        The mean and the biased variance `[C]`, in float32, or in float64 if `x` is float64.
+        The mean and the biased variance `[C]`, in float32, or in float64 if `x` is float64. Both are 0 if
+        there are no examples.
+
+    Raises:
+        TypeError: `x` does not hold floating point numbers.
 
     Example:
         >>> mean, variance = batch_statistics(jnp.array([[1.0, 0.0], [3.0, 0.0]]))
         >>> mean.tolist(), variance.tolist()
         ([2.0, 0.0], [1.0, 0.0])
     """
+    x = as_float(x)
     axes = tuple(range(x.ndim - 1))
     mean, variance = _moments(x, axes, axis_name)
     return mean.squeeze(axes), variance.squeeze(axes)
 
 
 def batch_norm(
-    x: Float[Array, "*batch c"],
-    mean: Float[Array, " c"],
-    variance: Float[Array, " c"],
-    scale: Float[Array, " c"],
-    bias: Float[Array, " c"],
+    x: Float[ArrayLike, "*batch c"],
+    mean: Float[ArrayLike, " c"],
+    variance: Float[ArrayLike, " c"],
+    scale: Float[ArrayLike, " c"],
+    bias: Float[ArrayLike, " c"],
     epsilon: float = 1e-5,
 ) -> Float[Array, "*batch c"]:
     r"""Normalise each channel by given statistics.
@@ -65,6 +71,7 @@ def batch_norm(
 
     Raises:
         ValueError: one of the vectors is not `[C]`.
+        TypeError: `x` does not hold floating point numbers.
 
     Example:
         >>> x = jnp.array([[1.0], [3.0]])
@@ -73,14 +80,15 @@ def batch_norm(
 
     Source: Ioffe and Szegedy, Batch Normalization, 2015, algorithm 1.
     """
+    x, mean, variance = as_float(x), jnp.asarray(mean), jnp.asarray(variance)
     check_channels(x, mean=mean, variance=variance)
     return _normalize(x, mean, variance, scale, bias, epsilon)
 
 
 def layer_norm(
-    x: Float[Array, "*batch c"],
-    scale: Float[Array, " c"],
-    bias: Float[Array, " c"],
+    x: Float[ArrayLike, "*batch c"],
+    scale: Float[ArrayLike, " c"],
+    bias: Float[ArrayLike, " c"],
     *,
     epsilon: float = 1e-5,
 ) -> Float[Array, "*batch c"]:
@@ -104,6 +112,7 @@ def layer_norm(
 
     Raises:
         ValueError: `scale` or `bias` is not `[C]`.
+        TypeError: `x` does not hold floating point numbers.
 
     Example:
         >>> layer_norm(jnp.array([[1.0, 3.0]]), jnp.ones(2), jnp.zeros(2)).round(3).tolist()
@@ -111,13 +120,14 @@ def layer_norm(
 
     Source: Ba, Kiros and Hinton, Layer Normalization, 2016, section 3.
     """
+    x = as_float(x)
     return _normalize(x, *_moments(x, (x.ndim - 1,)), scale, bias, epsilon)
 
 
 def group_norm(
-    x: Float[Array, "n *spatial c"],
-    scale: Float[Array, " c"],
-    bias: Float[Array, " c"],
+    x: Float[ArrayLike, "n *spatial c"],
+    scale: Float[ArrayLike, " c"],
+    bias: Float[ArrayLike, " c"],
     *,
     num_groups: int,
     epsilon: float = 1e-5,
@@ -140,6 +150,7 @@ def group_norm(
 
     Raises:
         ValueError: `num_groups` does not divide `C`, or `scale` or `bias` is not `[C]`.
+        TypeError: `x` does not hold floating point numbers.
 
     Example:
         >>> x = jnp.array([[1.0, 3.0, 10.0, 30.0]])
@@ -148,6 +159,7 @@ def group_norm(
 
     Source: Wu and He, Group Normalization, 2018, section 3.
     """
+    x = as_float(x)
     channels = x.shape[-1]
     if num_groups < 1 or channels % num_groups:
         raise ValueError(f"num_groups={num_groups} must divide the {channels} channels of x")
@@ -173,7 +185,8 @@ def _moments(
     """Return the mean and the variance over `axes`, which are kept with size 1."""
 
     def mean_over(values: Array) -> Array:
-        mean = values.mean(axes, keepdims=True)
+        # The mean of no example would be NaN, and so would the gradients of scale and bias.
+        mean = (values.mean if values.size else values.sum)(axes, keepdims=True)
         return mean if axis_name is None else lax.pmean(mean, axis_name)
 
     x = x.astype(accumulation_dtype(x))
@@ -185,11 +198,12 @@ def _normalize(
     x: Float[Array, "*batch c"],
     mean: Float[Array, "..."],
     variance: Float[Array, "..."],
-    scale: Float[Array, " c"],
-    bias: Float[Array, " c"],
+    scale: Float[ArrayLike, " c"],
+    bias: Float[ArrayLike, " c"],
     epsilon: float,
 ) -> Float[Array, "*batch c"]:
     """Normalise by statistics that are `[C]`, or that have the rank of `x` and broadcast against it."""
+    scale, bias = jnp.asarray(scale), jnp.asarray(bias)
     check_channels(x, scale=scale, bias=bias)
     dtype = accumulation_dtype(x)
     mean, variance, scale, bias = (

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax import Array
+from jax.typing import ArrayLike
 from jaxtyping import Shaped
 
 from research.utils.lookup import lookup
+from research.utils.plain import plain
 
 Size = int | Sequence[int]
-"""One number for height and width, or one number for each."""
+"""One number for height and width, or one for each in a tuple or list. Integers of NumPy are numbers too."""
 
 Pair = tuple[int, int]
 """One number for the height and one for the width."""
@@ -20,7 +22,13 @@ Pads = tuple[Pair, Pair]
 Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
 """Padding in any of the forms that `resolve_padding` reads."""
 
-PADDING_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+PADDING_MODES = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "symmetric": "symmetric",
+    "replicate": "edge",
+    "circular": "wrap",
+}
 """The names of the padding modes, each with the name that `jnp.pad` has for it."""
 
 
@@ -38,16 +46,19 @@ def pair(value: Size, name: str) -> Pair:
         >>> pair(3, "strides"), pair((1, 2), "strides")
         ((3, 3), (1, 2))
     """
-    both = (value, value) if isinstance(value, int) else tuple(value)
+    given = plain(value)
+    both = given if isinstance(given, tuple) else (given, given)
     if len(both) != 2 or any(not isinstance(v, int) or v < 1 for v in both):
         raise ValueError(f"{name} must be a positive int or a pair of them, got {value!r}")
     return both
 
 
-def check_images(x: Shaped[Array, "..."]) -> None:
-    """Raise a ValueError unless `x` is `[N, H, W, C]`."""
+def as_images(x: Shaped[ArrayLike, "..."]) -> Shaped[Array, "n h w c"]:
+    """Return `x` as an array of JAX, and raise a ValueError unless it is `[N, H, W, C]`."""
+    x = jnp.asarray(x)
     if x.ndim != 4:
         raise ValueError(f"x must be [N, H, W, C], got shape {x.shape}")
+    return x
 
 
 def resolve_padding(
@@ -82,14 +93,15 @@ def resolve_padding(
     """
     sizes = pair(in_size, "in_size"), pair(kernel_size, "kernel_size")
     steps = pair(strides, "strides"), pair(dilation, "dilation")
-    if padding == "VALID":
+    given = plain(padding)
+    if given == "VALID":
         return (0, 0), (0, 0)
-    if padding == "SAME":
+    if given == "SAME":
         top_bottom, left_right = map(_same, *sizes, *steps)
         return top_bottom, left_right
-    axes = (padding, padding) if isinstance(padding, int) else padding
-    if not isinstance(axes, str) and len(axes) == 2:
-        sides = [(axis, axis) if isinstance(axis, int) else tuple(axis) for axis in axes]
+    axes = given if isinstance(given, tuple) else (given, given)
+    if len(axes) == 2:
+        sides = [axis if isinstance(axis, tuple) else (axis, axis) for axis in axes]
         if all(len(side) == 2 and all(isinstance(p, int) and p >= 0 for p in side) for side in sides):
             (top, bottom), (left, right) = sides
             return (top, bottom), (left, right)
@@ -140,15 +152,18 @@ def conv_output_size(
     return (height - rows) // strides[0] + 1, (width - columns) // strides[1] + 1
 
 
-def pad2d(x: Shaped[Array, "n h w c"], pads: Pads, mode: str = "zeros") -> Shaped[Array, "n h_pad w_pad c"]:
+def pad2d(
+    x: Shaped[ArrayLike, "n h w c"], pads: Pads, mode: str = "zeros"
+) -> Shaped[Array, "n h_pad w_pad c"]:
     """Add a border around each image.
 
     Args:
         x: the images `[N, H, W, C]`.
         pads: the width of the border `((top, bottom), (left, right))` in pixels, from `resolve_padding`.
         mode: what the border holds. `zeros` fills it with zeros; `reflect` mirrors the image about its edge
-            pixel without repeating that pixel; `replicate` repeats the edge pixel; `circular` continues with
-            the opposite side of the image.
+            pixel without repeating that pixel; `symmetric` mirrors the image about its edge, so that the edge
+            pixel is repeated; `replicate` repeats the edge pixel alone; `circular` continues with the
+            opposite side of the image.
 
     Returns:
         The images `[N, top + H + bottom, left + W + right, C]`, with the dtype of `x`.
@@ -160,8 +175,10 @@ def pad2d(x: Shaped[Array, "n h w c"], pads: Pads, mode: str = "zeros") -> Shape
         >>> row = jnp.arange(3.0).reshape(1, 1, 3, 1)
         >>> pad2d(row, ((0, 0), (2, 1)), "reflect").ravel().tolist()
         [2.0, 1.0, 0.0, 1.0, 2.0, 1.0]
+        >>> pad2d(row, ((0, 0), (2, 1)), "symmetric").ravel().tolist()
+        [1.0, 0.0, 0.0, 1.0, 2.0, 2.0]
     """
-    numpy_mode = lookup(PADDING_MODES, mode, "padding mode")
+    x, numpy_mode = jnp.asarray(x), lookup(PADDING_MODES, mode, "padding mode")
     if pads == ((0, 0), (0, 0)):
         return x
     return jnp.pad(x, ((0, 0), *pads, (0, 0)), mode=numpy_mode)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import Array, lax
-from jaxtyping import Float
+from jax.typing import ArrayLike
+from jaxtyping import Float, Shaped
 
 from research.ops.maximum import first_max
 from research.ops.padding import (
@@ -13,19 +14,20 @@ from research.ops.padding import (
     Pads,
     Pair,
     Size,
-    check_images,
+    as_images,
     conv_output_size,
     pair,
     resolve_padding,
 )
+from research.ops.precision import as_float
 
 Reduction = Callable[[Array, tuple[int, ...]], Array]
 """A function that reduces axes of an array, and that may reduce one axis after the other."""
 
 
 def max_pool(
-    x: Float[Array, "n h w c"], window: Size = 2, strides: Size | None = None, padding: Padding = "VALID"
-) -> Float[Array, "n h_out w_out c"]:
+    x: Shaped[ArrayLike, "n h w c"], window: Size = 2, strides: Size | None = None, padding: Padding = "VALID"
+) -> Shaped[Array, "n h_out w_out c"]:
     r"""Return the largest value in each window.
 
     $$
@@ -36,14 +38,14 @@ def max_pool(
     in reading order.
 
     Args:
-        x: the images `[N, H, W, C]`, of floating point numbers.
+        x: the images `[N, H, W, C]`, of numbers of any kind.
         window: the height and width of the window.
         strides: the step of the window, which is the size of the window if not given.
         padding: the padding, in any form that `resolve_padding` reads. A border pixel never wins. With
             `"VALID"`, rows and columns that do not fill a window are left out.
 
     Returns:
-        The maxima `[N, H_out, W_out, C]`, with the dtype of `x`.
+        The maxima `[N, H_out, W_out, C]`, with the dtype of `x`. Integers stay exact.
 
     Raises:
         ValueError: the window does not fit into the padded image, or a window would see the border alone.
@@ -55,12 +57,14 @@ def max_pool(
 
     Source: Jarrett et al., What is the Best Multi-Stage Architecture for Object Recognition?, 2009.
     """
+    x = as_images(x)
     window, strides, pads = _geometry(x, window, strides, padding)
-    return _pool(x, window, strides, pads, -math.inf, first_max)
+    border = -math.inf if jnp.issubdtype(x.dtype, jnp.floating) else int(jnp.iinfo(x.dtype).min)
+    return _pool(x, window, strides, pads, border, first_max)
 
 
 def average_pool(
-    x: Float[Array, "n h w c"], window: Size = 2, strides: Size | None = None, padding: Padding = "VALID"
+    x: Float[ArrayLike, "n h w c"], window: Size = 2, strides: Size | None = None, padding: Padding = "VALID"
 ) -> Float[Array, "n h_out w_out c"]:
     r"""Return the mean of the pixels in each window, without counting the border.
 
@@ -81,6 +85,7 @@ def average_pool(
 
     Raises:
         ValueError: the window does not fit into the padded image, or a window would see the border alone.
+        TypeError: `x` does not hold floating point numbers.
 
     Example:
         >>> average_pool(jnp.array([1.0, 2.0, 6.0]).reshape(1, 1, 3, 1), padding="SAME").ravel().tolist()
@@ -88,6 +93,7 @@ def average_pool(
 
     Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998, section II.B.
     """
+    x = as_images(as_float(x))
     window, strides, pads = _geometry(x, window, strides, padding)
     mean = _pool(x, window, strides, pads, 0.0, jnp.mean)
     if not any(map(any, pads)):
@@ -96,10 +102,9 @@ def average_pool(
 
 
 def _geometry(
-    x: Float[Array, "n h w c"], window: Size, strides: Size | None, padding: Padding
+    x: Shaped[Array, "n h w c"], window: Size, strides: Size | None, padding: Padding
 ) -> tuple[Pair, Pair, Pads]:
     """Return the window, the strides and the pixels of padding, after checking that they fit the images."""
-    check_images(x)
     window = pair(window, "window")
     strides = window if strides is None else pair(strides, "strides")
     pads = resolve_padding(padding, x.shape[1:3], window, strides)
@@ -111,8 +116,8 @@ def _geometry(
 
 
 def _pool(
-    x: Float[Array, "n h w c"], window: Pair, strides: Pair, pads: Pads, border: float, reduce: Reduction
-) -> Float[Array, "n h_out w_out c"]:
+    x: Shaped[Array, "n h w c"], window: Pair, strides: Pair, pads: Pads, border: float, reduce: Reduction
+) -> Shaped[Array, "n h_out w_out c"]:
     """Return the reduction of each window, after padding the images with the value `border`."""
     out_size = conv_output_size(x.shape[1:3], window, strides=strides, padding=pads)
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)), constant_values=border)

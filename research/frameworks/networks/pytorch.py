@@ -15,7 +15,7 @@ from research.frameworks.base import Arrays
 from research.frameworks.networks.names import flattened_images
 from research.layers import Layer, Sequential, Shape
 from research.models.assemble import SkippedPool
-from research.ops.padding import Padding, Size, resolve_padding
+from research.ops.padding import Padding, Size, pair, resolve_padding
 
 ACTIVATIONS = {
     "relu": nn.ReLU,
@@ -89,21 +89,32 @@ def _leaf(layer: Layer, in_shape: Shape) -> nn.Module:
     """Return the module of a layer that holds no other layer, for inputs of `in_shape` in our layout."""
     channels = in_shape[-1]
     match layer:
-        case layers.Conv2D(features=features, kernel_size=size, strides=strides, dilation=dilation):
+        case layers.Conv2D(features=features, kernel_size=size, strides=strides, dilation=dilation) if (
+            layer.padding_mode != "symmetric"  # which PyTorch does not have
+        ):
             padding = _padding(layer, layer.padding, in_shape, size, strides, dilation)
             options: Any = {
                 "groups": layer.groups,
                 "bias": layer.use_bias,
                 "padding_mode": layer.padding_mode,
             }
-            return nn.Conv2d(channels, features, size, strides, padding, dilation, **options)
+            return nn.Conv2d(
+                channels,
+                features,
+                pair(size, "kernel_size"),
+                pair(strides, "strides"),
+                padding,
+                pair(dilation, "dilation"),
+                **options,
+            )
         case layers.BatchNorm(decay, epsilon, axis_name=None):
             norm = nn.BatchNorm2d if len(in_shape) == 4 else nn.BatchNorm1d
             return norm(channels, epsilon, 1 - decay)
         case layers.Activation(name) if name in ACTIVATIONS:
             return ACTIVATIONS[name]()
         case layers.MaxPool(window, strides) | layers.AveragePool(window, strides):
-            strides = window if strides is None else strides
+            window = pair(window, "window")
+            strides = window if strides is None else pair(strides, "strides")
             padding = _padding(layer, layer.padding, in_shape, window, strides)
             if isinstance(layer, layers.MaxPool):
                 return nn.MaxPool2d(window, strides, padding)

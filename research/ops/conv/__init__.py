@@ -3,7 +3,8 @@
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jaxtyping import Float, Shaped
+from jax.typing import ArrayLike
+from jaxtyping import Float
 
 from research.ops.conv.algorithm import ConvAlgorithm
 from research.ops.conv.fft import conv2d_fft
@@ -13,7 +14,9 @@ from research.ops.conv.lax_vjp import conv2d_lax_vjp
 from research.ops.conv.shifted import conv2d_shifted
 from research.ops.conv.winograd import conv2d_winograd2, conv2d_winograd4
 from research.ops.padding import Padding, Pads, Pair, Size, conv_output_size, pad2d, pair, resolve_padding
+from research.ops.precision import as_float
 from research.utils.lookup import lookup
+from research.utils.plain import plain
 
 WINOGRAD_CHANNELS = 16, 32
 """`auto` picks `winograd4` only if min(C_in, C_out) >= 16 and max(C_in, C_out) >= 32."""
@@ -34,8 +37,8 @@ CONV_ALGORITHMS: dict[str, ConvAlgorithm] = {
 
 
 def conv2d(
-    x: Float[Array, "n h w c_in"],
-    kernel: Float[Array, "kh kw c_group c_out"],
+    x: Float[ArrayLike, "n h w c_in"],
+    kernel: Float[ArrayLike, "kh kw c_group c_out"],
     *,
     strides: Size = 1,
     padding: Padding = "SAME",
@@ -60,7 +63,7 @@ def conv2d(
         kernel: the kernel `[kh, kw, C_in // groups, C_out]`, with the dtype of `x`.
         strides: the step of the window in pixels, an int or `(rows, columns)`.
         padding: the padding, `"SAME"`, `"VALID"` or pixels, in any form that `resolve_padding` reads.
-        padding_mode: what the border holds: `zeros`, `reflect`, `replicate` or `circular`.
+        padding_mode: what the border holds: `zeros`, `reflect`, `symmetric`, `replicate` or `circular`.
         dilation: the distance in pixels between neighbouring kernel elements, an int or `(rows, columns)`.
         groups: the number of groups of channels; `C_in` groups make the convolution depthwise.
         algorithm: a name in `CONV_ALGORITHMS`, or `auto` for the one that `choose_algorithm` returns.
@@ -70,7 +73,7 @@ def conv2d(
 
     Raises:
         ValueError: shapes or arguments do not fit together, or the algorithm does not support the arguments.
-        TypeError: `x` and `kernel` differ in dtype.
+        TypeError: `x` and `kernel` differ in dtype, or do not hold floating point numbers.
 
     Example:
         >>> import jax.numpy as jnp
@@ -81,6 +84,7 @@ def conv2d(
 
     Source: LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998, section II.A.
     """
+    x, kernel, groups = as_float(x), as_float(kernel), plain(groups)
     _check(x, kernel, groups)
     strides, dilation = pair(strides, "strides"), pair(dilation, "dilation")
     pads = resolve_padding(padding, x.shape[1:3], kernel.shape[:2], strides, dilation)
@@ -121,7 +125,7 @@ def choose_algorithm(
     return "winograd4" if plain and enough and x.dtype == jnp.float32 else "im2col"
 
 
-def _check(x: Shaped[Array, "..."], kernel: Shaped[Array, "..."], groups: int) -> None:
+def _check(x: Float[Array, "..."], kernel: Float[Array, "..."], groups: int) -> None:
     """Raise a ValueError or TypeError unless images, kernel and groups fit together."""
     if x.ndim != 4 or kernel.ndim != 4:
         raise ValueError(

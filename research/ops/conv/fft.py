@@ -39,8 +39,9 @@ def conv2d_fft(
     spread = [(0, 0, d - 1) for d in dilation]
     kernel = lax.pad(kernel.astype(compute), jnp.zeros((), compute), [*spread, (0, 0, 0), (0, 0, 0)])
     size = x.shape[1:3]
-    images = jnp.fft.rfft2(x, axes=(1, 2)).reshape(x.shape[0], size[0], -1, groups, features_in)
+    columns = size[1] // 2 + 1  # the transform of real images is symmetric, and half of it is kept
+    images = jnp.fft.rfft2(x, axes=(1, 2)).reshape(x.shape[0], size[0], columns, groups, features_in)
     kernels = jnp.fft.rfft2(kernel, size, axes=(0, 1)).conj()
-    kernels = kernels.reshape(size[0], -1, features_in, groups, features_out // groups)
+    kernels = kernels.reshape(size[0], columns, features_in, groups, features_out // groups)
     y = jnp.einsum("nhwgc,hwcgo->nhwgo", images, kernels).reshape(*images.shape[:3], features_out)
     return jnp.fft.irfft2(y, size, axes=(1, 2))[:, :out_h, :out_w].astype(dtype)

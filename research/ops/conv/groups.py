@@ -12,16 +12,17 @@ def split_patches(patches: Float[Array, "b t k c"], groups: int) -> Float[Array,
     """Lay patches `[B, T, K, C]` out by group, as `[B * groups, T, K * C // groups]`."""
     batch, pixels, elements, channels = patches.shape
     patches = patches.reshape(batch, pixels, elements, groups, channels // groups)
-    return patches.transpose(0, 3, 1, 2, 4).reshape(batch * groups, pixels, -1)
+    # Sizes are written out, since reshape cannot infer a size if there are no examples.
+    return patches.transpose(0, 3, 1, 2, 4).reshape(batch * groups, pixels, elements * channels // groups)
 
 
 def join_patches(
     patches: Float[Array, "b_groups t k_group"], groups: int, elements: int
 ) -> Float[Array, "b t {elements} c"]:
     """Undo `split_patches` of patches with `elements` kernel elements."""
-    batch, pixels = patches.shape[0] // groups, patches.shape[1]
-    patches = patches.reshape(batch, groups, pixels, elements, -1)
-    return patches.transpose(0, 2, 3, 1, 4).reshape(batch, pixels, elements, -1)
+    batch, pixels, per_group = patches.shape[0] // groups, patches.shape[1], patches.shape[2] // elements
+    patches = patches.reshape(batch, groups, pixels, elements, per_group)
+    return patches.transpose(0, 2, 3, 1, 4).reshape(batch, pixels, elements, groups * per_group)
 
 
 def split_kernel(

@@ -1,5 +1,6 @@
 """Convolution as one matrix product of the patches of the images with the kernel."""
 
+import math
 from functools import partial
 
 import jax
@@ -70,15 +71,16 @@ def _backward(
 
     def kernel_gradient_of_some(x: Array, dy: Array) -> Array:
         patches = im2col(x, size, strides=strides, padding=pads, dilation=dilation)
-        patches = split_patches(patches.reshape(1, -1, elements, x.shape[3]), groups)
-        dy = split_patches(dy.reshape(1, -1, 1, dy.shape[3]), groups)
+        pixels = math.prod(dy.shape[:3])
+        patches = split_patches(patches.reshape(1, pixels, elements, x.shape[3]), groups)
+        dy = split_patches(dy.reshape(1, pixels, 1, dy.shape[3]), groups)
         return jnp.einsum("gtk,gto->gko", patches, dy, preferred_element_type=accumulation_dtype(x))
 
     def input_gradient_of_some(dy: Array) -> Array:
-        outputs = split_patches(dy.reshape(1, -1, 1, dy.shape[3]), groups)
+        outputs = split_patches(dy.reshape(1, math.prod(dy.shape[:3]), 1, dy.shape[3]), groups)
         weights = split_kernel(kernel.reshape(1, elements, *kernel.shape[2:]), groups)
         patches = join_patches(jnp.einsum("gto,gko->gtk", outputs, weights), groups, elements)
-        patches = patches.reshape(*dy.shape[:3], -1)
+        patches = patches.reshape(*dy.shape[:3], elements * x.shape[3])
         return col2im(patches, x.shape[1:3], size, strides=strides, padding=pads, dilation=dilation)
 
     def conv(dy: Array, kernel: Array, pads: Pads) -> Array:
@@ -100,7 +102,8 @@ def _multiply(
 ) -> Float[Array, "n h_out w_out c_out"]:
     """Return the product of the patches and the kernel, for each group of channels separately."""
     kh, kw, features_in, features_out = kernel.shape
-    rows = split_patches(patches.reshape(1, -1, kh * kw, features_in * groups), groups)
+    pixels = math.prod(patches.shape[:3])
+    rows = split_patches(patches.reshape(1, pixels, kh * kw, features_in * groups), groups)
     weights = split_kernel(kernel.reshape(1, kh * kw, features_in, features_out), groups)
     return join_patches(rows @ weights, groups, 1).reshape(*patches.shape[:3], features_out)
 

@@ -1,5 +1,6 @@
 """Convolution by the compiler, with gradients that are written by hand."""
 
+import math
 from collections.abc import Callable
 from functools import cache, partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -98,8 +99,8 @@ def _unless_kernels_vary(function: Convolve) -> Bilinear:
         if in_batched[1]:
             axes = 0 if in_batched[0] else None, 0
             return jax.vmap(partial(function, convolve=conv2d_im2col), axes)(images, kernel), True
-        y = mapped(images.reshape(-1, *images.shape[2:]), kernel)
-        return y.reshape(size, -1, *y.shape[1:]), True
+        y = mapped(images.reshape(size * images.shape[1], *images.shape[2:]), kernel)
+        return y.reshape(size, images.shape[1], *y.shape[1:]), True
 
     return mapped
 
@@ -153,7 +154,7 @@ def _weight_gradient(
     geometry: Geometry, x: Float[Array, "n h w c_in"], dy: Float[Array, "n h_out w_out c_out"]
 ) -> Float[Array, "kh kw c_group c_out"]:
     """Return the gradient of the kernel, as a sum of dots over a few images at a time."""
-    bytes_per_patched_image = 2 * (1 + geometry.kernel_size[1]) * x[0].size * x.dtype.itemsize
+    bytes_per_patched_image = 2 * (1 + geometry.kernel_size[1]) * math.prod(x.shape[1:]) * x.dtype.itemsize
     return sum_images(partial(_patches_dot, geometry), x, dy, bytes_per_patched_image).astype(x.dtype)
 
 
@@ -177,7 +178,7 @@ def _patches_dot(
     products = []
     for a in range(kh):
         seen = patches[:, :, a * dh : a * dh + (rows - 1) * sh + 1 : sh]
-        seen = seen.reshape(groups, kw * channels, -1)
+        seen = seen.reshape(groups, kw * channels, rows * n * columns)
         products.append(
             lax.dot_general(
                 seen, dy, (((2,), (1,)), ((0,), (0,))), preferred_element_type=accumulation_dtype(x)

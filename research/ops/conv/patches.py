@@ -4,18 +4,20 @@ import math
 
 import jax
 from jax import Array, lax
+from jax.typing import ArrayLike
 from jaxtyping import Float, Shaped
 
 from research.ops.padding import (
     Padding,
     Pair,
     Size,
-    check_images,
+    as_images,
     conv_output_size,
     pad2d,
     pair,
     resolve_padding,
 )
+from research.ops.precision import as_float
 
 FEW_CHANNELS = 4
 """The largest number of channels for which `im2col` copies twice: first kernel columns, then kernel rows.
@@ -31,14 +33,14 @@ For such outputs two copies are as fast as one, and they take less time to compi
 
 
 def im2col(
-    x: Float[Array, "n h w c"],
+    x: Shaped[ArrayLike, "n h w c"],
     kernel_size: Size,
     *,
     strides: Size = 1,
     padding: Padding = "SAME",
     padding_mode: str = "zeros",
     dilation: Size = 1,
-) -> Float[Array, "n h_out w_out khkwc"]:
+) -> Shaped[Array, "n h_out w_out khkwc"]:
     r"""Return, for each output pixel, the input pixels that its window sees.
 
     $$
@@ -53,7 +55,7 @@ def im2col(
         kernel_size: the height `kh` and width `kw` of the window.
         strides: the step of the window, in pixels.
         padding: the padding, in any form that `resolve_padding` reads.
-        padding_mode: what the border holds: `zeros`, `reflect`, `replicate` or `circular`.
+        padding_mode: what the border holds: `zeros`, `reflect`, `symmetric`, `replicate` or `circular`.
         dilation: the distance between neighbouring kernel elements, in pixels.
 
     Returns:
@@ -71,7 +73,7 @@ def im2col(
     Source: Chellapilla, Puri and Simard, High Performance Convolutional Neural Networks for Document
     Processing, 2006, section 3.
     """
-    check_images(x)
+    x = as_images(x)
     (kh, kw), strides = pair(kernel_size, "kernel_size"), pair(strides, "strides")
     dh, dw = pair(dilation, "dilation")
     pads = resolve_padding(padding, x.shape[1:3], (kh, kw), strides, dilation)
@@ -85,7 +87,7 @@ def im2col(
 
 
 def col2im(
-    patches: Float[Array, "n h_out w_out khkwc"],
+    patches: Float[ArrayLike, "n h_out w_out khkwc"],
     in_size: Size,
     kernel_size: Size,
     *,
@@ -108,7 +110,7 @@ def col2im(
         kernel_size: the height `kh` and width `kw` of the window.
         strides: the step of the window, in pixels.
         padding: the padding, in any form that `resolve_padding` reads.
-        padding_mode: what the border holds: `zeros`, `reflect`, `replicate` or `circular`.
+        padding_mode: what the border holds: `zeros`, `reflect`, `symmetric`, `replicate` or `circular`.
         dilation: the distance between neighbouring kernel elements, in pixels.
 
     Returns:
@@ -116,12 +118,14 @@ def col2im(
 
     Raises:
         ValueError: `patches` does not have the shape that `im2col` returns for these arguments.
+        TypeError: `patches` does not hold floating point numbers.
 
     Example:
         >>> import jax.numpy as jnp
         >>> col2im(jnp.ones((1, 2, 2, 9)), (4, 4), 3, padding="VALID")[0, :, :, 0].astype(int).tolist()
         [[1, 2, 2, 1], [2, 4, 4, 2], [2, 4, 4, 2], [1, 2, 2, 1]]
     """
+    patches = as_float(patches)
     (h, w), (kh, kw) = pair(in_size, "in_size"), pair(kernel_size, "kernel_size")
     out_size = conv_output_size((h, w), (kh, kw), strides=strides, padding=padding, dilation=dilation)
     if patches.ndim != 4 or patches.shape[1:3] != out_size or patches.shape[3] % (kh * kw):
@@ -159,8 +163,8 @@ def window_slice(
 
 
 def _side_by_side(
-    x: Float[Array, "n h w c"], rows: range, columns: range, out_size: Pair, strides: Pair
-) -> Float[Array, "n h_out w_out khkwc"]:
+    x: Shaped[Array, "n h w c"], rows: range, columns: range, out_size: Pair, strides: Pair
+) -> Shaped[Array, "n h_out w_out khkwc"]:
     """Return what the kernel elements at the offsets `rows` and `columns` see, channel after channel."""
     windows = [window_slice(x, (row, column), out_size, strides) for row in rows for column in columns]
     return lax.concatenate(windows, 3)
