@@ -19,6 +19,7 @@ from research.data import AUGMENTATIONS, DATASETS
 from research.models import MODELS
 from research.parallel import STRATEGIES
 from research.records import NOT_IN_THE_RESULT, RecordError, parameters_checksum
+from research.training.fit import MONITORS
 from research.training.optimizers import OPTIMIZERS
 from research.training.schedules import SCHEDULES
 from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
@@ -73,8 +74,10 @@ class TrainingConfig:
         batch_size: number of images in a training step; null: what the dataset recommends.
         eval_batch_size: largest number of images that are evaluated at a time.
         label_smoothing: share of the probability that the loss spreads evenly over all classes.
-        keep: `best` keeps the parameters of the best validation accuracy, `last` those of the last epoch.
-        patience: number of epochs without a better validation accuracy before training stops; null: no limit.
+        keep: `best` keeps the parameters of the best epoch, `last` those of the last epoch.
+        monitor: measure on the validation split that decides which epoch is best; the lower loss decides
+            between equal accuracies.
+        patience: number of epochs without a better epoch before training stops; null: no limit.
         scan_steps: largest number of steps in a call of the compiled program; null: as many as take 3 s.
         window: number of steps whose images are on the device at a time; null: the whole training split.
         accumulate: number of parts of a batch, which are computed one after the other to save memory; batch
@@ -96,6 +99,7 @@ class TrainingConfig:
     eval_batch_size: Annotated[int, AtLeastOne] = 256
     label_smoothing: Annotated[float, Rate] = 0.0
     keep: Annotated[str, OneOf(("best", "last"))] = "best"
+    monitor: Annotated[str, OneOf(MONITORS)] = "accuracy"
     patience: Annotated[int, AtLeastOne] | None = None
     scan_steps: Annotated[int, AtLeastOne] | None = None
     window: Annotated[int, AtLeastOne] | None = None

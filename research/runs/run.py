@@ -171,6 +171,7 @@ def _train(config: Config, folder: Path, callbacks: Sequence[Callback], load: Lo
         order_key=jax.random.fold_in(key, 2),
         options=FitOptions(
             keep=training.keep,
+            monitor=training.monitor,
             patience=training.patience,
             scan_steps=training.scan_steps,
             checkpoint_every=training.checkpoint_every,

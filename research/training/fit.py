@@ -3,7 +3,7 @@
 import functools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,8 +29,9 @@ class FitOptions:
     """The options of `fit`.
 
     Args:
-        keep: "best" keeps the parameters of the best validation accuracy, "last" those of the last epoch.
-        patience: stop after this many epochs without a better validation accuracy; `None` never stops.
+        keep: "best" keeps the parameters of the best epoch, "last" those of the last epoch.
+        monitor: name in `MONITORS` of the score by which `best_epoch` finds the best epoch.
+        patience: stop after this many epochs without a better epoch; `None` never stops.
         scan_steps: largest number of steps per call of the program; `None` chooses as many as take about
             `SECONDS_PER_CALL`.
         checkpoint_every: number of steps between checkpoints; a call ends at each multiple of it.
@@ -39,6 +40,7 @@ class FitOptions:
     """
 
     keep: str = "best"
+    monitor: str = "accuracy"
     patience: int | None = None
     scan_steps: int | None = None
     checkpoint_every: int | None = None
@@ -64,9 +66,21 @@ def first_position(state: TrainState) -> Position:
     return Position(state, _copy(state))
 
 
-def best_epoch(history: Sequence[EpochMetrics]) -> int:
-    """Return the first epoch of the best validation accuracy; 0 before the end of the first epoch."""
-    return max(history, key=lambda line: line.validation_accuracy).epoch if history else 0
+MONITORS: dict[str, Callable[[EpochMetrics], tuple[float, ...]]] = {
+    "accuracy": lambda line: (line.validation_accuracy, -line.validation_loss),
+    "loss": lambda line: (-line.validation_loss,),
+}
+"""Scores of an epoch on the validation split, of which the highest is the best."""
+
+
+def best_epoch(history: Sequence[EpochMetrics], monitor: str) -> int:
+    """Return the first of the epochs with the best score; 0 before the end of the first epoch.
+
+    Args:
+        history: the metrics of the epochs so far.
+        monitor: the name of the score in `MONITORS`.
+    """
+    return max(history, key=MONITORS[monitor]).epoch if history else 0
 
 
 def fit(
@@ -95,11 +109,12 @@ def fit(
         "preempted" if a callback stopped training; otherwise "completed".
     """
     state, best, history, totals, seconds = position
-    step, steps_per_call = int(state.step), options.scan_steps or 1
+    monitor, step = options.monitor, int(state.step)
+    steps_per_call = options.scan_steps or 1
     watch = Watch(program.run_steps, program.find) if options.find_nans else None
 
     def ended(status: str, kept: tuple[Params, State] | None = None, error: str | None = None) -> FitResult:
-        epoch = len(history) if options.keep == "last" else best_epoch(history)
+        epoch = len(history) if options.keep == "last" else best_epoch(history, monitor)
         return FitResult(status, *(kept or (None, None)), epoch, history, step, seconds, error)
 
     def diverged(what: str) -> FitResult:
@@ -108,7 +123,7 @@ def fit(
 
     with started(callbacks, position, program.num_steps):
         for epoch in range(len(history) + 1, program.num_epochs + 1):
-            if options.patience is not None and epoch - 1 - best_epoch(history) >= options.patience:
+            if options.patience is not None and epoch - 1 - best_epoch(history, monitor) >= options.patience:
                 break
             order = epoch_order(order_key, epoch, program.num_train, program.batch_size)
             for examples, start, end in feed(order, step - (epoch - 1) * program.steps_per_epoch):
@@ -158,7 +173,7 @@ def fit(
                 seconds=seconds,
             )
             history, totals = (*history, line), Totals()
-            if options.keep == "best" and best_epoch(history) == epoch:
+            if options.keep == "best" and best_epoch(history, monitor) == epoch:
                 best = _copy(state)
             for callback in callbacks:
                 callback.on_epoch(line)

@@ -136,11 +136,12 @@ def adagrad(
     weight_decay: WeightDecay = 0.0,
     clip_norm: ClipNorm = None,
     epsilon: Epsilon = 1e-7,
+    initial_accumulator: Annotated[float, NonNegative] = 0.0,
 ) -> optax.GradientTransformation:
     r"""Return AdaGrad, which divides by the root of the sum of all squared gradients.
 
     With the gradient $g_t$, the weight decay $\lambda$ (of kernels), the learning rate $\alpha$ and its
-    factor $s_t$; $v_0 = 0.1$ for each parameter:
+    factor $s_t$; $v_0$ is the same number for each parameter, which is 0 in the paper:
 
     $$
     h_t = g_t + \lambda \theta_{t-1}, \qquad
@@ -154,14 +155,16 @@ def adagrad(
         weight_decay: factor of the kernels that is added to their gradients.
         clip_norm: largest global norm of the gradients; `None` does not clip them.
         epsilon: number that is added under the root.
+        initial_accumulator: the sum of squared gradients $v_0$ before the first step. A positive number makes
+            the first updates smaller; optax, PyTorch and Keras differ in its default.
 
     Example:
         >>> import jax.numpy as jnp
         >>> params = {"kernel": jnp.ones(())}
-        >>> optimizer = adagrad(lambda step: 1.0, learning_rate=1.1**0.5)
-        >>> updates, _ = optimizer.update({"kernel": jnp.ones(())}, optimizer.init(params), params)
+        >>> optimizer = adagrad(lambda step: 1.0, learning_rate=0.1)
+        >>> updates, _ = optimizer.update({"kernel": jnp.full((), 0.5)}, optimizer.init(params), params)
         >>> round(float(updates["kernel"]), 5)
-        -1.0
+        -0.1
 
     Source: Duchi, Hazan & Singer (2011), Adaptive subgradient methods for online learning and stochastic
     optimization.
@@ -171,7 +174,7 @@ def adagrad(
         learning_rate,
         clip_norm,
         _decay(weight_decay),
-        optax.scale_by_rss(initial_accumulator_value=0.1, eps=epsilon),
+        optax.scale_by_rss(initial_accumulator, epsilon),
     )
 
 

@@ -136,6 +136,8 @@ def is_writable(text: str) -> bool:
 
 def _build(hint: Any, value: Any, key: str) -> Any:
     """Return `value` as the type of `hint`, or raise an error that says what is allowed."""
+    if hasattr(value, "tolist"):  # a number or an array of NumPy or JAX
+        value = value.tolist()
     if typing.get_origin(hint) is Annotated:
         inner, constraint = typing.get_args(hint)
         if isinstance(constraint, Functions):

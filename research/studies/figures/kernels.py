@@ -12,7 +12,8 @@ SIZE = 32
 
 KERNELS: dict[str, np.ndarray] = {
     "edge": np.array([[-1, -1, -1], [-1, 8, -1], [-1, -1, -1]]),
-    "blur": np.full((3, 3), 1 / 9),
+    "blur": np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16,  # a Gaussian
+    "box blur": np.full((3, 3), 1 / 9),
     "sharpen": np.array([[0, -1, 0], [-1, 5, -1], [0, -1, 0]]),
     "ridge": np.array([[-1, 2, -1], [-1, 2, -1], [-1, 2, -1]]),
     "Sobel x": np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]),
