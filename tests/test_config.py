@@ -2,6 +2,7 @@
 
 import inspect
 
+import numpy as np
 import pytest
 
 from research.config import Config, ConfigError
@@ -195,3 +196,33 @@ def test_the_defaults_of_a_choice_are_those_of_its_signature(group, name):
     parameters = inspect.signature(TABLES[group][name]).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
     assert getattr(Config.from_dict({group: name}), group).arguments == defaults
+
+
+def test_numbers_and_arrays_of_numpy_are_those_of_python():
+    plain = {
+        "seed": 3,
+        "model": {"name": "tiny", "widths": [4, 8]},
+        "optimizer": {"name": "sgd", "clip_norm": 0.5},
+    }
+    given = {
+        "seed": np.int64(3),
+        "model": {"name": np.str_("tiny"), "widths": np.array([4, 8])},
+        "optimizer": {"name": "sgd", "clip_norm": np.float32(0.5)},
+    }
+    config = Config.from_dict(given)
+    assert config == Config.from_dict(plain)
+    assert config.fingerprint() == Config.from_dict(plain).fingerprint()
+    tuples = Config.from_dict(plain | {"model": {"name": "tiny", "widths": (np.int32(4), 8)}})
+    assert tuples.to_dict() == config.to_dict()
+    with pytest.raises(ConfigError, match=r"seed=1\.5 is not allowed; give a whole number"):
+        Config.from_dict({"seed": np.float64(1.5)})
+
+
+def test_a_run_from_before_the_monitor_was_a_key_is_read():
+    values = Config.from_dict({}).to_dict()
+    del values["training"]["monitor"]
+    assert Config.from_dict(values).training.monitor == "accuracy"
+    by_loss = Config.from_dict({"training": {"monitor": "loss"}})
+    assert by_loss.fingerprint() != Config.from_dict({}).fingerprint()
+    with pytest.raises(ConfigError, match=r"training\.monitor=f1 is not allowed; give one of accuracy, loss"):
+        Config.from_dict({"training": {"monitor": "f1"}})

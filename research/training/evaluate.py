@@ -1,5 +1,7 @@
 """The logits of a whole split, and the loss, accuracy and mistakes that follow from them."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,7 +65,7 @@ def predict_all(
         The logits `[N, K]`.
     """
     logits = []
-    for start in range(0, len(images), batch_size):
+    for start in range(0, max(len(images), 1), batch_size):  # without images, one batch of padding
         batch = images[start : start + batch_size]
         padding = [(0, batch_size - len(batch))] + [(0, 0)] * (images.ndim - 1)
         padded = np.pad(batch, padding) if len(batch) < batch_size else batch
@@ -82,8 +84,10 @@ def measure(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
         labels: the labels `[N]`, integers.
 
     Returns:
-        The cross-entropy in nats, and the accuracy in [0, 1].
+        The cross-entropy in nats, and the accuracy in [0, 1]. Both are NaN if there are no examples.
     """
+    if not len(labels):
+        return math.nan, math.nan
     loss = float(np.asarray(_cross_entropy(logits, labels), np.float64).mean())
     return loss, float((logits.argmax(-1) == labels).mean())
 

@@ -5,7 +5,14 @@ import pytest
 
 from research.layers import Conv2D, Dense, Flatten, Sequential
 from research.layers.base import abstract_init
-from research.training.evaluate import SMALL_BYTES, make_predict
+from research.training.evaluate import (
+    SMALL_BYTES,
+    make_predict,
+    measure,
+    most_confident_mistakes,
+    predict_all,
+)
+from research.training.objective import is_correct, make_cross_entropy
 
 
 def one_conv(features, algorithm):
@@ -33,3 +40,17 @@ def test_predict_gives_the_logits_of_the_network(digits, preprocess):
     logits = make_predict(net, preprocess)(params, state, images)
     expected, _ = net.apply(params, state, preprocess(images), train=False)
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_split_without_examples_has_no_logits_and_no_accuracy():
+    def predict(params, model_state, images):
+        return jnp.zeros((len(images), 10))
+
+    logits = predict_all(predict, {}, {}, np.zeros((0, 8, 8, 1), np.uint8), 4)
+    assert logits.shape == (0, 10)
+    labels = np.zeros(0, np.int32)
+    assert np.isnan(measure(logits, labels)).all()
+    assert most_confident_mistakes(logits, labels, 5).shape == (0,)
+    for smoothing in (0.0, 0.1):
+        assert make_cross_entropy(smoothing)(jnp.asarray(logits), jnp.asarray(labels)).shape == (0,)
+    assert is_correct(jnp.asarray(logits), jnp.asarray(labels)).shape == (0,)

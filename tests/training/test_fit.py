@@ -8,10 +8,10 @@ import pytest
 
 from research.data import Split
 from research.parallel import Layout, make_feed
-from research.training.callback import Callback
+from research.training.callback import Callback, EpochMetrics
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict, measure, predict_all
-from research.training.fit import FitOptions, first_position, fit
+from research.training.fit import FitOptions, best_epoch, first_position, fit
 from research.training.nans import make_find
 from research.training.objective import make_cross_entropy
 from research.training.optimizers import make_optimizer, set_rates
@@ -100,9 +100,31 @@ def test_scans_and_windows_give_the_same_bits(run, assert_same, options):
 def test_keep_best_returns_the_parameters_of_the_best_epoch(run, program, digits):
     fitted = run(epochs=6)
     accuracies = [line.validation_accuracy for line in fitted.history]
-    assert fitted.best_epoch == int(np.argmax(accuracies)) + 1
+    best = max(fitted.history, key=lambda line: (line.validation_accuracy, -line.validation_loss))
+    assert fitted.best_epoch == best.epoch
     logits = predict_all(program.predict, fitted.params, fitted.model_state, digits.validation.images, 100)
     assert measure(logits, digits.validation.labels)[1] == max(accuracies)
+
+
+def line(epoch, accuracy, loss):
+    return EpochMetrics(epoch, epoch, 0.0, 0.0, loss, accuracy, 0.1, 0.0)
+
+
+def test_the_monitor_chooses_the_best_epoch_and_the_loss_decides_between_equal_accuracies():
+    history = [line(1, 0.5, 0.2), line(2, 0.9, 0.5), line(3, 0.9, 0.4), line(4, 0.9, 0.4), line(5, 0.8, 0.3)]
+    assert best_epoch(history, "accuracy") == 3
+    assert best_epoch(history, "loss") == 1
+    assert best_epoch(history[1:3], "loss") == 3
+    assert best_epoch((), "accuracy") == best_epoch((), "loss") == 0
+
+
+def test_the_monitor_drives_the_kept_parameters_and_the_patience(run, program, digits):
+    fitted = run(learning_rate=0.3, epochs=8, monitor="loss", patience=2)
+    losses = [line.validation_loss for line in fitted.history]
+    assert fitted.best_epoch == int(np.argmin(losses)) + 1
+    assert len(losses) == min(8, fitted.best_epoch + 2)
+    logits = predict_all(program.predict, fitted.params, fitted.model_state, digits.validation.images, 100)
+    assert measure(logits, digits.validation.labels)[0] == min(losses)
 
 
 def test_keep_last_returns_those_of_the_last_epoch(run, program, digits):

