@@ -71,8 +71,9 @@ class BatchNorm:
             "variance": self._average(state["variance"], variance),
         }
 
-    def _average(self, running: Float[Array, " c"], batch: Float[Array, " c"]) -> Float[Array, " c"]:
+    def _average(self, running: Float[ArrayLike, " c"], batch: Float[Array, " c"]) -> Float[Array, " c"]:
         """Return the running average after one more batch."""
+        running = jnp.asarray(running)
         return self.decay * running + (1 - self.decay) * batch.astype(running.dtype)
 
 
