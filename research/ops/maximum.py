@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from functools import partial, reduce
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,9 @@ XLA on the CPU fuses such comparisons with the operation before them.
 """
 
 
-def first_max(x: Shaped[ArrayLike, "..."], axes: int | Sequence[int]) -> Shaped[Array, "..."]:
+def first_max(
+    x: Shaped[ArrayLike, "..."], axes: SupportsIndex | Sequence[SupportsIndex]
+) -> Shaped[Array, "..."]:
     """Return the maximum over `axes`, with a gradient that goes to the first of equal winners.
 
     The value is that of `jnp.max`, whose gradient is split between equal winners instead. A NaN wins, in the

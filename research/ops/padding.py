@@ -1,6 +1,7 @@
 """The geometry of a sliding window: its strides, the padding of the image and the size of the output."""
 
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import jax.numpy as jnp
 from jax import Array
@@ -10,7 +11,7 @@ from jaxtyping import Shaped
 from research.utils.lookup import lookup
 from research.utils.plain import plain
 
-Size = int | Sequence[int]
+Size = SupportsIndex | Sequence[SupportsIndex]
 """One number for height and width, or one for each in a tuple or list. Integers of NumPy are numbers too."""
 
 Pair = tuple[int, int]
@@ -19,7 +20,7 @@ Pair = tuple[int, int]
 Pads = tuple[Pair, Pair]
 """The pixels that are added, `((top, bottom), (left, right))`."""
 
-Padding = str | int | Sequence[int] | Sequence[Sequence[int]]
+Padding = str | Size | Sequence[Sequence[SupportsIndex]]
 """Padding in any of the forms that `resolve_padding` reads."""
 
 PADDING_MODES = {

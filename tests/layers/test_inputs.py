@@ -1,6 +1,7 @@
 """The inputs and sizes that people give: arrays of NumPy, integers, no examples, lists, and one key."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,22 +28,28 @@ from research.layers.remat import Remat
 from tests.layers.test_layers import CASES
 
 
+THREE: Any = np.int64(3)
+TWO: Any = np.int8(2)
+HALF: Any = np.float32(0.5)
+PAIRS: Any = [["conv", Conv2D(4, [1, 1])]]
+
+
 @pytest.mark.usefixtures("unchecked_shapes")
 @pytest.mark.parametrize(
     ("given", "same"),
     [
         (lambda: Conv2D(4, [3, 3]), Conv2D(4, (3, 3))),
-        (lambda: Conv2D(np.int64(4), np.array([3, 1]), [1, 2], [1, 0]), Conv2D(4, (3, 1), (1, 2), (1, 0))),
+        (lambda: Conv2D(THREE, np.array([3, 1]), [1, 2], [1, 0]), Conv2D(3, (3, 1), (1, 2), (1, 0))),
         (lambda: Conv2D(4, padding=[[1, 2], [0, 1]]), Conv2D(4, padding=((1, 2), (0, 1)))),
-        (lambda: Conv2D(4, dilation=np.int32(2), groups=np.int8(2)), Conv2D(4, dilation=2, groups=2)),
+        (lambda: Conv2D(4, dilation=np.int32(2), groups=TWO), Conv2D(4, dilation=2, groups=2)),
         (lambda: DepthwiseSeparableConv(4, [3, 3], [2, 2]), DepthwiseSeparableConv(4, (3, 3), (2, 2))),
-        (lambda: Dense(np.int64(3)), Dense(3)),
+        (lambda: Dense(THREE), Dense(3)),
         (lambda: MaxPool([2, 1], np.int64(2), [1, 0]), MaxPool((2, 1), 2, (1, 0))),
         (lambda: AveragePool(np.array([2, 2])), AveragePool((2, 2))),
         (lambda: AdaptivePool([2, 1]), AdaptivePool((2, 1))),
-        (lambda: GroupNorm(np.int64(2)), GroupNorm(2)),
-        (lambda: Dropout(np.float32(0.5)), Dropout(0.5)),
-        (lambda: Sequential([["conv", Conv2D(4, [1, 1])]]), Sequential((("conv", Conv2D(4, (1, 1))),))),
+        (lambda: GroupNorm(TWO), GroupNorm(2)),
+        (lambda: Dropout(HALF), Dropout(0.5)),
+        (lambda: Sequential(PAIRS), Sequential((("conv", Conv2D(4, (1, 1))),))),
     ],
     ids=lambda value: "" if callable(value) else str(value)[:50],
 )
@@ -51,7 +58,7 @@ def test_lists_and_numbers_of_numpy_are_sizes(given, same):
     assert layer == same
     assert hash(layer) == hash(same)
     assert repr(layer) == repr(same)
-    in_shape = [2, 8, 8, 4] if not isinstance(layer, Dense) else [2, 4]
+    in_shape: Any = [2, 8, 8, 4] if not isinstance(layer, Dense) else [2, 4]
     params, state = abstract_init(layer, in_shape)
     assert out_shape(layer, params, state, in_shape) == out_shape(same, params, state, tuple(in_shape))
 

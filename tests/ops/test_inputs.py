@@ -1,6 +1,7 @@
 """Integers, arrays of NumPy and no examples in the ops themselves."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ from tests.ops.conv.reference import conv_reference
 from tests.ops.sampling import quick_jit
 
 ONES = np.ones(4, np.float32)
+TWO: Any = np.int64(2)
 KERNEL = np.ones((3, 3, 4, 4), np.float32)
 
 
@@ -43,7 +45,7 @@ COMPUTE = {
     "batch_statistics": lambda x: batch_statistics(x)[0],
     "batch_norm": lambda x: batch_norm(x, ONES, ONES, ONES, ONES),
     "layer_norm": lambda x: layer_norm(x, ONES, ONES),
-    "group_norm": lambda x: group_norm(x, ONES, ONES, num_groups=np.int64(2)),
+    "group_norm": lambda x: group_norm(x, ONES, ONES, num_groups=TWO),
     "dropout": lambda x: dropout(keys(x), x, np.float64(0.5)),
     "spatial_dropout": lambda x: spatial_dropout(keys(x), x, 0.5),
 }
