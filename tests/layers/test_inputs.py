@@ -27,7 +27,6 @@ from research.layers.base import abstract_init, out_shape
 from research.layers.remat import Remat
 from tests.layers.test_layers import CASES
 
-
 THREE: Any = np.int64(3)
 TWO: Any = np.int8(2)
 HALF: Any = np.float32(0.5)
