@@ -51,10 +51,14 @@ class Calibration(NamedTuple):
 
     @property
     def error(self) -> float:
-        """Expected calibration error: sum over the bins of count / N * |accuracy - confidence|, in [0, 1]."""
+        """Expected calibration error: sum over the bins of count / N * |accuracy - confidence|, in [0, 1].
+
+        It is NaN if there are no predictions.
+        """
         filled = self.counts > 0
         gaps = np.abs(self.accuracy[filled] - self.confidence[filled])
-        return float(np.sum(self.counts[filled] * gaps) / self.counts.sum())
+        with np.errstate(invalid="ignore"):
+            return float(np.sum(self.counts[filled] * gaps) / self.counts.sum())
 
 
 def shown_arm(study: StudyResults) -> Arm | None:

@@ -64,3 +64,12 @@ def test_a_calibrated_predictor_has_a_small_error():
     probabilities = rng.dirichlet(np.full(3, 0.5), 20_000)
     labels = (probabilities.cumsum(1) < rng.random((20_000, 1))).sum(1)
     assert calibration(Predictions("a", 1, probabilities, labels)).error < 0.01
+
+
+def test_measures_of_no_predictions_are_nan():
+    none = Predictions("a", 1, np.zeros((0, 4)), np.zeros(0, np.int64))
+    counts = confusion_counts(none)
+    assert counts.tolist() == np.zeros((4, 4)).tolist()
+    assert np.isnan(class_scores(counts)).all()
+    assert np.isnan(calibration(none).accuracy).all()
+    assert np.isnan(calibration(none).error)
