@@ -48,7 +48,8 @@ class DataConfig:
         name: the dataset.
         dir: folder of prepared datasets; null: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
         cache_dir: folder of decoded images; null: the user's cache folder.
-        validation_fraction: share of the training images that becomes the validation split.
+        validation_fraction: share of the training images that becomes the validation split; 0 trains on all
+            images, and needs `training.keep=last`.
         test_fraction: share of digits that becomes the test split; other datasets have their own test split.
         split_seed: seed of the shuffle before the validation split is taken.
         train_limit: number of training images to use; null: all.
@@ -58,7 +59,7 @@ class DataConfig:
     name: Annotated[str, OneOf(DATASETS)] = "digits"
     dir: str | None = None
     cache_dir: str | None = None
-    validation_fraction: Annotated[float, Fraction] = 0.1
+    validation_fraction: Annotated[float, Rate] = 0.1
     test_fraction: Annotated[float, Fraction] = 0.2
     split_seed: Annotated[int, Between(0)] = 0
     train_limit: Annotated[int, AtLeastOne] | None = None
@@ -280,6 +281,23 @@ class Config:
     init_from: str | None = None
     logging: Annotated[str, OneOf(("none", "tensorboard"))] = "none"
     debug: DebugConfig = field(default_factory=DebugConfig)
+
+    def __post_init__(self) -> None:
+        if self.data.validation_fraction == 0:
+            self._refuse_without_validation()
+
+    def _refuse_without_validation(self) -> None:
+        training = self.training
+        for key, value, allowed in (
+            ("training.keep", training.keep, "last"),
+            ("training.patience", training.patience, None),
+            ("study.tuning", self.study and self.study.tuning and "...", None),
+        ):
+            if value != allowed:
+                raise ConfigError(
+                    f"{key}={value} is not allowed with data.validation_fraction=0, which leaves no image to "
+                    f"validate; give {key}={allowed or 'null'}"
+                )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":

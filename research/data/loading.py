@@ -57,7 +57,7 @@ def load_dataset(
         data_dir: the folder of TFDS datasets, which is `default_data_dir()` if not given.
         cache_dir: the folder in which decoded images are cached. If not given, it is in the cache folder of
             the user.
-        validation_fraction: the fraction of the training images that are used for validation, in (0, 1).
+        validation_fraction: the fraction of the training images that are used for validation, in [0, 1).
         test_fraction: the fraction of all images that are used for testing, in (0, 1). It is used only if the
             source has no test split.
         split_seed: the seed of the splits, at least 0.
@@ -77,9 +77,10 @@ def load_dataset(
         ((1294, 8, 8, 1), 144, 359)
     """
     spec = lookup(DATASETS, name, "dataset")
-    for what, fraction in (("validation_fraction", validation_fraction), ("test_fraction", test_fraction)):
-        if not 0 < fraction < 1:
-            raise ValueError(f"{what}={fraction}; allowed: above 0 and below 1")
+    if not 0 <= validation_fraction < 1:
+        raise ValueError(f"validation_fraction={validation_fraction}; allowed: at least 0 and below 1")
+    if not 0 < test_fraction < 1:
+        raise ValueError(f"test_fraction={test_fraction}; allowed: above 0 and below 1")
     if split_seed < 0:
         raise ValueError(f"split_seed={split_seed}; allowed: 0 and above")
     folder = locate(name, data_dir)
@@ -114,11 +115,11 @@ def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
 
     Args:
         split: the examples.
-        fraction: the fraction of examples in the first part, in (0, 1).
+        fraction: the fraction of examples in the first part, in [0, 1).
         seed: the seed of the random order.
 
     Returns:
-        The first part and the rest. Each has at least one example.
+        The first part and the rest. Each has at least one example, unless `fraction` is 0.
 
     Raises:
         ValueError: `split` has fewer than two examples.
@@ -126,7 +127,7 @@ def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
     count = len(split.labels)
     if count < 2:
         raise ValueError(f"{count} examples cannot be split in two")
-    size = min(max(round(fraction * count), 1), count - 1)
+    size = min(max(round(fraction * count), 1), count - 1) if fraction else 0
     order = stratified_order(split.labels, seed)
     return take(split, order[:size]), take(split, order[size:])
 

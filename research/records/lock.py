@@ -26,7 +26,7 @@ class LockedError(BlockingIOError):
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[Callable[[int, int], None]]:
+def hold(folder: str | Path) -> Iterator[Callable[[int, int], None]]:
     """Hold the lock of a run's folder, and yield the function `beat(step, num_steps)`.
 
     `beat` writes to `running.json` how far the run is. Ownership is a file lock, not a timestamp, so a clock
@@ -35,8 +35,8 @@ def hold(folder: Path) -> Iterator[Callable[[int, int], None]]:
     Raises:
         LockedError: another process holds the lock.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / NAME
+    path = Path(folder) / NAME
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _lock(path)
 
     def beat(step: int, num_steps: int) -> None:
@@ -54,13 +54,13 @@ def hold(folder: Path) -> Iterator[Callable[[int, int], None]]:
         os.close(descriptor)
 
 
-def heartbeat(folder: Path) -> dict[str, Any] | None:
+def heartbeat(folder: str | Path) -> dict[str, Any] | None:
     """Return what `beat` wrote last, if a process holds the lock of a run's folder, or else `None`.
 
     The keys are `pid`, `host`, `time`, `step` and `num_steps`.
     """
     try:
-        with (folder / NAME).open("rb") as file:
+        with (Path(folder) / NAME).open("rb") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

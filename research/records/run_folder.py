@@ -82,12 +82,13 @@ class Run:
             raise RecordError(f"{path} is damaged: {error}") from error
 
 
-def start_run(folder: Path, config: Mapping[str, Any]) -> None:
+def start_run(folder: str | Path, config: Mapping[str, Any]) -> None:
     """Make the run's folder, write `config.yaml`, and remove the files that an unfinished run left there.
 
     Raises:
         FileExistsError: the folder holds a finished run, which is never touched.
     """
+    folder = Path(folder)
     if is_finished(folder):
         raise FileExistsError(f"{folder} holds a finished run; choose another folder")
     write_config(folder, config)
@@ -95,7 +96,7 @@ def start_run(folder: Path, config: Mapping[str, Any]) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def is_finished(folder: Path, statuses: Sequence[str] = FINISHED) -> bool:
+def is_finished(folder: str | Path, statuses: Sequence[str] = FINISHED) -> bool:
     """Return whether the folder holds a run with one of the statuses, whose files are undamaged."""
     try:
         return read_run(folder).status in statuses
@@ -103,15 +104,16 @@ def is_finished(folder: Path, statuses: Sequence[str] = FINISHED) -> bool:
         return False
 
 
-def write_config(folder: Path, config: Mapping[str, Any]) -> None:
+def write_config(folder: str | Path, config: Mapping[str, Any]) -> None:
     """Make the run's folder and write `config.yaml`; such a run is planned."""
+    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
     first = f"{CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n"
     write_atomically(folder / "config.yaml", (first + text).encode())
 
 
-def write_metrics(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+def write_metrics(folder: str | Path, lines: Iterable[Mapping[str, Any]]) -> None:
     """Write `metrics.jsonl` with the metrics of the epochs before the one at which training begins.
 
     Args:
@@ -119,16 +121,16 @@ def write_metrics(folder: Path, lines: Iterable[Mapping[str, Any]]) -> None:
         lines: the metrics of each epoch.
     """
     content = "".join(json.dumps(line) + "\n" for line in lines)
-    write_atomically(folder / "metrics.jsonl", content.encode())
+    write_atomically(Path(folder) / "metrics.jsonl", content.encode())
 
 
-def append_metrics(folder: Path, line: Mapping[str, Any]) -> None:
+def append_metrics(folder: str | Path, line: Mapping[str, Any]) -> None:
     """Append one epoch's metrics to `metrics.jsonl`.
 
     Raises:
         OSError: the file cannot be written; the error names it.
     """
-    path = folder / "metrics.jsonl"
+    path = Path(folder) / "metrics.jsonl"
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
@@ -136,14 +138,14 @@ def append_metrics(folder: Path, line: Mapping[str, Any]) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def write_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_arrays(folder: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write `arrays.npz`."""
     content = io.BytesIO()
     np.savez_compressed(content, allow_pickle=False, **arrays)
-    write_atomically(folder / "arrays.npz", content.getvalue())
+    write_atomically(Path(folder) / "arrays.npz", content.getvalue())
 
 
-def write_result(folder: Path, result: RunResult) -> None:
+def write_result(folder: str | Path, result: RunResult) -> None:
     """Write `result.json`, which holds the result of the run and the checksums of the run's other files.
 
     It is written after all other files, so a folder that has it holds a run that is over.
@@ -151,19 +153,20 @@ def write_result(folder: Path, result: RunResult) -> None:
     Raises:
         FileNotFoundError: there is no `config.yaml`, because the folder was removed in the meantime.
     """
-    config, *others = (folder / name for name in ("config.yaml", "metrics.jsonl", "arrays.npz"))
+    config, *others = (Path(folder) / name for name in ("config.yaml", "metrics.jsonl", "arrays.npz"))
     files = {path.name: sha256(path) for path in (config, *(path for path in others if path.exists()))}
     content = seal(result.to_dict() | {"files": files})
-    write_atomically(folder / "result.json", content.encode())
+    write_atomically(Path(folder) / "result.json", content.encode())
 
 
-def read_run(folder: Path) -> Run:
+def read_run(folder: str | Path) -> Run:
     """Return the content of a run's folder.
 
     Raises:
         FileNotFoundError: the folder holds no `config.yaml`.
         RecordError: a file is damaged; the message names it.
     """
+    folder = Path(folder)
     config_path = _config_path(folder)
     result_path = folder / "result.json"
     result, files = _read(result_path, {}, _parse_result) if result_path.exists() else (None, {})
@@ -174,7 +177,7 @@ def read_run(folder: Path) -> Run:
     return Run(folder, config, metrics, result, files)
 
 
-def read_config(folder: Path) -> dict[str, Any]:
+def read_config(folder: str | Path) -> dict[str, Any]:
     """Return the configuration of a run, whether it has finished or not.
 
     Raises:
@@ -184,7 +187,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return _read(_config_path(folder), {}, _parse_config)
 
 
-def parameters_checksum(folder: Path) -> str:
+def parameters_checksum(folder: str | Path) -> str:
     """Return the sha256 of the parameters that a completed run kept, in hexadecimal digits.
 
     It is read from the manifest of `checkpoints/final`, where `training.checkpoint` wrote it.
@@ -192,7 +195,7 @@ def parameters_checksum(folder: Path) -> str:
     Raises:
         RecordError: the folder holds no such parameters.
     """
-    path = folder / "checkpoints" / "final" / "manifest.json"
+    path = Path(folder) / "checkpoints" / "final" / "manifest.json"
     try:
         return str(unseal(path.read_text(encoding="utf-8"))["meta"]["sha256"])
     except OSError as error:
@@ -201,13 +204,14 @@ def parameters_checksum(folder: Path) -> str:
         raise RecordError(f"{path} is damaged, or an earlier version wrote it") from error
 
 
-def find_runs(folder: Path) -> list[Run]:
+def find_runs(folder: str | Path) -> list[Run]:
     """Return every run in `folder` and below it, sorted by path.
 
     Raises:
         FileNotFoundError: there is no such folder.
         RecordError: a file of a run is damaged.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     return [read_run(path.parent) for path in sorted(folder.rglob("config.yaml"))]
@@ -224,8 +228,8 @@ def _parse_result(text: str) -> tuple[RunResult, dict[str, str]]:
     return RunResult.from_dict(values), files
 
 
-def _config_path(folder: Path) -> Path:
-    path = folder / "config.yaml"
+def _config_path(folder: str | Path) -> Path:
+    path = Path(folder) / "config.yaml"
     if not path.exists():
         raise FileNotFoundError(f"{folder} is not a run: it holds no config.yaml")
     return path

@@ -28,12 +28,13 @@ class RunStatus:
     seconds: float | None = None
 
 
-def read_status(folder: Path) -> list[RunStatus]:
+def read_status(folder: str | Path) -> list[RunStatus]:
     """Return the status of the runs in a folder and below it, sorted by path.
 
     Raises:
         FileNotFoundError: there is no such folder.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"there is no folder {folder}")
     return [_status_of(path.parent) for path in sorted(folder.rglob("config.yaml"))]

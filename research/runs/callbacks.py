@@ -34,10 +34,14 @@ class ProgressBar(Callback):
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
         """Print the epoch's line."""
+        validation = ""
+        if metrics.validation_loss is not None:
+            validation = (
+                f"validation loss {metrics.validation_loss:.4f}  accuracy {metrics.validation_accuracy:.4f}  "
+            )
         self._console.print(
             f"epoch {metrics.epoch:3d}  train loss {metrics.train_loss:.4f}  "
-            f"accuracy {metrics.train_accuracy:.4f}  validation loss {metrics.validation_loss:.4f}  "
-            f"accuracy {metrics.validation_accuracy:.4f}  {metrics.seconds:.1f} s"
+            f"accuracy {metrics.train_accuracy:.4f}  {validation}{metrics.seconds:.1f} s"
         )
 
     def on_end(self) -> None:
@@ -67,7 +71,7 @@ class Heartbeat(Callback):
 class MetricsWriter(Callback):
     """Writes a line for each epoch to `metrics.jsonl` in the run's folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
         self._folder = folder
 
     def on_start(self, position: Position, num_steps: int) -> None:
@@ -119,17 +123,17 @@ class CheckpointWriter(Callback):
 class TensorBoard(Callback):
     """Writes each epoch's metrics to `<folder>/tensorboard`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
         from tensorboardX import SummaryWriter  # the extra "tensorboard" installs it
 
-        self._writer = SummaryWriter(str(folder / TENSORBOARD_FOLDER))
+        self._writer = SummaryWriter(str(Path(folder) / TENSORBOARD_FOLDER))
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
         """Write the metrics at the epoch's step, under names such as `loss/train`."""
         for key, value in asdict(metrics).items():
             split, _, metric = key.partition("_")
             tag = f"{metric}/{split}" if split in ("train", "validation") else key
-            if key != "step":
+            if key != "step" and value is not None:
                 self._writer.add_scalar(tag, value, metrics.step)
 
     def on_end(self) -> None:

@@ -39,7 +39,7 @@ class TrainedNetwork(NamedTuple):
     eval_batch_size: int
 
 
-def start_from(folder: Path, state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
+def start_from(folder: str | Path, state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
     """Return the first state of a run that starts from the parameters of another, completed run.
 
     Args:
@@ -53,7 +53,7 @@ def start_from(folder: Path, state: TrainState, optimizer: optax.GradientTransfo
     """
     here = {"params": state.params, "model_state": state.model_state}
     try:
-        there = checkpoint.restore(folder / "checkpoints" / FINAL, here)
+        there = checkpoint.restore(Path(folder) / "checkpoints" / FINAL, here)
     except checkpoint.CheckpointError as error:
         raise ConfigError(
             f"init_from={folder} is not allowed: {error}; give a completed run of the same network"
@@ -64,7 +64,7 @@ def start_from(folder: Path, state: TrainState, optimizer: optax.GradientTransfo
     return state._replace(opt_state=placed, **there)
 
 
-def load_trained(folder: Path) -> TrainedNetwork:
+def load_trained(folder: str | Path) -> TrainedNetwork:
     """Return the network of a finished run on the default device.
 
     Raises:
@@ -74,6 +74,7 @@ def load_trained(folder: Path) -> TrainedNetwork:
         DataError: the dataset is missing or damaged.
         ConfigError: this version cannot read the configuration of the run.
     """
+    folder = Path(folder)
     record = records.read_run(folder)
     if record.result is None or record.status != "completed":
         raise records.RecordError(f"{folder} has no parameters to evaluate: the run is {record.status}")

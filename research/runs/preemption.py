@@ -31,8 +31,8 @@ class StopOnSignal(Callback):
 
 
 @contextlib.contextmanager
-def stop_on_signal(*folders: Path) -> Iterator[StopOnSignal]:
-    """Yield a callback that ends runs after SIGTERM or SIGINT, with a checkpoint and the status "preempted".
+def stop_on_signal(*folders: str | Path) -> Iterator[StopOnSignal]:
+    """Yield a callback that ends runs after one of `SIGNALS`, with a checkpoint and the status "preempted".
 
     If the block has not ended a few seconds after the signal, because the device computes or compiles, the
     process ends without another checkpoint, and the runs can continue from an earlier one. Only the main

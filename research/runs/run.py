@@ -210,7 +210,7 @@ def _check_same_step(folder: Path, step: int) -> None:
         )
 
 
-def evaluate(folder: Path) -> dict[str, float]:
+def evaluate(folder: str | Path) -> dict[str, float]:
     """Measure the saved parameters of a finished run on its test split again.
 
     Returns:

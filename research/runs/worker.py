@@ -15,7 +15,7 @@ from research import records
 from research.config import Config
 from research.records import RunResult
 from research.runs.devices import num_cpu_devices
-from research.utils.signals import Received
+from research.utils.signals import SIGNALS, Received
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -85,7 +85,11 @@ class Worker:
 
 def _end_with_parent() -> None:
     """Make the worker end as soon as the process that started it has ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the sweep, too, which ends the worker
+    # Ctrl-C and a closed terminal reach the sweep, too, which ends the worker. Between two runs the worker does
+    # nothing about these signals; those that are ignored stay ignored.
+    for number in set(SIGNALS) - {signal.SIGTERM}:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

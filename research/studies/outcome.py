@@ -23,12 +23,12 @@ class StudyOutcome:
         folder: the folder that the runs lie in or below.
     """
 
-    def __init__(self, results: StudyResults, folder: Path) -> None:
+    def __init__(self, results: StudyResults, folder: str | Path) -> None:
         self.results = results
-        self.folder = folder
+        self.folder = Path(folder)
 
     @classmethod
-    def of_runs(cls, runs: Iterable[Path], folder: Path) -> "StudyOutcome":
+    def of_runs(cls, runs: Iterable[str | Path], folder: str | Path) -> "StudyOutcome":
         """Return the outcome of the runs in some folders, which all belong to one study.
 
         Raises:
@@ -96,7 +96,7 @@ class StudyOutcome:
         Args:
             out: where the report goes; None for the folder of the runs.
         """
-        return write_report(self.folder, None if out is None else Path(out))
+        return write_report(self.folder, out)
 
     def __repr__(self) -> str:
         question = f": {self.results.question}" if self.results.question else ""
@@ -116,11 +116,10 @@ def read_study(folder: str | Path) -> StudyOutcome:
         FileNotFoundError: there is no such folder.
         RecordError: a file of a run is damaged, or the folder holds no run or several studies.
     """
-    folder = Path(folder)
     return StudyOutcome(_only(read_studies(folder), folder), folder)
 
 
-def _only(studies: list[StudyResults], folder: Path) -> StudyResults:
+def _only(studies: list[StudyResults], folder: str | Path) -> StudyResults:
     if len(studies) != 1:
         titles = ", ".join(study.title for study in studies) or "none"
         raise RecordError(f"{folder} holds {len(studies)} studies ({titles}); give a folder with one study")

@@ -120,7 +120,7 @@ def paired(study: StudyResults, arm: Arm) -> list[float]:
     return [arm.accuracies[seed] - reference[seed] for seed in sorted(arm.accuracies.keys() & reference)]
 
 
-def read_studies(folder: Path) -> list[StudyResults]:
+def read_studies(folder: str | Path) -> list[StudyResults]:
     """Read all runs below a folder and group them into studies and arms.
 
     Runs of one study name whose arms differ in something else than the seed, such as the dataset, are

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import yaml
 from rich.console import Console
 
@@ -15,6 +14,7 @@ from research.studies.stages import Stage, make_stages, staged_run
 from research.studies.statistics import is_testable, seeds_needed
 from research.sweeps.stages import StagedRun, StagedSweep
 from research.utils.conf import CONF
+from research.utils.strict import to_builtin
 
 if TYPE_CHECKING:
     import research.studies.outcome
@@ -207,7 +207,7 @@ class Study:
         return StudyOutcome.of_runs(sweep.folders, folder)
 
     def _reference(self, reference: Any) -> str:
-        reference = _plain(reference)
+        reference = to_builtin(reference)
         if isinstance(reference, str) and reference in self.arms:
             return reference
         for name, overrides in self.arms.items():
@@ -241,21 +241,15 @@ def _make_seeds(seeds: Any) -> list[int]:
     """Return the seeds, each once; `Config.from_dict` refuses those that are no seeds."""
     if not isinstance(seeds, Iterable) or isinstance(seeds, str | bytes | Mapping):
         raise ConfigError(f"seeds={seeds} is not allowed; give a list of whole numbers, such as range(8)")
-    values = [_plain(seed) for seed in seeds]
+    values = [to_builtin(seed) for seed in seeds]
     if not values:
         raise ConfigError("seeds is empty; give at least one seed")
     return [seed for index, seed in enumerate(values) if seed not in values[:index]]
 
 
-def _plain(value: Any) -> Any:
-    """Return a number of NumPy as a number of Python, and any other value as it is."""
-    return value.item() if isinstance(value, np.generic) else value
-
-
 def _make_arms(arms: Any, axis: str | None) -> dict[str, dict[str, Any]]:
     """Return for each arm's name its overrides."""
-    if isinstance(arms, np.ndarray):
-        arms = arms.tolist()
+    arms = to_builtin(arms)
     if isinstance(arms, Mapping):
         for name in arms:
             if not isinstance(name, str) or not name.strip() or not name.isprintable():
@@ -266,7 +260,7 @@ def _make_arms(arms: Any, axis: str | None) -> dict[str, dict[str, Any]]:
     elif isinstance(arms, Sequence) and not isinstance(arms, str):
         if axis is None:
             raise ConfigError("axis is missing; give the dotted key whose values the list of arms holds")
-        arms = [_plain(value) for value in arms]
+        arms = [to_builtin(value) for value in arms]
         named = {default_name(axis, value): as_overrides("arms", {axis: value}) for value in arms}
         if len(named) < len(arms):
             raise ConfigError(f"arms={list(arms)} is not allowed; give each value once")

@@ -68,7 +68,7 @@ class StagedSweep:
         """The configurations of the planned runs of the last stage."""
         return [run.configs[run.last] for run, _ in self._plan]
 
-    def plan(self, run: StagedRun, folder: Path) -> None:
+    def plan(self, run: StagedRun, folder: str | Path) -> None:
         """Add the runs of one arm and seed.
 
         Args:
@@ -81,7 +81,7 @@ class StagedSweep:
         """
         _check_networks(run)
         check_seed(run.configs[run.last])
-        self._plan.append((run, folder))
+        self._plan.append((run, Path(folder)))
 
     def run(self, console: Console | None = None) -> int:
         """Run every planned run that has no result yet.

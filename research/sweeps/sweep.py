@@ -94,7 +94,7 @@ def _runner(worker: bool, received: Received) -> Iterator[RunRecorded]:
         yield partial(run_recorded, received=received)
 
 
-def run_apart(config: Config, folder: Path, *, retry_failed: bool = True) -> None:
+def run_apart(config: Config, folder: str | Path, *, retry_failed: bool = True) -> None:
     """Run one run of a sweep that a launcher spreads over processes or machines.
 
     The run has a worker process. If the worker dies, this process reports it, and the launcher continues with

@@ -17,8 +17,8 @@ class EpochMetrics:
     step: int
     train_loss: float  # nats, mean over the epoch's batches as they were trained on
     train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
+    validation_loss: float | None  # None without a validation split
+    validation_accuracy: float | None
     learning_rate: float
     seconds: float  # of training so far, without compilation and validation
 

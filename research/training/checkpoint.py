@@ -37,7 +37,7 @@ class DamagedError(CheckpointError):
     """A file of a checkpoint is missing or differs from what was written."""
 
 
-def save(folder: Path, tree: Any, meta: Mapping[str, Any] | None = None) -> None:
+def save(folder: str | Path, tree: Any, meta: Mapping[str, Any] | None = None) -> None:
     """Write a tree of arrays to a folder, which appears as a whole or not at all.
 
     If the folder exists, it is replaced.
@@ -50,6 +50,7 @@ def save(folder: Path, tree: Any, meta: Mapping[str, Any] | None = None) -> None
     Raises:
         CheckpointError: the checkpoint cannot be written, for example because the disk is full.
     """
+    folder = Path(folder)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -69,7 +70,7 @@ def save(folder: Path, tree: Any, meta: Mapping[str, Any] | None = None) -> None
         raise CheckpointError(f"{folder} cannot be written: {_reason(error)}") from error
 
 
-def restore(folder: Path, like: Any) -> Any:
+def restore(folder: str | Path, like: Any) -> Any:
     """Return the tree of arrays that `save` wrote.
 
     Args:
@@ -83,6 +84,7 @@ def restore(folder: Path, like: Any) -> Any:
             names the folder and the first array that differs.
         DamagedError: a file is damaged. The message names it.
     """
+    folder = Path(folder)
     read_meta(folder)
     expected = _by_name(like, shapes=True)
     with _silent(), _checkpointer() as checkpointer:
@@ -118,13 +120,14 @@ def checksum(tree: Any) -> str:
     return digest.hexdigest()
 
 
-def read_meta(folder: Path) -> dict[str, Any]:
+def read_meta(folder: str | Path) -> dict[str, Any]:
     """Return the further values that `save` wrote, after checking every file of the checkpoint.
 
     Raises:
         CheckpointError: there is no checkpoint, or it has another format.
         DamagedError: a file is damaged. The message names it.
     """
+    folder = Path(folder)
     path = folder / MANIFEST
     if not folder.is_dir():
         raise CheckpointError(f"there is no checkpoint {folder}")

@@ -67,10 +67,10 @@ def first_position(state: TrainState) -> Position:
 
 
 MONITORS: dict[str, Callable[[EpochMetrics], tuple[float, ...]]] = {
-    "accuracy": lambda line: (line.validation_accuracy, -line.validation_loss),
-    "loss": lambda line: (-line.validation_loss,),
+    "accuracy": lambda line: (line.validation_accuracy or 0.0, -(line.validation_loss or 0.0)),
+    "loss": lambda line: (-(line.validation_loss or 0.0),),
 }
-"""Scores of an epoch on the validation split, of which the highest is the best."""
+"""Scores of an epoch on the validation split, of which the highest is the best. Without the split all are 0."""
 
 
 def best_epoch(history: Sequence[EpochMetrics], monitor: str) -> int:
@@ -99,7 +99,8 @@ def fit(
         program: the compiled functions and their numbers.
         position: the start: `first_position`, or a position that a callback was given. It is donated.
         feed: yields the training examples; `program.make_feed` returns it.
-        validation: the examples that choose the best epoch.
+        validation: the examples that choose the best epoch; none are allowed if the last epoch is kept and no
+            patience is given.
         order_key: the typed key of the order of the training examples.
         options: the options of training.
         callbacks: the callbacks. Any of them can stop training.
@@ -156,11 +157,8 @@ def fit(
             # only checked here: earlier in the epoch, the loss of the next step is not finite either
             if not all_finite((state.params, state.model_state)):
                 return diverged(f"the parameters are not finite after step {step}")
-            logits = predict_all(
-                program.predict, state.params, state.model_state, validation.images, program.eval_batch_size
-            )
-            loss, accuracy = measure(logits, validation.labels)
-            if not math.isfinite(loss):
+            loss, accuracy = _validate(program, state, validation)
+            if loss is not None and not math.isfinite(loss):
                 return diverged(f"the validation loss is not finite after step {step}")
             line = EpochMetrics(
                 epoch=epoch,
@@ -178,6 +176,16 @@ def fit(
             for callback in callbacks:
                 callback.on_epoch(line)
     return ended("completed", best if options.keep == "best" else (state.params, state.model_state))
+
+
+def _validate(program: Program, state: TrainState, split: Split) -> tuple[float | None, float | None]:
+    """Return the loss and the accuracy on a split, or `None` for both if it has no examples."""
+    if not len(split.labels):
+        return None, None
+    size = program.eval_batch_size
+    return measure(
+        predict_all(program.predict, state.params, state.model_state, split.images, size), split.labels
+    )
 
 
 def _plus(totals: Totals, metrics: Metrics, start: int, stop: int) -> Totals:

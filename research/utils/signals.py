@@ -1,10 +1,13 @@
-"""SIGTERM and SIGINT as a value that code can read, so that a run can end between two steps."""
+"""Signals that end a run, as a value that code can read, so that a run can end between two steps."""
 
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+"""The signals that end a run. A closed terminal sends SIGHUP, and SLURM can send SIGUSR1 before a job ends."""
 
 SECONDS = 8.0
 """The time that a run has to write its checkpoint after a signal, in seconds."""
@@ -17,7 +20,9 @@ Received = Callable[[], signal.Signals | None]
 def noticed_signals(
     give_up: Callable[[signal.Signals], None], seconds: float = SECONDS
 ) -> Iterator[Received]:
-    """Yield a function that returns the first SIGTERM or SIGINT of the block, or `None` if there was none.
+    """Yield a function that returns the first of `SIGNALS` in the block, or `None` if there was none.
+
+    A signal that is ignored stays ignored, as SIGHUP is under `nohup`.
 
     Python code does not run while the device computes or compiles, so the block may notice a signal late.
     Therefore a thread waits for signals, too, and ends the process by `give_up` if the block takes too long.
@@ -36,7 +41,7 @@ def noticed_signals(
 
     def watch() -> None:
         while number := reader.recv(1):  # one byte is the number of a signal; there is none after close
-            if number[0] in (signal.SIGTERM, signal.SIGINT):
+            if number[0] in handlers:
                 if not ended.wait(seconds):
                     give_up(signal.Signals(number[0]))
                 return
@@ -44,7 +49,9 @@ def noticed_signals(
     def note(number: int, frame: object) -> None:
         received.append(signal.Signals(number))
 
-    handlers = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    # `getsignal` returns None for a handler that was not set from Python
+    noticed = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    handlers = {number: signal.signal(number, note) for number in noticed}
     previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

@@ -7,6 +7,7 @@ there are.
 
 import dataclasses
 import inspect
+import os
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -92,7 +93,20 @@ def to_plain(value: Any) -> Any:
         return {"name": value.name} | {key: to_plain(item) for key, item in value.items}
     if dataclasses.is_dataclass(value):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    return [to_plain(item) for item in value] if isinstance(value, tuple) else value
+    return [to_plain(item) for item in value] if isinstance(value, tuple) else to_builtin(value)
+
+
+def to_builtin(value: Any) -> Any:
+    """Return an array as a list, a scalar of NumPy as a number, a path as text, and any other value as it is.
+
+    Example:
+        >>> import numpy as np
+        >>> to_builtin(np.int64(3)), to_builtin(np.array([8, 16])), to_builtin("relu")
+        (3, [8, 16], 'relu')
+    """
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.tolist() if hasattr(value, "tolist") else value
 
 
 TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
@@ -136,8 +150,7 @@ def is_writable(text: str) -> bool:
 
 def _build(hint: Any, value: Any, key: str) -> Any:
     """Return `value` as the type of `hint`, or raise an error that says what is allowed."""
-    if hasattr(value, "tolist"):  # a number or an array of NumPy or JAX
-        value = value.tolist()
+    value = to_builtin(value)
     if typing.get_origin(hint) is Annotated:
         inner, constraint = typing.get_args(hint)
         if isinstance(constraint, Functions):

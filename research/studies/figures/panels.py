@@ -164,6 +164,8 @@ def draw_curves(axes: Axes, study: StudyResults, key: str) -> None:
         step = max(1, epochs.size // 8)
         axes.plot(epochs, y, label=label(arm.name), markersize=4, markevery=step, **style)
         axes.fill_between(epochs, y - band, y + band, color=style["color"], alpha=0.15, linewidth=0)
+    if not axes.lines:
+        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center")
     low, high = axes.dataLim.intervaly
     if key.endswith("loss") and low > 0 and high > 30 * low:
         axes.set_yscale("log")

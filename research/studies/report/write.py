@@ -13,7 +13,7 @@ from research.studies.results import read_studies
 from research.utils.files import write_atomically
 
 
-def write_report(folder: Path, out: Path | None = None) -> Path:
+def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
     """Read every run in ``folder`` and below it, and write the report.
 
     Writes ``report.md``, the same as ``report.html`` in one file, ``results.csv`` with a row per run, and
@@ -32,7 +32,8 @@ def write_report(folder: Path, out: Path | None = None) -> Path:
         FileNotFoundError: there is no such folder.
         RecordError: there is no run in it, or a file of a run is damaged.
     """
-    out = folder if out is None else out
+    folder = Path(folder)
+    out = folder if out is None else Path(out)
     studies = read_studies(folder)
     out.mkdir(parents=True, exist_ok=True)
     sections = make_sections(studies, folder, out)
