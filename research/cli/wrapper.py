@@ -5,7 +5,7 @@ import difflib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
@@ -16,7 +16,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
@@ -30,6 +30,7 @@ from omegaconf.errors import (
 )
 
 from research.cli.help import help_text
+from research.cli.hydra_folders import IN_FILES, check_folders, given_hydra_keys
 from research.cli.keys import Command
 from research.cli.nodes import CONF, choices, register
 from research.config import RENAMED, ConfigError
@@ -75,6 +76,8 @@ def run_command(
     def compose(config: Any) -> Any:
         composed.append(config)
         try:
+            settings = HydraConfig.instance().cfg
+            check_folders({key: OmegaConf.select(settings, key) for key in IN_FILES}, command)
             values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             return job(values)
         except Exception as error:
@@ -87,6 +90,7 @@ def run_command(
         register(command)
         check_flags(sys.argv[1:])
         check_choices(sys.argv[1:])
+        check_folders(given_hydra_keys(sys.argv[1:]), command)
         if {"--help", "-h"} & set(sys.argv[1:]):
             return print_help(command)
         if before:
@@ -171,21 +175,36 @@ def check_choices(words: list[str]) -> None:
     for word in words:
         group = word.lstrip("+").partition("=")[0]
         names = choices(group) if "=" in word else []
-        if not names and "range(" not in word:
+        if not names and "(" not in word:
             continue
         try:
             override = OverridesParser.create().parse_override(word)
         except OverrideParseException:
             continue  # Hydra reports it when it composes
-        if override.is_range_sweep() and next(override.sweep_iterator(), None) is None:
+        if override.is_sweep_override() and _is_empty(override, names):
             raise ConfigError(f"{word} holds no value to sweep over; give a range with at least one")
         for value in _chosen(override) if names else ():
             if value not in names:
                 raise ConfigError(f"{group}={value} is not allowed; give one of {', '.join(names)}")
 
 
+def _is_empty(override: Override, names: Sequence[str]) -> bool:
+    """Return whether a sweep has no value; the names are those that a `glob(...)` chooses from."""
+    value = override.value()
+    if isinstance(value, Glob):
+        return not value.filter(list(names))
+    if not override.is_discrete_sweep():
+        return False  # Hydra refuses it
+    try:
+        return next(override.sweep_iterator(), None) is None
+    except ValueError:  # the step of a range is 0
+        return True
+
+
 def _chosen(override: Override) -> Iterator[str]:
     """Yield the names that an override such as `model=tiny,plain` chooses."""
+    if isinstance(override.value(), Glob):
+        return  # it chooses among the names that exist
     if override.is_choice_sweep():
         yield from override.sweep_string_iterator()
     elif not override.is_sweep_override() and not isinstance(override.value(), list):

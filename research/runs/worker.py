@@ -85,8 +85,8 @@ class Worker:
 
 def _end_with_parent() -> None:
     """Make the worker end as soon as the process that started it has ended."""
-    # Ctrl-C and a closed terminal reach the sweep, too, which ends the worker. Between two runs the worker does
-    # nothing about these signals; those that are ignored stay ignored.
+    # Ctrl-C and a closed terminal reach the sweep, too, which ends the worker. Between two runs the worker
+    # does nothing about these signals; those that are ignored stay ignored.
     for number in set(SIGNALS) - {signal.SIGTERM}:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, lambda *_: None)

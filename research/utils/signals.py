@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-"""The signals that end a run. A closed terminal sends SIGHUP, and SLURM can send SIGUSR1 before a job ends."""
+"""The signals that end a run. A closed terminal sends SIGHUP, and SLURM may warn a job by SIGUSR1."""
 
 SECONDS = 8.0
 """The time that a run has to write its checkpoint after a signal, in seconds."""

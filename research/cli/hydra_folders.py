@@ -1,0 +1,62 @@
+"""Keys of Hydra about folders: a sweep follows `hydra.sweep.dir`, and every other one is refused."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import OverrideParseException
+
+from research.cli.keys import Command
+from research.config import ConfigError
+from research.utils.nested import dotted_keys
+
+FOLDER_KEYS = {
+    "hydra.run.dir": ((".",), "give {folder}=FOLDER instead"),
+    "hydra.sweep.subdir": ((".",), "the folder of a run is named by its arm, its seed and its configuration"),
+    "hydra.output_subdir": ((None,), "config.yaml in the folder of a run is its whole configuration"),
+    "hydra.job.chdir": ((False, None), "relative paths start from the folder in which the command is called"),
+    "hydra.runtime.output_dir": ((), "Hydra sets it itself; give {folder}=FOLDER instead"),
+    "hydra.runtime.cwd": ((), "Hydra sets it itself; call the command in that folder"),
+}
+"""For each key the values that change nothing, and what to do instead of giving another one."""
+
+IN_FILES = ("hydra.run.dir", "hydra.output_subdir", "hydra.job.chdir")
+"""The keys that a file of a `--config-dir` may also set."""
+
+
+def given_hydra_keys(words: Iterable[str]) -> dict[str, Any]:
+    """Return the keys of Hydra on a command line, by their dotted names; a word that is no override has none.
+
+    Example:
+        >>> given_hydra_keys(["seed=1", "hydra.run.dir=out", "++hydra.job={chdir:true}"])
+        {'hydra.run.dir': 'out', 'hydra.job.chdir': True}
+    """
+    given: dict[str, Any] = {}
+    for word in words:
+        if not word.lstrip("+~").startswith("hydra"):
+            continue
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except OverrideParseException:
+            continue  # Hydra reports it when it composes
+        value = word.partition("=")[2] if override.is_sweep_override() else override.value()
+        given |= dotted_keys({override.key_or_group: value})
+    return given
+
+
+def check_folders(given: Mapping[str, Any], command: Command) -> None:
+    """Refuse a key of Hydra about folders that the command does not follow.
+
+    Args:
+        given: values by the dotted names of their keys.
+        command: the command; the error names its own key of a folder.
+
+    Raises:
+        ConfigError: a key of `FOLDER_KEYS` has a value that would be ignored.
+    """
+    own = [row.key for row in command.rows() if row.key in ("run", "out")]
+    for key, (ignored, instead) in FOLDER_KEYS.items():
+        if key in given and given[key] not in ignored:
+            shown = "null" if given[key] is None else given[key]
+            hint = instead.format(folder=own[0]) if own or "{" not in instead else "leave it out"
+            raise ConfigError(f"{key}={shown} is not allowed: {hint}")
