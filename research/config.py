@@ -89,8 +89,11 @@ class TrainingConfig:
         xla_optimization_level: optimization level of XLA for the training steps; null: XLA's own. Level 1
             compiles faster on a CPU.
         xla_cpu_use_fusion_emitters: false compiles small networks faster before JAX 0.11; steps are slower.
-        checkpoint_every: number of steps between checkpoints; null: only when the run is interrupted.
+        checkpoint_every: number of steps between checkpoints; the last step has one, too; null: only when the
+            run is interrupted.
         keep_checkpoints: number of newest checkpoints to keep; each also holds the best parameters so far.
+        continued_from: numbers of epochs after which the run had completed and was continued; `resume=true`
+            with a larger `training.epochs` writes it.
         runs_per_program: number of runs of a sweep that are trained as one program; these runs may differ
             only in seed, learning rate and weight decay.
     """
@@ -111,6 +114,7 @@ class TrainingConfig:
     xla_cpu_use_fusion_emitters: bool = True
     checkpoint_every: Annotated[int, AtLeastOne] | None = 1000
     keep_checkpoints: Annotated[int, AtLeastOne] = 2
+    continued_from: tuple[Annotated[int, AtLeastOne], ...] | None = None
     runs_per_program: Annotated[int, Between(1, 1024)] = 1
 
 
@@ -344,6 +348,8 @@ class Config:
             ConfigError: `init_from` is not the folder of a finished run.
         """
         values = self.to_dict()
+        if self.training.continued_from is None:  # as before there was this key
+            del values["training"]["continued_from"]
         if self.init_from is None:
             del values["init_from"]
         else:

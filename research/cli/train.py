@@ -23,6 +23,7 @@ from research.cli.wrapper import compose_again, pop_keys, read_folder, run_comma
 from research.config import Config, ConfigError, SweepConfig
 from research.records import RunResult
 from research.runs.callbacks import ProgressBar
+from research.runs.continued import CONTINUED, continue_run, settle, with_more_epochs
 from research.runs.multiprocess import run_distributed
 from research.runs.preemption import stop_on_signal
 from research.runs.program import check
@@ -58,10 +59,16 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
     hydra = HydraConfig.get()
     staged = staged_run_of_job(values, given_keys(hydra.overrides.task))
     config = staged.configs[staged.last]
+    if config.training.continued_from is not None:
+        raise ConfigError(
+            "training.continued_from is not allowed, because resume=true writes it; leave it out"
+        )
     num_runs = config.training.runs_per_program
     is_group = num_runs > 1 and not (folder / "config.yaml").exists()
     sweeps = hydra.mode == RunMode.MULTIRUN
     if resume and not is_group and not sweeps:
+        if not config.distributed.is_on:
+            settle(folder)
         config = unfinished(folder, config, hydra.overrides.task)
     configure_jax(config)
     if sweeps or is_group or config.distributed.is_on:
@@ -69,7 +76,7 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
     for each in {**staged.configs, staged.last: config}.values():  # resume=true has changed the last one
         check(each)
     here = sweeps and hydra.runtime.choices["hydra/launcher"] == "basic"
-    if config.study and config.study.tuning and not here:
+    if config.study and config.study.tuning and not here and not resume:
         raise ConfigError(
             "study.tuning is only allowed in a sweep on this machine; give -m without a launcher, "
             "or study.tuning=null"
@@ -87,6 +94,12 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
         if num_runs > 1:
             raise ConfigError(f"training.runs_per_program={num_runs} is not allowed with a launcher; give 1")
         return run_apart(config, folder, retry_failed=sweep.retry_failed)
+    epochs = (
+        records.read_config(folder)["training"]["epochs"] if resume and records.is_finished(folder) else None
+    )
+    continues = epochs is not None and config.training.epochs != epochs
+    if config.distributed.is_on and continues:
+        raise ConfigError("distributed is not allowed with more epochs; continue the run in one process")
     if config.distributed.is_on:
         result, should_report = run_distributed(config, folder, resume=resume)
         if should_report:
@@ -101,7 +114,14 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
             each = Config.from_dict(config.to_dict() | {"seed": seed})  # it refuses a seed that is too large
             sweep.plan(StagedRun.of(each), folder)
         return None
-    if resume and records.is_finished(folder):
+    if continues:
+        print(
+            f"{folder} continues after epoch {epochs}; from there on the learning rate follows "
+            f"schedule={config.schedule.name} of {config.training.epochs} epochs"
+        )
+        with stop_on_signal(folder / CONTINUED) as stop:
+            result = continue_run(config, folder, [stop, ProgressBar()])
+    elif epochs is not None:
         result = records.read_run(folder).outcome
     else:
         with stop_on_signal(folder) as stop:
@@ -146,7 +166,7 @@ def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config
     """Return the configuration with which an unfinished run continues.
 
     It is the one in the folder of the run, except that a run may continue on other devices, as long as batch
-    normalisation uses the same examples.
+    normalisation uses the same examples. A completed run may continue with a larger `training.epochs`.
 
     Args:
         folder: the folder of the run.
@@ -168,13 +188,20 @@ def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config
             )
         started_with = replace(started_with, parallel=config.parallel)
     if not others:
-        return started_with
-    if config.fingerprint() != started_with.fingerprint():
+        inside = folder / CONTINUED
+        begun = (inside / "config.yaml").exists() and not records.is_finished(inside)
+        return Config.from_dict(records.read_config(inside)) if begun else started_with
+    epochs, started = config.training.epochs, started_with.training
+    as_started = started_with
+    if given_keys(others) != {"training.epochs"}:
+        training = replace(config.training, epochs=started.epochs, continued_from=started.continued_from)
+        as_started = replace(config, training=training)
+    if as_started.fingerprint() != started_with.fingerprint():
         raise ConfigError(
             f"resume=true continues the configuration in {folder}/config.yaml, which is another one; "
             f"leave out {' '.join(others)}"
         )
-    return config
+    return as_started if epochs == started.epochs else with_more_epochs(folder, as_started, epochs)
 
 
 def main() -> None:

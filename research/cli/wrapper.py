@@ -76,8 +76,8 @@ def run_command(
     def compose(config: Any) -> Any:
         composed.append(config)
         try:
-            settings = HydraConfig.instance().cfg
-            check_folders({key: OmegaConf.select(settings, key) for key in IN_FILES}, command)
+            full: Any = HydraConfig.instance().cfg
+            check_folders({key: OmegaConf.select(full, key) for key in IN_FILES}, command)
             values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             return job(values)
         except Exception as error:

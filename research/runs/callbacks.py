@@ -84,7 +84,9 @@ class MetricsWriter(Callback):
 
 
 class CheckpointWriter(Callback):
-    """Writes checkpoints at regular steps, and at the step at which training is stopped.
+    """Writes checkpoints at regular steps, at the step at which training is stopped, and at the last step.
+
+    The one of the last step lets `continue_run` train the run for more epochs.
 
     If a run has several processes, each must have this callback, since each may hold a part of an array. The
     first process writes.
@@ -108,6 +110,11 @@ class CheckpointWriter(Callback):
         """Write a checkpoint, unless there is one of this step."""
         if self._saved_at != int(position.state.step):
             self._save(position)
+
+    def on_complete(self, position: Position) -> None:
+        """Write a checkpoint of the last step, unless checkpoints are only for runs that are stopped."""
+        if self._every:
+            self.on_stop(position)
 
     def on_end(self) -> None:
         """Wait for the last checkpoint."""

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import platformdirs
 
 from research import records
-from research.config import Config
+from research.config import Config, ConfigError
 from research.data import Dataset
 from research.parallel import request_cpu_devices
 from research.parallel.distributed import is_writer, largest, num_processes
@@ -163,6 +163,11 @@ def _train(config: Config, folder: Path, callbacks: Sequence[Callback], load: Lo
     )
     position = checkpoints.latest(first_position(state))
     _check_same_step(folder, int(position.state.step))
+    if training.continued_from is not None and int(position.state.step) == 0:
+        raise ConfigError(
+            f"training.continued_from={list(training.continued_from)} is not allowed, because {folder} holds "
+            "no checkpoint of an earlier run; give resume=true and a larger training.epochs"
+        )
     fitted = fit(
         program,
         position,

@@ -193,6 +193,8 @@ def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:
     for run in runs:
         by_arm[str(run.config["study"].get("arm"))].append(run)
     splitting = dict.fromkeys(key for group in by_arm.values() for key in differing_keys(group))
+    # not only within an arm: a run that was continued is never compared with one of as many epochs at once
+    splitting |= dict.fromkeys(key for key in differing_keys(runs) if key == "training.continued_from")
     fixed = [key for key in splitting if key not in TUNED_KEYS]
     starts = _settings_of_starts(earlier)
     by_settings = defaultdict(list)

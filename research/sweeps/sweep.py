@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from research import records
-from research.config import Config
+from research.config import Config, ConfigError
 from research.records import RunResult
 from research.runs.run import configure_jax
 from research.runs.worker import RunError, RunRecorded, Worker
@@ -48,6 +48,8 @@ def run_sweep(
         status = _outcome(folder).status
         return status in records.FINISHED or (status == "failed" and not retry_failed)
 
+    for folder in runs:
+        _refuse_continued(folder)
     console = console or Console(highlight=False, soft_wrap=True)
     waiting = {folder: config for folder, config in runs.items() if not is_done(folder)}
     for folder, config in waiting.items():
@@ -126,6 +128,23 @@ def _outcome(folder: Path, died: bool = False) -> RunResult:
     except (FileNotFoundError, records.RecordError) as error:
         return RunResult("missing", str(error))
     return result or RunResult("missing", "the process died" if died else "not run")
+
+
+def _refuse_continued(folder: Path) -> None:
+    """Refuse a folder of the sweep whose run was trained for more epochs since.
+
+    Raises:
+        ConfigError: the run in the folder was continued.
+    """
+    try:
+        continued_from = records.read_config(folder)["training"].get("continued_from")
+    except (FileNotFoundError, records.RecordError):
+        return  # there is no run yet, or the sweep reports the damage
+    if continued_from is not None:
+        raise ConfigError(
+            f"{folder} was trained for more epochs (training.continued_from={continued_from}), so it is no run "
+            "of this sweep any more; give another hydra.sweep.dir, or move it away"
+        )
 
 
 def _table(outcomes: dict[Path, RunResult]) -> Table:

@@ -67,6 +67,9 @@ class Callback:
     def on_stop(self, position: Position) -> None:
         """`fit` calls this with the last position, after a callback has stopped training."""
 
+    def on_complete(self, position: Position) -> None:
+        """`fit` calls this with the last position, when all epochs are trained or patience is at its end."""
+
     def on_end(self) -> None:
         """`fit` calls this when training is over, even if `on_start` or a step raised an exception."""
 

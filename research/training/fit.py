@@ -175,6 +175,8 @@ def fit(
                 best = _copy(state)
             for callback in callbacks:
                 callback.on_epoch(line)
+        for callback in callbacks:
+            callback.on_complete(Position(state, best, history, totals, seconds))
     return ended("completed", best if options.keep == "best" else (state.params, state.model_state))
 
 
