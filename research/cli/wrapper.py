@@ -1,6 +1,5 @@
 """How every command runs: compose its configuration, call it, and turn an error into one sentence."""
 
-import argparse
 import difflib
 import os
 import sys
@@ -30,7 +29,7 @@ from omegaconf.errors import (
 )
 
 from research.cli.help import help_text
-from research.cli.hydra_folders import IN_FILES, check_folders, given_hydra_keys
+from research.cli.hydra_keys import IN_FILES, check_folders, given_hydra_keys, swept_by_keys
 from research.cli.keys import Command
 from research.cli.nodes import CONF, choices, register
 from research.config import RENAMED, ConfigError
@@ -89,8 +88,9 @@ def run_command(
     def work() -> int:
         register(command)
         check_flags(sys.argv[1:])
-        check_choices(sys.argv[1:])
-        check_folders(given_hydra_keys(sys.argv[1:]), command)
+        given = given_hydra_keys(sys.argv[1:])
+        check_folders(given, command)
+        check_choices([*sys.argv[1:], *swept_by_keys(given)])
         if {"--help", "-h"} & set(sys.argv[1:]):
             return print_help(command)
         if before:
@@ -151,12 +151,13 @@ def check_flags(words: list[str]) -> None:
     Raises:
         ConfigError: a flag or its value is not allowed, or an override stands after a flag.
     """
+
+    def refuse(message: str) -> NoReturn:
+        raise ConfigError(message)
+
     parser = get_args_parser()
-    parser.exit_on_error = False
-    try:
-        _, unknown = parser.parse_known_args(words)
-    except argparse.ArgumentError as error:
-        raise ConfigError(str(error)) from None
+    parser.error = refuse
+    _, unknown = parser.parse_known_args(words)
     for word in unknown:
         if word.startswith("-"):
             raise ConfigError(f"there is no flag {word}; --help lists the keys and flags")

@@ -105,7 +105,7 @@ def run_apart(config: Config, folder: str | Path, *, retry_failed: bool = True) 
     Raises:
         RunError: the run failed, or its process died.
     """
-    if run_sweep({folder: config}, retry_failed=retry_failed):
+    if run_sweep({Path(folder): config}, retry_failed=retry_failed):
         raise RunError(f"{folder} is {records.read_run(folder).status}; the output of its job says why")
 
 
@@ -142,8 +142,8 @@ def _refuse_continued(folder: Path) -> None:
         return  # there is no run yet, or the sweep reports the damage
     if continued_from is not None:
         raise ConfigError(
-            f"{folder} was trained for more epochs (training.continued_from={continued_from}), so it is no run "
-            "of this sweep any more; give another hydra.sweep.dir, or move it away"
+            f"{folder} was trained for more epochs (training.continued_from={continued_from}), so it "
+            "is no run of this sweep any more; give another hydra.sweep.dir, or move it away"
         )
 
 

@@ -1,4 +1,4 @@
-"""Keys of Hydra about folders: a sweep follows `hydra.sweep.dir`, and every other one is refused."""
+"""Keys of Hydra on a command line. Of those about folders, a sweep follows `hydra.sweep.dir` alone."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -42,6 +42,17 @@ def given_hydra_keys(words: Iterable[str]) -> dict[str, Any]:
         value = word.partition("=")[2] if override.is_sweep_override() else override.value()
         given |= dotted_keys({override.key_or_group: value})
     return given
+
+
+def swept_by_keys(given: Mapping[str, Any]) -> list[str]:
+    """Return as words of a command line what the keys `hydra.sweeper.params` sweep over.
+
+    Example:
+        >>> swept_by_keys({"hydra.sweeper.params.seed": "range(0,8)"})
+        ['seed=range(0,8)']
+    """
+    prefix = "hydra.sweeper.params."
+    return [f"{key.removeprefix(prefix)}={value}" for key, value in given.items() if key.startswith(prefix)]
 
 
 def check_folders(given: Mapping[str, Any], command: Command) -> None:
