@@ -14,6 +14,7 @@ from research.cli.keys import Command
 from research.cli.wrapper import run_command
 from research.config import Config, ConfigError
 from research.data import prepare
+from research.data.preparation import ADDRESSES
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class PrepareKeys:
     """Keys of this command.
 
     Args:
-        mirror: an address to download from instead of the published ones.
+        mirror: an address to download from instead of the published ones; file:///FOLDER is a folder here.
     """
 
     mirror: str | None = None
@@ -33,9 +34,9 @@ COMMAND = Command("prepare_data", __doc__, (PrepareKeys,), ("data",))
 def job(values: dict[str, Any]) -> None:
     """Prepare the dataset `data` in the folder `data.dir`."""
     mirror = values.pop("mirror", None)
-    if mirror is not None and not str(mirror).startswith(("http://", "https://")):
+    if mirror is not None and not str(mirror).startswith(ADDRESSES):
         raise ConfigError(
-            f"mirror={mirror} is not allowed; give an address that begins with http:// or https://"
+            f"mirror={mirror} is not allowed; give an address that begins with {' or '.join(ADDRESSES)}"
         )
     data = Config.from_dict(values).data
     console = Console()

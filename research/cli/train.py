@@ -19,6 +19,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
 from research import records
+from research.cli.hydra_keys import given_hydra_keys
 from research.cli.keys import Command
 from research.cli.wrapper import compose_again, pop_keys, read_folder, run_command
 from research.config import Config, ConfigError, SweepConfig
@@ -30,7 +31,7 @@ from research.runs.preemption import stop_on_signal
 from research.runs.program import check
 from research.runs.run import configure_jax, leave_accelerators, run
 from research.studies.stages import given_keys, staged_run_of_job
-from research.studies.study import describe_too_few_seeds
+from research.studies.study import check_arms, describe_too_few_seeds
 from research.sweeps.stages import StagedRun, StagedSweep
 from research.sweeps.sweep import run_apart
 
@@ -138,7 +139,7 @@ def _check_given_folder(overrides: OverridesConf, *, sweeps: bool) -> None:
         raise ConfigError(
             "run is not allowed with -m, because it is for one run; give hydra.sweep.dir instead"
         )
-    if not sweeps and any(word.lstrip("+").startswith("hydra.sweep.dir=") for word in overrides.hydra):
+    if not sweeps and "hydra.sweep.dir" in given_hydra_keys(overrides.hydra):
         raise ConfigError("hydra.sweep.dir is only allowed with -m; give run, the folder of one run, instead")
 
 
@@ -221,6 +222,7 @@ def main() -> None:
     sweep, exit_codes = StagedSweep(), [0]
 
     def finish() -> int:
+        check_arms(config.study for config in sweep.planned)
         studies = [config.study for config in sweep.planned if config.study]
         num_contrasts = max((len(study.arms) - 1 for study in studies), default=0)
         say_if_descriptive(num_contrasts, len({config.seed for config in sweep.planned}))

@@ -48,6 +48,10 @@ class Download(NamedTuple):
         return self.url.rsplit("/", 1)[-1]
 
 
+ADDRESSES = ("http://", "https://", "file:///")
+"""The beginnings of the addresses from which a file can be downloaded."""
+
+
 def published(name: str) -> tuple[Download, ...]:
     """Return the published files of a dataset, as the installed tensorflow-datasets lists them.
 
@@ -64,7 +68,7 @@ def prepare(
     name: str,
     *,
     data_dir: str | Path | None = None,
-    mirror: str | None = None,
+    mirror: str | Path | None = None,
     downloads: Sequence[Download] | None = None,
     progress: Progress = lambda what, done, total: None,
 ) -> Path:
@@ -76,7 +80,8 @@ def prepare(
     Args:
         name: the name of the dataset, a key of `DATASETS` other than `digits`.
         data_dir: the folder of TFDS datasets, which is `default_data_dir()` if not given.
-        mirror: an address that replaces the published addresses. The names of the files are appended to it.
+        mirror: an address that replaces the published addresses, or the path of a local folder. The names of
+            the files are appended to it.
         downloads: the files to download, which are the published ones if not given. Their names must be the
             same.
         progress: a function that is called with a description of the work, the amount that is done, and the
@@ -100,7 +105,8 @@ def prepare(
         return target
     files = published(name) if downloads is None else downloads
     if mirror is not None:
-        files = [file._replace(url=f"{mirror.rstrip('/')}/{file.file_name}") for file in files]
+        address = mirror.expanduser().absolute().as_uri() if isinstance(mirror, Path) else mirror.rstrip("/")
+        files = [file._replace(url=f"{address}/{file.file_name}") for file in files]
     try:
         with _scratch_folder(data_dir, f".{name}-") as scratch:
             for file in files:
@@ -130,8 +136,8 @@ def download(file: Download, path: Path, progress: Progress) -> None:
     digest = hashlib.sha256()
     received = 0
     with path.open("wb") as target, _errors_as_sentences(file.url):
-        if not file.url.startswith(("http://", "https://")):
-            raise DataError(f"{file.url} is not an http or https address")
+        if not file.url.startswith(ADDRESSES):
+            raise DataError(f"{file.url} is not an http or https address, nor one of file:///")
         with urllib.request.urlopen(file.url, timeout=TIMEOUT) as response:
             while chunk := response.read(1 << 18):
                 received += len(chunk)

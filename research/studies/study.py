@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from rich.console import Console
 
-from research.config import Config, ConfigError
+from research.config import Config, ConfigError, StudyConfig
 from research.runs.program import check
 from research.studies.overrides import as_overrides, default_name, refuse_unknown
 from research.studies.stages import Stage, make_stages, staged_run
@@ -220,6 +220,30 @@ class Study:
 def study_names() -> list[str]:
     """Return the names of the studies in ``conf/studies``, sorted."""
     return sorted(path.stem for path in STUDIES.glob("*.yaml"))
+
+
+def check_arms(studies: Iterable[StudyConfig | None]) -> None:
+    """Refuse the runs of a sweep if a report could not compare them.
+
+    Args:
+        studies: the study and arm of each run.
+
+    Raises:
+        ConfigError: an arm is not one of the study's arms, or no run is of its reference arm.
+    """
+    found = [study for study in studies if study is not None]
+    for study in found:
+        if study.arm not in study.arms:
+            raise ConfigError(
+                f"study.arm={study.arm} is not allowed, because study.arms is [{', '.join(study.arms)}]; add "
+                "it to study.arms"
+            )
+        arms = list(dict.fromkeys(other.arm for other in found if other.name == study.name))
+        if study.reference not in arms:
+            raise ConfigError(
+                f"study.reference={study.reference} is not allowed, because the sweep has no run of it; "
+                f"add that arm to the sweep, or give one of {', '.join(arms)}"
+            )
 
 
 def describe_too_few_seeds(num_contrasts: int, num_seeds: int) -> str:
