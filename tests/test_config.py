@@ -1,9 +1,13 @@
 """The strict configuration."""
 
 import inspect
+from dataclasses import replace
+from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
+import yaml
 
 from research.config import Config, ConfigError
 from research.data import DATASETS
@@ -226,3 +230,52 @@ def test_a_run_from_before_the_monitor_was_a_key_is_read():
     assert by_loss.fingerprint() != Config.from_dict({}).fingerprint()
     with pytest.raises(ConfigError, match=r"training\.monitor=f1 is not allowed; give one of accuracy, loss"):
         Config.from_dict({"training": {"monitor": "f1"}})
+
+
+def test_values_of_numpy_and_jax_and_paths_are_those_of_python():
+    given = {
+        "seed": np.int64(3),
+        "model": {"name": np.str_("mlp"), "hidden": np.array([8, 16])},
+        "data": {"dir": Path("data"), "validation_fraction": np.float64(0.25), "train_limit": np.array(100)},
+        "training": {"epochs": jnp.int32(2), "xla_cpu_use_fusion_emitters": np.bool_(True)},
+    }
+    plain = {
+        "seed": 3,
+        "model": {"name": "mlp", "hidden": [8, 16]},
+        "data": {"dir": "data", "validation_fraction": 0.25, "train_limit": 100},
+        "training": {"epochs": 2},
+    }
+    config = Config.from_dict(given)
+    assert config == Config.from_dict(plain)
+    assert yaml.safe_load(yaml.safe_dump(config.to_dict())) == Config.from_dict(plain).to_dict()
+    replaced = replace(Config.from_dict(plain), seed=np.int64(3))
+    assert replaced.fingerprint() == config.fingerprint()
+    with pytest.raises(ConfigError, match=r"seed=\[3\] is not allowed; give a whole number"):
+        Config.from_dict({"seed": np.array([3])})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {},
+            "training.keep=best is not allowed with data.validation_fraction=0, .*; give training.keep=last",
+        ),
+        (
+            {"keep": "last", "patience": 2},
+            "training.patience=2 is not allowed with .*; give training.patience=null",
+        ),
+    ],
+)
+def test_without_a_validation_split_the_last_parameters_are_kept(values, message):
+    config = Config.from_dict({"data": {"validation_fraction": 0}, "training": {"keep": "last"}})
+    assert config.data.validation_fraction == 0
+    with pytest.raises(ConfigError, match=message):
+        Config.from_dict({"data": {"validation_fraction": 0}, "training": values})
+
+
+def test_epochs_that_were_added_later_are_in_the_fingerprint():
+    at_once = Config.from_dict({"training": {"epochs": 40}})
+    later = Config.from_dict({"training": {"epochs": 40, "continued_from": [20]}})
+    assert later.training.continued_from == (20,)
+    assert later.fingerprint() != at_once.fingerprint()

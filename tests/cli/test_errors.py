@@ -40,6 +40,58 @@ MISTAKES = {
     ),
     "dataset by its key": (["data.name=minst"], "data.name=minst is not allowed; give one of cifar10,"),
     "an empty sweep": (["-m", "seed=range(0)"], "seed=range(0) holds no value to sweep over; give a range"),
+    "a sweep down": (["-m", "seed=range(8,0)"], "seed=range(8,0) holds no value to sweep over; give a range"),
+    "a sweep without a step": (["-m", "seed=range(0,8,0)"], "seed=range(0,8,0) holds no value to sweep over"),
+    "a sorted sweep": (["-m", "seed=sort(range(8,0))"], "seed=sort(range(8,0)) holds no value to sweep over"),
+    "no name to sweep over": (["-m", "model=glob(zz*)"], "model=glob(zz*) holds no value to sweep over"),
+    "an empty sweep by a key of Hydra": (
+        ["-m", "+hydra.sweeper.params.seed='range(8,0)'"],
+        "seed=range(8,0) holds no value to sweep over",
+    ),
+    "an unclear flag": (["--con", "x"], "ambiguous option: --con"),
+    "folder of a run by Hydra": (
+        ["hydra.run.dir=x"],
+        "hydra.run.dir=x is not allowed: give run=FOLDER instead",
+    ),
+    "folder of a run by Hydra in a sweep": (
+        ["-m", "++hydra={run:{dir:x}}"],
+        "hydra.run.dir=x is not allowed:",
+    ),
+    "folder of a job": (
+        ["-m", "hydra.sweep.subdir=x"],
+        "hydra.sweep.subdir=x is not allowed: the folder of a",
+    ),
+    "folder of Hydra's files": (
+        ["hydra.output_subdir=x"],
+        "hydra.output_subdir=x is not allowed: config.yaml in",
+    ),
+    "change of the folder": (["hydra.job.chdir=true"], "hydra.job.chdir=True is not allowed: relative paths"),
+    "folder of Hydra's own": (
+        ["hydra.runtime.output_dir=x"],
+        "hydra.runtime.output_dir=x is not allowed: Hydra",
+    ),
+    "folder of a sweep without -m": (
+        ["hydra.sweep.dir=x"],
+        "hydra.sweep.dir is only allowed with -m; give run,",
+    ),
+    "folder of a run in a sweep": (
+        ["-m", "run=x"],
+        "run is not allowed with -m, because it is for one run; give",
+    ),
+    "an arm that the study has not": (
+        ["-m", "+study=depth", "study.reference='depth 9'"],
+        "study.reference=depth 9 is not allowed; give one of depth 1, depth 2, depth 3, depth 4",
+    ),
+    "a sweep without the reference arm": (
+        ["-m", "+study=depth", "model.depth=3,4"],
+        "study.reference=depth 2 is not allowed, because the sweep has no run of it; add that arm to "
+        "the sweep, or give one of depth 3, depth 4",
+    ),
+    "an arm that the study does not list": (
+        ["-m", "+study=depth", "model.depth=2,3", "study.arms=[depth 1,depth 2]"],
+        "study.arm=depth 3 is not allowed, because study.arms is [depth 1, depth 2]; add it to study.arms",
+    ),
+    "epochs of a run that was continued": (["training.continued_from=[2]"], "training.continued_from is not"),
     "study of another model": (
         ["+study=depth", "model=tiny"],
         "study.arm refers to the key model.depth, which this configuration does not have",
@@ -98,6 +150,12 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(call, mistake):
     assert outcome.out == ""
 
 
+def test_folders_that_are_refused_are_not_made(call, tmp_path):
+    for words in (["hydra.run.dir=x"], ["-m", "hydra.sweep.subdir=x"], ["hydra.output_subdir=x"]):
+        assert call("train.py", *words).code == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
     outcome = call("train.py", "-m", "model.depth=1,2,9", "hydra.sweep.dir=sweep")
     assert outcome.code == 2
@@ -116,6 +174,13 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
         ("prepare_data.py", ["data=digits"], "digits"),
         ("prepare_data.py", ["data=mnist", "mirror=5"], "mirror=5 is not allowed; give an address"),
         ("report.py", ["nowhere"], "there is no folder nowhere"),
+        ("inspect_model.py", ["hydra.run.dir=x"], "hydra.run.dir=x is not allowed: leave it out"),
+        ("benchmark_conv.py", ["hydra.run.dir=x"], "hydra.run.dir=x is not allowed: give out=FOLDER instead"),
+        (
+            "prepare_data.py",
+            ["data.dir=x", "mirror=file:///no"],
+            "file:///no/train-images-idx3-ubyte.gz cannot be",
+        ),
         ("benchmark_conv.py", ["out=5"], "out=5 is not allowed; give the path of a folder, such as ./5"),
         ("train.py", ["parallel=auto", "parallel.mesh.model=100000"], "is not allowed; there are"),
         (

@@ -212,3 +212,11 @@ def test_real_cifar10(tfds_dir, tmp_path):
     assert dataset.class_names[0] == "airplane"
     assert load_dataset("cifar10", data_dir=tfds_dir, cache_dir=tmp_path).checksum == dataset.checksum
     assert seconds_of(lambda: load_dataset("cifar10", data_dir=tfds_dir, cache_dir=tmp_path)) < 1.5
+
+
+def test_without_a_validation_split_all_images_are_trained_on():
+    dataset, usual = (load_dataset("digits", validation_fraction=fraction) for fraction in (0, 0.1))
+    assert len(dataset.train.labels) == len(usual.train.labels) + len(usual.validation.labels)
+    assert dataset.validation.images.shape == (0, 8, 8, 1)
+    np.testing.assert_array_equal(dataset.test.images, usual.test.images)
+    assert dataset.checksum == usual.checksum

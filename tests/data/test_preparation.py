@@ -6,6 +6,7 @@ import socket
 import sys
 import tarfile
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -219,6 +220,23 @@ def test_a_server_that_speaks_something_else(server, source, tmp_path):
 def test_addresses_that_are_none(server, source, tmp_path, mirror):
     server.files = idx_files(source)
     fail(server, tmp_path, "is not an http or https address|cannot be (reached|downloaded)", mirror=mirror)
+
+
+@pytest.mark.parametrize("as_mirror", [Path, lambda path: f"{path.as_uri()}/"])
+def test_a_local_mirror(server, source, tmp_path, as_mirror):
+    server.files = idx_files(source)
+    mirror = tmp_path / "a mirror, ä#%"
+    mirror.mkdir()
+    for name, content in server.files.items():
+        (mirror / name).write_bytes(content)
+    downloads = server.downloads()
+    server.files = {}
+    folder = prepare("mnist", data_dir=tmp_path / "data", mirror=as_mirror(mirror), downloads=downloads)
+    assert np.array_equal(read_folder("mnist", DATASETS["mnist"], folder).train.images, source.train.images)
+    (mirror / "train-images-idx3-ubyte.gz").write_bytes(b"damaged")
+    with pytest.raises(DataError, match=r"file:///.*idx3-ubyte.gz was cut off after 7 of \d+ bytes"):
+        prepare("mnist", data_dir=tmp_path / "other", mirror=as_mirror(mirror), downloads=downloads)
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("name", ["train-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"])

@@ -1,6 +1,8 @@
 """Signals sent from outside to a run and to a sweep."""
 
 import os
+import pty
+import select
 import signal
 import subprocess
 import sys
@@ -15,10 +17,10 @@ LONG = ("model=tiny", "data.train_limit=300", "training.epochs=100000")
 TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen:
-    """Start a run as a person would, without what this process set for itself."""
+def start(folder: Path, *arguments: str, by: tuple[str, ...] = ()) -> subprocess.Popen:
+    """Start a run as a person would, without what this process set for itself, by another program or not."""
     environment = {key: value for key, value in os.environ.items() if key != "TF_CPP_MIN_LOG_LEVEL"}
-    command = [sys.executable, str(TRAIN), *arguments]
+    command = [*by, sys.executable, str(TRAIN), *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, env=environment, text=True, stdout=pipe, stderr=pipe)
 
@@ -52,3 +54,37 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(tmp_path, number):
     wait_for(lambda: len(list((tmp_path / "cut" / "checkpoints").glob("step-*"))) == 2)
     again.send_signal(number)
     assert "preempted" in again.communicate(timeout=60)[0]
+
+
+def test_under_nohup_a_run_goes_on_after_sighup_and_slurms_warning_ends_it(tmp_path):
+    run = start(tmp_path, *LONG, "run=kept", by=("nohup",))
+    log = tmp_path / "kept" / "metrics.jsonl"
+    wait_for(log.exists)
+    run.send_signal(signal.SIGHUP)
+    epochs = log.read_text().count("\n")
+    wait_for(lambda: log.read_text().count("\n") > epochs + 5)
+    run.send_signal(signal.SIGUSR1)
+    out, _ = run.communicate(timeout=60)
+    assert run.returncode == 128 + signal.SIGUSR1
+    assert "preempted: SIGUSR1 after" in out
+    assert read_run(tmp_path / "kept").status == "preempted"
+    assert list((tmp_path / "kept" / "checkpoints").glob("step-*"))
+
+
+@pytest.mark.slow
+def test_a_closed_terminal_ends_a_run_with_a_checkpoint(tmp_path):
+    child, terminal = pty.fork()
+    if child == 0:
+        os.chdir(tmp_path)
+        os.execv(sys.executable, [sys.executable, str(TRAIN), *LONG, "run=cut"])
+
+    def has_begun():
+        if select.select([terminal], [], [], 0)[0]:
+            os.read(terminal, 4096)
+        return (tmp_path / "cut" / "metrics.jsonl").exists()
+
+    wait_for(has_begun)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
+    assert read_run(tmp_path / "cut").status == "preempted"
+    assert list((tmp_path / "cut" / "checkpoints").glob("step-*"))

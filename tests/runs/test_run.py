@@ -2,8 +2,22 @@ import numpy as np
 import pytest
 
 from research.config import Config, ConfigError
-from research.records import RecordError, RunResult, read_run, write_config, write_result
+from research.records import (
+    RecordError,
+    RunResult,
+    find_runs,
+    parameters_checksum,
+    read_config,
+    read_run,
+    write_config,
+    write_result,
+)
+from research.records.status import read_status
+from research.runs.callbacks import ProgressBar
+from research.runs.load import load_trained
 from research.runs.run import evaluate, run
+from research.studies.report.write import write_report
+from research.studies.results import read_studies
 
 
 def config(**values) -> Config:
@@ -120,3 +134,28 @@ def test_real_mnist_is_learned(tfds_dir, tmp_path):
 def test_batches_and_windows_larger_than_the_data_take_no_more_memory(tmp_path):
     large = {"epochs": 1, "batch_size": 32, "eval_batch_size": 10**12, "window": 10**12}
     assert run(config(training=large), tmp_path / "large").status == "completed"
+
+
+def test_without_a_validation_split_the_last_parameters_are_kept_and_validation_has_no_number(tmp_path):
+    everything = {"train_limit": 300, "validation_fraction": 0}
+    result = run(
+        config(data=everything, training={"epochs": 2, "keep": "last"}), tmp_path / "run", [ProgressBar()]
+    )
+    assert (result.status, result.best_epoch, result.validation_accuracy) == ("completed", 2, None)
+    assert [line["validation_loss"] for line in read_run(tmp_path / "run").metrics] == [None, None]
+    assert evaluate(tmp_path / "run")["test_accuracy"] == result.test_accuracy
+    assert "2 |" in write_report(tmp_path / "run").read_text()
+
+
+def test_paths_may_be_text(finished, tmp_path):
+    folder, result = finished
+    text = str(folder)
+    assert evaluate(text)["test_loss"] == result.test_loss
+    assert read_run(text).outcome == find_runs(str(folder.parent))[0].outcome == result
+    assert read_status(text)[0].status == "completed"
+    assert load_trained(text).eval_batch_size == load_trained(folder).eval_batch_size
+    assert read_config(text) == read_run(folder).config
+    assert parameters_checksum(text) == parameters_checksum(folder)
+    assert read_studies(text)[0].arms[0].name == "all runs"
+    assert write_report(text, str(tmp_path / "report")) == tmp_path / "report" / "report.md"
+    assert run(config(training={"epochs": 1}), str(tmp_path / "run")).status == "completed"

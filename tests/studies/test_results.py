@@ -169,3 +169,20 @@ def test_runs_of_data_that_changed_are_not_compared(tmp_path, write, make_plan):
         read_studies(tmp_path)
     write(tmp_path / "b", make_plan("depth 2"), 0, checksum="beef", data="mnist")
     assert read_studies(tmp_path)
+
+
+def test_a_run_that_was_continued_is_never_compared_with_as_many_epochs_at_once(tmp_path, write, make_plan):
+    for seed in range(2):
+        for depth in (1, 2):
+            folder = write(tmp_path / f"{depth} {seed}", make_plan(f"depth {depth}"), seed)
+            run = read_run(folder)
+            assert run.result is not None
+            run.config["training"]["continued_from"] = [20] if depth == 1 else None
+            write_config(folder, run.config)
+            write_result(folder, run.result)
+    studies = read_studies(tmp_path)
+    assert [study.title for study in studies] == [
+        "depth (training.continued_from=[20])",
+        "depth (training.continued_from=null)",
+    ]
+    assert [arm.name for study in studies for arm in study.arms if arm.runs] == ["depth 1", "depth 2"]
