@@ -1,7 +1,6 @@
 """The strict configuration."""
 
 import inspect
-from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -248,8 +247,6 @@ def test_values_of_numpy_and_jax_and_paths_are_those_of_python():
     config = Config.from_dict(given)
     assert config == Config.from_dict(plain)
     assert yaml.safe_load(yaml.safe_dump(config.to_dict())) == Config.from_dict(plain).to_dict()
-    replaced = replace(Config.from_dict(plain), seed=np.int64(3))
-    assert replaced.fingerprint() == config.fingerprint()
     with pytest.raises(ConfigError, match=r"seed=\[3\] is not allowed; give a whole number"):
         Config.from_dict({"seed": np.array([3])})
 

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra.conf import OverridesConf
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
@@ -72,7 +71,7 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
         if not config.distributed.is_on:
             settle(folder)
         config = unfinished(folder, config, hydra.overrides.task)
-    _check_given_folder(hydra.overrides, sweeps=sweeps)
+    _check_given_folder(hydra.overrides.task, hydra.overrides.hydra, sweeps=sweeps)
     configure_jax(config)
     if sweeps or is_group or config.distributed.is_on:
         leave_accelerators()
@@ -133,13 +132,13 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
     return exit_codes.append(result.exit_code)
 
 
-def _check_given_folder(overrides: OverridesConf, *, sweeps: bool) -> None:
+def _check_given_folder(words: Sequence[str], hydra_words: Sequence[str], *, sweeps: bool) -> None:
     """Refuse the folder of a run in a sweep, and the folder of a sweep in a single run."""
-    if sweeps and "run" in given_keys(overrides.task):
+    if sweeps and "run" in given_keys(words):
         raise ConfigError(
             "run is not allowed with -m, because it is for one run; give hydra.sweep.dir instead"
         )
-    if not sweeps and "hydra.sweep.dir" in given_hydra_keys(overrides.hydra):
+    if not sweeps and "hydra.sweep.dir" in given_hydra_keys(hydra_words):
         raise ConfigError("hydra.sweep.dir is only allowed with -m; give run, the folder of one run, instead")
 
 

@@ -185,7 +185,7 @@ def _build(hint: Any, value: Any, key: str) -> Any:
 def _build_named(table: Functions, value: Any, key: str) -> Named:
     if not isinstance(value, Mapping):
         raise _refusal(key, value, f"{OneOf(table.functions)}, or a mapping with a name")
-    name = value.get("name")
+    name = to_builtin(value.get("name"))
     if not isinstance(name, str) or name not in table.functions:
         raise _refusal(f"{key}.name", name, OneOf(table.functions))
     parameters = table.parameters(name)

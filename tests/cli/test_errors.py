@@ -179,7 +179,7 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
         (
             "prepare_data.py",
             ["data.dir=x", "mirror=file:///no"],
-            "file:///no/train-images-idx3-ubyte.gz cannot be",
+            "file:///no/t10k-images-idx3-ubyte.gz cannot be",
         ),
         ("benchmark_conv.py", ["out=5"], "out=5 is not allowed; give the path of a folder, such as ./5"),
         ("train.py", ["parallel=auto", "parallel.mesh.model=100000"], "is not allowed; there are"),

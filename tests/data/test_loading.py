@@ -116,7 +116,7 @@ def test_one_example_cannot_be_split():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"validation_fraction": 0.0}, "validation_fraction=0.0; allowed: above 0 and below 1"),
+        ({"validation_fraction": -0.1}, "validation_fraction=-0.1; allowed: at least 0 and below 1"),
         ({"validation_fraction": 1.0}, "validation_fraction=1.0"),
         ({"validation_fraction": float("nan")}, "validation_fraction=nan"),
         ({"test_fraction": -0.1}, "test_fraction=-0.1"),

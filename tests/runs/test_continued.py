@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from research.sweeps.sweep import run_sweep
 from research.training.checkpoint import CheckpointError
 
 
-def config(schedule="constant", optimizer="adam", **training) -> Config:
+def config(schedule: str = "constant", optimizer: Any = "adam", **training: Any) -> Config:
     """Two epochs of four steps."""
     return Config.from_dict(
         {
