@@ -70,7 +70,7 @@ MONITORS: dict[str, Callable[[EpochMetrics], tuple[float, ...]]] = {
     "accuracy": lambda line: (line.validation_accuracy or 0.0, -(line.validation_loss or 0.0)),
     "loss": lambda line: (-(line.validation_loss or 0.0),),
 }
-"""Scores of an epoch on the validation split, of which the highest is the best. Without the split all are 0."""
+"""Scores of an epoch on the validation split, of which the highest is the best; 0 without the split."""
 
 
 def best_epoch(history: Sequence[EpochMetrics], monitor: str) -> int:
