@@ -24,11 +24,11 @@ def draw(seed, *shape):
 
 
 def with_kernel(function, kernel_shape):
-    return lambda x: function(x, draw(1, *kernel_shape))
+    return lambda x: function(x, draw(1, *kernel_shape).astype(x.dtype))
 
 
 def with_vectors(function):
-    return lambda x: function(x, draw(1, 4), draw(2, 4))
+    return lambda x: function(x, *(draw(seed, 4).astype(x.dtype) for seed in (1, 2)))
 
 
 def with_keys(function):

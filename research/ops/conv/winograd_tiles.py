@@ -143,4 +143,4 @@ def _terms(weights: tuple[float, ...], parts: list[Array]) -> list[Array]:
     # There are hundreds of products, and JAX traces functions of lax three times as fast as the operators of
     # arrays.
     weighted = [(weight, x) for weight, x in zip(weights, parts, strict=True) if weight]
-    return [x if weight == 1 else lax.mul(x, float(weight)) for weight, x in weighted]
+    return [x if weight == 1 else lax.mul(x, x.dtype.type(weight)) for weight, x in weighted]
