@@ -71,6 +71,6 @@ def measure_run(
     order = [name for name, _ in net.layers]  # jit returns a dict in the order of its sorted keys
     for name in sorted(activations, key=lambda name: order.index(name.partition("/")[0])):
         if activations[name].ndim == 4:
-            arrays[f"feature_map/{name}"] = np.asarray(activations[name][0])
+            arrays[f"feature_map/{name}"] = np.asarray(activations[name])[0]
     records.write_arrays(folder, arrays)
     return measured

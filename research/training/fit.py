@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from research.data import Split
@@ -18,7 +17,7 @@ from research.training.epoch import epoch_order
 from research.training.evaluate import measure, predict_all
 from research.training.nans import Watch, all_finite, first_in_validation
 from research.training.program import Feed, Program
-from research.training.state import Metrics, TrainState
+from research.training.state import Metrics, TrainState, copy_arrays
 
 SECONDS_PER_CALL = 3.0
 """The intended time of a call of the program, in seconds. Callbacks are called after each call."""
@@ -204,4 +203,4 @@ def _plus(totals: Totals, metrics: Metrics, start: int, stop: int) -> Totals:
 
 def _copy(state: TrainState) -> tuple[Params, State]:
     """Return a copy of the parameters and the model state, which stays valid after the state is donated."""
-    return jax.tree.map(jnp.copy, (state.params, state.model_state))
+    return copy_arrays((state.params, state.model_state))

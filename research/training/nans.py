@@ -9,7 +9,7 @@ from research.data import Split
 from research.layers.base import Container, by_path, fold_in_keys
 from research.training.objective import Objective
 from research.training.program import Examples, Find, Program, RunSteps
-from research.training.state import Batch, TrainState
+from research.training.state import Batch, TrainState, copy_arrays
 from research.training.step import Preprocess, example_keys
 from research.utils.xla import for_few_calls, jit_for_one_call
 
@@ -88,7 +88,7 @@ class Watch:
     def before(self, state: TrainState, examples: Examples, start: int, stop: int) -> None:
         """Keep the state before some steps, if the state is finite."""
         if self._kept is None or all_finite((state.params, state.model_state)):
-            self._kept = jax.tree.map(jnp.copy, state), examples, start, stop
+            self._kept = copy_arrays(state), examples, start, stop
 
     def find(self) -> str | None:
         """Return the first value that is not finite, and its step; the steps are run again one by one."""
@@ -99,7 +99,7 @@ class Watch:
         if path := first_bad(by_path((state.params, state.model_state))):
             return f"the first value of {path.partition('/')[2]}"
         for index in range(start, stop):
-            copy = jax.tree.map(jnp.copy, state)
+            copy = copy_arrays(state)
             after, metrics, *_ = self._run_steps(copy, each, index, index + 1)
             moved = (after.params, after.model_state)
             if not all_finite((metrics.loss, moved)):

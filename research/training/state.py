@@ -71,3 +71,8 @@ def init_state(
     return TrainState(
         jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), jax.random.fold_in(key, 1)
     )
+
+
+def copy_arrays(tree: Any) -> Any:
+    """Return a copy of a tree of arrays on their devices. `jnp.copy` would compile a program per shape."""
+    return jax.tree.map(lambda leaf: jax.device_put(leaf, leaf.sharding, may_alias=False), tree)
