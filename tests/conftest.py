@@ -67,7 +67,7 @@ def pytest_configure(config):
         os.environ["XDG_CACHE_HOME"] = folder
         if not os.environ.get("CNN_TESTS_OPTIMIZE"):
             os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {QUICK}".strip()
-    # the folder that `configure_jax` takes
+    # the folder that `run_settings` takes
     programs = Path(os.environ["XDG_CACHE_HOME"]) / "cnn-research" / "jax"
     programs.mkdir(mode=0o700, parents=True, exist_ok=True)
     jax.config.update("jax_compilation_cache_dir", str(programs))

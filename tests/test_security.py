@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from research.cli.keys import choice_rows
-from research.config import CHOICES, Config
+from research.config import CHOICES
 from research.records.npz import read_npz
-from research.runs.run import configure_jax
+from research.runs.settings import run_settings
 
 CONFIG: Any = jax.config
 REPOSITORY = Path(__file__).parents[1]
@@ -105,10 +105,11 @@ def cache(monkeypatch, tmp_path):
 def test_the_compilation_cache_is_private(cache):
     previous = os.umask(0)
     try:
-        configure_jax(Config.from_dict({}))
+        with run_settings():
+            found = CONFIG.jax_compilation_cache_dir
     finally:
         os.umask(previous)
-    assert CONFIG.jax_compilation_cache_dir == str(cache)
+    assert found == str(cache)
     assert cache.stat().st_mode & 0o777 == 0o700
 
 
@@ -116,18 +117,17 @@ def test_the_compilation_cache_is_private(cache):
 def test_a_compilation_cache_that_others_can_write_is_not_used(cache, mode):
     cache.mkdir(parents=True)
     cache.chmod(mode)
-    with pytest.warns(RuntimeWarning, match=f"not kept in {cache}, which others can write") as warned:
-        configure_jax()
+    message = f"not kept in {cache}, which others can write"
+    with pytest.warns(RuntimeWarning, match=message) as warned, run_settings():
+        assert CONFIG.jax_compilation_cache_dir is None
     assert len(warned) == 1
-    assert CONFIG.jax_compilation_cache_dir is None
 
 
 def test_a_compilation_cache_of_someone_else_is_not_used(cache, monkeypatch):
     cache.mkdir(parents=True, mode=0o700)
     monkeypatch.setattr(os, "getuid", lambda: cache.stat().st_uid + 1)
-    with pytest.warns(RuntimeWarning, match="which others can write"):
-        configure_jax()
-    assert CONFIG.jax_compilation_cache_dir is None
+    with pytest.warns(RuntimeWarning, match="which others can write"), run_settings():
+        assert CONFIG.jax_compilation_cache_dir is None
 
 
 def npz(**arrays: np.ndarray) -> bytes:

@@ -11,6 +11,7 @@ import jax
 
 from research.benchmarks.timing import time_call
 from research.parallel.distributed import join, silence
+from research.runs.settings import pinned_settings
 
 Work = Callable[[], Any]
 """A function that does a piece of work and returns arrays that may not be ready yet."""
@@ -83,6 +84,7 @@ class Processes:
         return answer
 
 
+@pinned_settings()
 def _serve(
     pipe: Connection, place: tuple[int, int, int, int | None], prepare: Prepare, arguments: tuple[Any, ...]
 ) -> None:

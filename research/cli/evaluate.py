@@ -9,7 +9,7 @@ from pathlib import Path
 from research.cli.arguments import Arguments
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
-from research.runs.run import configure_jax, evaluate
+from research.runs.run import evaluate
 
 
 def command() -> int:
@@ -21,7 +21,6 @@ def command() -> int:
         folder = str(run).removeprefix("run=")
         call = f"{parser.prog} {folder or 'RUN'}"
         raise ConfigError(f"run={folder} is not allowed; give the folder alone: {call}")
-    configure_jax()
     measured = evaluate(run)
     print(f"test loss {measured['test_loss']!r}")
     print(f"test accuracy {measured['test_accuracy']!r}")

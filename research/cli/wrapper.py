@@ -35,6 +35,7 @@ from research.cli.nodes import CONF, choices, register
 from research.config import RENAMED, ConfigError
 from research.data import DataError
 from research.records import RecordError
+from research.runs.settings import pinned_settings
 from research.runs.worker import RunError
 from research.training.checkpoint import CheckpointError
 from research.utils.strict import construct, is_writable
@@ -71,9 +72,11 @@ def run_command(
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
     errors: list[Exception] = []
     composed: list[Any] = []
+    environment: dict[str, str] = {}  # Hydra sets it for each job, and `after` may run the jobs
 
     def compose(config: Any) -> Any:
         composed.append(config)
+        environment.update(HydraConfig.get().job.env_set)
         try:
             full: Any = HydraConfig.instance().cfg
             check_folders({key: OmegaConf.select(full, key) for key in IN_FILES}, command)
@@ -103,6 +106,7 @@ def run_command(
             raise HydraException(str(error)) from None  # Hydra also raises builtin types
         if errors:
             raise errors[0]
+        os.environ.update(environment)
         return after() if after else 0
 
     exit_with(work, command)
@@ -117,7 +121,8 @@ def exit_with(work: Callable[[], int], command: Command | None = None) -> NoRetu
     """
     warnings.showwarning = lambda message, *_: _say(message)
     try:
-        code = work()
+        with pinned_settings():
+            code = work()
     except USER_ERRORS as error:
         code = _say(_shorten(_sentence(error, command)))
     except jax.errors.JaxRuntimeError as error:

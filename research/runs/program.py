@@ -23,6 +23,7 @@ from research.models import MODELS
 from research.parallel import DATA_AXIS, EXPLICIT_COLLECTIVES, STRATEGIES, Layout, compile_stacked, make_feed
 from research.parallel.distributed import largest
 from research.runs.devices import build_layout, check_parallel
+from research.runs.settings import pinned_settings, with_same_settings
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
 from research.training.nans import make_find
@@ -32,6 +33,7 @@ from research.training.program import Program, make_timed, make_timed_alone
 from research.training.schedules import SCHEDULES
 from research.training.state import TrainState, init_state
 from research.training.step import TrainStep, make_train_step
+from research.utils.memory import give_back_memory
 from research.utils.xla import at_level, for_few_calls, for_one_call, jit_for_one_call
 
 
@@ -276,7 +278,13 @@ def compile_program(spec: ProgramSpec) -> Program:
     """
     misses = _compile.cache_info().misses
     program = _compile(spec)
-    return program if _compile.cache_info().misses > misses else replace(program, compile_seconds=0.0)
+    _, now, max_size, _ = _compile.cache_info()
+    if now == misses:
+        return replace(program, compile_seconds=0.0)
+    if max_size and now % max_size == 0:
+        jax.clear_caches()  # otherwise JAX keeps what it traced and compiled for thousands of other shapes
+    give_back_memory()
+    return program
 
 
 def forget_programs() -> None:
@@ -285,6 +293,7 @@ def forget_programs() -> None:
 
 
 @lru_cache(maxsize=16)
+@pinned_settings()
 def _compile(spec: ProgramSpec) -> Program:
     began = time.perf_counter()
     layout = spec.layout
@@ -297,8 +306,8 @@ def _compile(spec: ProgramSpec) -> Program:
         out_shardings=layout.everywhere,
     ).lower(state.params, state.model_state, _images(spec, spec.eval_batch_size))
     with ThreadPoolExecutor(1) as pool:  # XLA compiles these while JAX traces the training steps
-        compiling_init = pool.submit(lowered_init.compile, for_one_call())
-        compiling_predict = pool.submit(lowered_predict.compile, for_few_calls())
+        compiling_init = pool.submit(with_same_settings(lowered_init.compile), for_one_call())
+        compiling_predict = pool.submit(with_same_settings(lowered_predict.compile), for_few_calls())
         options = at_level(spec.optimization_level, use_fusion_emitters=spec.use_fusion_emitters)
         arguments = (layout, state, *data, _integers(), _integers())
         loop = make_run_steps(spec.make_train_step(), axis_name=spec.axis_name)

@@ -12,9 +12,14 @@ from typing import Any
 
 import jax
 
+from research.records import RecordError, Run
+from research.records.flags import describe_other_flags
 from research.utils.cpus import num_cpus
 
 PACKAGES = ("cnn-research", "jax", "jaxlib", "numpy", "optax", "flax")
+
+XLA_VARIABLES = ("LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
+"""Environment variables beside XLA_FLAGS that change how XLA computes."""
 
 
 def provenance(data_checksum: str) -> dict[str, Any]:
@@ -42,10 +47,31 @@ def code_and_machine() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
         "cpu_count": num_cpus(),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "xla_flags": xla_flags(),
         "command": shlex.join(["python", *sys.argv]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def xla_flags() -> str:
+    """Return XLA_FLAGS, and the other settings of XLA that no block can scope and that can change numbers."""
+    set_here = [os.environ.get("XLA_FLAGS", "")]
+    set_here += [f"{name}={os.environ[name]}" for name in XLA_VARIABLES if os.environ.get(name)]
+    set_here += ["JAX_DISABLE_MOST_OPTIMIZATIONS"] * bool(
+        jax.config.values.get("jax_disable_most_optimizations")
+    )
+    return " ".join(set_here).strip()
+
+
+def refuse_other_flags(run: Run) -> None:
+    """Raise an error if a run was made with flags of XLA whose numbers could differ from those of today.
+
+    Raises:
+        RecordError: the flags differ.
+    """
+    now = xla_flags()
+    if sentence := describe_other_flags(run.path, run.outcome.provenance.get("xla_flags", now), now):
+        raise RecordError(sentence)
 
 
 def _version(package: str) -> str | None:

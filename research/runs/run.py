@@ -1,15 +1,11 @@
 """The function `run`, which trains and evaluates the network of a configuration and records the result."""
 
-import logging
-import os
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import platformdirs
 
 from research import records
 from research.config import Config, ConfigError
@@ -24,7 +20,8 @@ from research.runs.load import load_trained, start_from
 from research.runs.measure import measure_run
 from research.runs.preemption import preempted
 from research.runs.program import ProgramSpec, build_data, compile_program, program_spec
-from research.runs.provenance import provenance
+from research.runs.provenance import provenance, refuse_other_flags
+from research.runs.settings import PRNG_IMPL, run_settings
 from research.training import checkpoint
 from research.training.callback import Callback
 from research.training.evaluate import make_predict, measure, predict_all
@@ -34,45 +31,9 @@ from research.training.resume import Checkpoints
 from research.utils.xla import for_few_calls
 
 
-def configure_jax(config: Config | None = None) -> None:
-    """Ask for as many CPU devices as `config` needs, and keep compiled programs between processes.
-
-    The programs are kept in a folder that only this user can write, because JAX executes what is in it.
-    """
-    if config is not None:
-        request_cpu_devices(-(-num_cpu_devices(config) // num_processes()))
-    folder = Path(platformdirs.user_cache_dir("cnn-research")) / "jax"
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.stat()
-    except OSError:
-        return  # without a cache every process compiles anew
-    if found.st_uid != os.getuid() or found.st_mode & 0o022:
-        warnings.warn(
-            f"compiled programs are not kept in {folder}, which others can write; remove it, or give another "
-            "folder by XDG_CACHE_HOME",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return
-    _hide_messages_of_the_loader()
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-
-
-def _hide_messages_of_the_loader() -> None:
-    """Make XLA log no errors, unless the user asked for a level of logging.
-
-    XLA on the CPU logs errors for each program that it loads from the cache: the program's key holds features
-    ("prefer-no-gather") that are preferences of the compiler, and the loader looks for them in the machine.
-    An error of the program itself is an exception, so it is still seen.
-    """
-    is_default = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1"  # JAX sets 1 where it is not set
-    if not is_default or logging.getLogger("jax").level != logging.NOTSET:
-        return
-    # The first line sets the level of XLA's logger and of Python's; the second resets Python's alone.
-    jax.config.update("jax_logging_level", "CRITICAL")
-    jax.config.update("jax_logging_level", "NOTSET")
+def configure_jax(config: Config) -> None:
+    """Ask for as many CPU devices as `config` needs."""
+    request_cpu_devices(-(-num_cpu_devices(config) // num_processes()))
 
 
 def leave_accelerators() -> None:
@@ -96,6 +57,7 @@ def load_program(config: Config) -> Loaded:
     return dataset, spec, compile_program(spec)
 
 
+@run_settings()
 def run(
     config: Config,
     folder: str | Path,
@@ -152,14 +114,17 @@ def _train(config: Config, folder: Path, callbacks: Sequence[Callback], load: Lo
     dataset, spec, program = load(config)
     origin = provenance(dataset.checksum)
     rates, training = config.optimizer.arguments, config.training
-    key = jax.random.key(config.seed)
+    key = jax.random.key(config.seed, impl=PRNG_IMPL)
     state = program.init(key, jnp.float32(rates["learning_rate"]), jnp.float32(rates["weight_decay"]))
     if config.init_from is not None:
         state = start_from(Path(config.init_from), state, spec.make_optimizer())
         origin["init_checksum"] = records.parameters_checksum(Path(config.init_from))
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     checkpoints = Checkpoints(
-        folder / "checkpoints", keep=training.keep_checkpoints, data_checksum=dataset.checksum
+        folder / "checkpoints",
+        keep=training.keep_checkpoints,
+        data_checksum=dataset.checksum,
+        xla_flags=origin["xla_flags"],
     )
     position = checkpoints.latest(first_position(state))
     _check_same_step(folder, int(position.state.step))
@@ -215,6 +180,7 @@ def _check_same_step(folder: Path, step: int) -> None:
         )
 
 
+@run_settings()
 def evaluate(folder: str | Path) -> dict[str, float]:
     """Measure the saved parameters of a finished run on its test split again.
 
@@ -223,9 +189,11 @@ def evaluate(folder: str | Path) -> dict[str, float]:
         one device, and equal up to rounding for other runs.
 
     Raises:
-        The errors of `load_trained`.
+        RecordError: the run was made with other flags of XLA.
+        The other errors of `load_trained`.
     """
     trained = load_trained(folder)
+    refuse_other_flags(records.read_run(folder))
     predict = jax.jit(make_predict(trained.net, trained.preprocess), compiler_options=for_few_calls())
     test = trained.dataset.test
     logits = predict_all(predict, trained.params, trained.model_state, test.images, trained.eval_batch_size)

@@ -9,12 +9,15 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+import jax
 
 from research import records
 from research.config import Config
 from research.records import RunResult
 from research.runs.devices import num_cpu_devices
+from research.runs.settings import cache_settings
 from research.utils.signals import SIGNALS, Received
 
 P = ParamSpec("P")
@@ -80,11 +83,15 @@ class Worker:
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(max_workers=1, mp_context=context, initializer=_end_with_parent)
+        self._pool = ProcessPoolExecutor(
+            max_workers=1, mp_context=context, initializer=_begin, initargs=(cache_settings(),)
+        )
 
 
-def _end_with_parent() -> None:
-    """Make the worker end as soon as the process that started it has ended."""
+def _begin(settings: Mapping[str, Any]) -> None:
+    """Use some settings of JAX in the worker, and end it as soon as the process that started it has ended."""
+    for name, value in settings.items():
+        jax.config.update(name, value)
     # Ctrl-C and a closed terminal reach the sweep, too, which ends the worker. Between two runs the worker
     # does nothing about these signals; those that are ignored stay ignored.
     for number in set(SIGNALS) - {signal.SIGTERM}:

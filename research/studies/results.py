@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from research.records import NOT_IN_THE_RESULT, RecordError, Run, find_runs
+from research.records.flags import describe_other_flags
 from research.studies.statistics import Contrast, Summary, compare, summarize
 from research.utils.nested import dotted_keys, is_below
 
@@ -128,7 +129,8 @@ def read_studies(folder: str | Path) -> list[StudyResults]:
 
     Raises:
         FileNotFoundError: there is no such folder.
-        RecordError: there is no run in it, a file of a run is damaged, or data changed between two runs.
+        RecordError: there is no run in it, a file of a run is damaged, or the data or the flags of XLA
+            changed between two runs.
     """
     runs = find_runs(folder)
     if not runs:
@@ -140,7 +142,7 @@ def group_runs(runs: Sequence[Run]) -> list[StudyResults]:
     """Return the studies that some runs belong to, as `read_studies` does for all runs of a folder.
 
     Raises:
-        RecordError: data changed between two runs.
+        RecordError: the data or the flags of XLA changed between two runs.
     """
     by_name: dict[str | None, list[Run]] = defaultdict(list)
     for run in runs:
@@ -148,6 +150,8 @@ def group_runs(runs: Sequence[Run]) -> list[StudyResults]:
         by_name[plan["name"] if plan else None].append(run)
     _refuse_changed_data(runs)
     studies = []
+    for group in by_name.values():
+        _refuse_other_flags(group)
     for name, group in sorted(by_name.items(), key=lambda item: (item[0] is None, item[0] or "")):
         studies += [_unplanned_study(group)] if name is None else _planned_studies(name, group)
     return studies
@@ -183,6 +187,19 @@ def _refuse_changed_data(runs: Iterable[Run]) -> None:
                 f"{other.path} and {run.path} cannot be compared: the data changed between them, "
                 f"its checksum differs ({_settings(run, DATA_KEYS[:1])}); move one of them away"
             )
+
+
+def _refuse_other_flags(runs: Iterable[Run]) -> None:
+    """Raise an error if two runs that would be compared were made with different flags of XLA."""
+    recorded = [(run, run.outcome.provenance["xla_flags"]) for run in runs if _has_flags(run)]
+    for run, flags in recorded[1:]:
+        first, first_flags = recorded[0]
+        if sentence := describe_other_flags(run.path, flags, first_flags):
+            raise RecordError(f"{sentence} as for {first.path}, or move one of them away")
+
+
+def _has_flags(run: Run) -> bool:
+    return "xla_flags" in run.outcome.provenance
 
 
 def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:

@@ -13,6 +13,8 @@ from rich.text import Text
 from research import records
 from research.config import Config, ConfigError
 from research.records import RunResult
+from research.runs.devices import num_cpu_devices
+from research.runs.provenance import refuse_other_flags
 from research.runs.run import configure_jax
 from research.runs.worker import RunError, RunRecorded, Worker
 from research.sweeps.vectorized import groups, run_together
@@ -42,6 +44,9 @@ def run_sweep(
 
     Returns:
         Exit code: 0; 1 if a run diverged, failed or its process died; 130 or 143 after a signal.
+
+    Raises:
+        RecordError: a run that is done was made with other flags of XLA.
     """
 
     def is_done(folder: Path) -> bool:
@@ -52,6 +57,8 @@ def run_sweep(
         _refuse_continued(folder)
     console = console or Console(highlight=False, soft_wrap=True)
     waiting = {folder: config for folder, config in runs.items() if not is_done(folder)}
+    for folder in runs.keys() - waiting.keys():
+        refuse_other_flags(records.read_run(folder))
     for folder, config in waiting.items():
         if not (folder / "config.yaml").exists():
             records.write_config(folder, config.to_dict())
@@ -93,7 +100,7 @@ def _runner(worker: bool, received: Received) -> Iterator[RunRecorded]:
         with Worker(received) as process:
             yield partial(process.run, run_recorded)
     else:
-        yield partial(run_recorded, received=received)
+        yield partial(_run_here, received=received)
 
 
 def run_apart(config: Config, folder: str | Path, *, retry_failed: bool = True) -> None:
@@ -109,15 +116,17 @@ def run_apart(config: Config, folder: str | Path, *, retry_failed: bool = True) 
         raise RunError(f"{folder} is {records.read_run(folder).status}; the output of its job says why")
 
 
-def run_recorded(runs: Mapping[Path, Config], received: Received | None = None) -> dict[Path, RunResult]:
-    """Configure JAX, which has not started in a worker process, and call `run_together`.
-
-    Args:
-        runs: the runs by folder.
-        received: returns a signal that came; `None` handles signals here and ends the process if a run takes
-            too long.
-    """
+def run_recorded(runs: Mapping[Path, Config]) -> dict[Path, RunResult]:
+    """Ask for the devices of the runs, in a worker process in which JAX has not started, and run them."""
     configure_jax(next(iter(runs.values())))
+    return run_together(runs)
+
+
+def _run_here(runs: Mapping[Path, Config], received: Received) -> dict[Path, RunResult]:
+    """Run the runs in this process, whose settings are the user's; several devices need to be asked for."""
+    config = next(iter(runs.values()))
+    if num_cpu_devices(config) > 1:
+        configure_jax(config)
     return run_together(runs, received)
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.layers.base import Params, State
+from research.records.flags import describe_other_flags
 from research.training import checkpoint
 from research.training.callback import EpochMetrics, Position, Totals
 from research.training.checkpoint import CheckpointError, DamagedError
@@ -38,12 +39,13 @@ class Checkpoints:
         folder: the folder of the run's checkpoints.
         keep: number of newest checkpoints that are kept.
         data_checksum: checksum of the data on which the run is trained.
+        xla_flags: the flags of XLA with which it is trained.
 
     Raises:
         CheckpointError: the path of the folder has a backslash.
     """
 
-    def __init__(self, folder: Path, *, keep: int, data_checksum: str) -> None:
+    def __init__(self, folder: Path, *, keep: int, data_checksum: str, xla_flags: str = "") -> None:
         if "\\" in str(folder.absolute()):  # TensorStore would read it as a separator
             raise CheckpointError(f"{folder} has a backslash in its path; choose another folder")
         if jax.process_index() == 0:  # only this process writes
@@ -52,6 +54,7 @@ class Checkpoints:
         self._folder = folder
         self._keep = keep
         self._data_checksum = data_checksum
+        self._xla_flags = xla_flags
         self._writer = ThreadPoolExecutor(1, "checkpoints")
         self._pending: Future[None] | None = None
 
@@ -65,6 +68,7 @@ class Checkpoints:
         tree = jax.tree.map(_host_copy, _arrays(position))
         meta = {
             "data_checksum": self._data_checksum,
+            "xla_flags": self._xla_flags,
             "history": [asdict(line) for line in position.history],
             "totals": position.totals,
             "seconds": position.seconds,
@@ -94,8 +98,8 @@ class Checkpoints:
             start: the position at which the run begins; it has the structure that a checkpoint must have.
 
         Raises:
-            CheckpointError: a checkpoint is of another network, of other data or of a newer format, and no
-                older one can be read.
+            CheckpointError: a checkpoint is of another network, of other data, of other flags of XLA or of
+                a newer format, and no older one can be read.
         """
         refused: CheckpointError | None = None
         saved = _saved(self._folder)
@@ -125,6 +129,8 @@ class Checkpoints:
         tree: Arrays = checkpoint.restore(folder, _arrays(start))
         if meta["data_checksum"] != self._data_checksum:
             raise CheckpointError(f"{folder} belongs to a run on other data: the checksums differ")
+        if sentence := describe_other_flags(folder, meta.get("xla_flags", self._xla_flags), self._xla_flags):
+            raise CheckpointError(sentence)
         history = tuple(EpochMetrics(**line) for line in meta["history"])
         return Position(tree.state, tree.best, history, Totals(*meta["totals"]), meta["seconds"])
 
