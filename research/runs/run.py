@@ -193,7 +193,7 @@ def evaluate(folder: str | Path) -> dict[str, float]:
         The other errors of `load_trained`.
     """
     trained = load_trained(folder)
-    refuse_other_flags(records.read_run(folder))
+    refuse_other_flags(records.read_run(Path(folder)))
     predict = jax.jit(make_predict(trained.net, trained.preprocess), compiler_options=for_few_calls())
     test = trained.dataset.test
     logits = predict_all(predict, trained.params, trained.model_state, test.images, trained.eval_batch_size)
