@@ -83,8 +83,9 @@ def test_compiled_is_eager(name):
         _, scanned = lax.scan(lambda x, _: (x, value_and_gradient(x)), x, None, length=2)
         return value_and_gradient(x), scanned
 
+    atol = 5e-5 if "winograd4" in name else 1e-5  # its transforms amplify rounding (measured: 1.8e-5)
     expected = value_and_gradient(x)
     alone, scanned = compiled(x)
     for what, e, a, s in zip(("value", "gradient"), expected, alone, scanned, strict=True):
-        np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5, err_msg=f"{what}, jit")
-        np.testing.assert_allclose(s, jnp.stack([e, e]), rtol=1e-5, atol=1e-5, err_msg=f"{what}, scan")
+        np.testing.assert_allclose(a, e, rtol=1e-5, atol=atol, err_msg=f"{what}, jit")
+        np.testing.assert_allclose(s, jnp.stack([e, e]), rtol=1e-5, atol=atol, err_msg=f"{what}, scan")
