@@ -130,6 +130,19 @@ class SweepConfig:
 
 
 @dataclass(frozen=True)
+class SearchConfig:
+    """How a search chooses the values of its trials.
+
+    Args:
+        trials: number of trials; a finished search with a larger number goes on.
+        prune: give up a trial whose validation accuracy is below the median of the earlier trials.
+    """
+
+    trials: Annotated[int, AtLeastOne] = 40
+    prune: bool = True
+
+
+@dataclass(frozen=True)
 class DebugConfig:
     """Checks that help to find an error and make a run slower.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 PROGRAM = "cnn-research"
 
 COMMANDS = {
-    "train": ("train", "prepare-data"),
+    "train": ("train", "search", "prepare-data"),
     "compare": (
         "report",
         "sweep-status",

@@ -29,10 +29,10 @@ def help_text(command: Command, program: str, config: Any) -> str:
     for group in command.groups:
         rows += choice_rows(group)[values[f"{group}.name"]]
     known = {row.key: row for row in rows}
-    plans = [group for group in ("study", "experiment") if command.config_name == "config"]
+    plans = {"config": ("study", "experiment"), "search": ("experiment",)}.get(command.config_name, ())
     lines = [f"{program} [KEY=VALUE ...]", "", (command.doc or "").strip(), ""]
     if plans:
-        lines += ["Choices: GROUP=NAME, and +GROUP=NAME for a study or an experiment"]
+        lines += [f"Choices: GROUP=NAME, and +GROUP=NAME for {' or '.join(plans)}"]
     elif command.groups:
         lines += ["Choices: GROUP=NAME"]
     lines += [

@@ -10,6 +10,7 @@ from research.cli.arguments import Arguments
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
 from research.studies.findings import findings
+from research.studies.report.search import trials_table
 from research.studies.report.table import arm_table
 from research.studies.report.write import write_report
 from research.studies.results import read_studies
@@ -29,7 +30,10 @@ def command() -> int:
     report = write_report(folder, None if out is None else Path(out))
     for study in read_studies(folder):
         print(f"{study.title}: {study.question}" if study.question else study.title)
-        print("", arm_table(study.arms), "", *findings(study), sep="\n")
+        if study.search:
+            print("", trials_table(study), "", sep="\n")
+        else:
+            print("", arm_table(study.arms), "", *findings(study), sep="\n")
     print(f"report {report}")
     return 0
 

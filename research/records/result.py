@@ -8,10 +8,10 @@ from typing import Any
 RESULT_FORMAT = 3
 """Version of the schema of `RunResult`. An error about a file of another version names both versions."""
 
-STATUSES = ("completed", "diverged", "failed", "preempted", "died", "locked", "missing")
+STATUSES = ("completed", "diverged", "stopped", "failed", "preempted", "died", "locked", "missing")
 
-FINISHED = ("completed", "diverged")
-"""Statuses after which running the same configuration again would give the same result."""
+FINISHED = ("completed", "diverged", "stopped")
+"""Statuses of runs that are over: they never continue. A callback gave up those that are "stopped"."""
 
 
 @dataclass(frozen=True)

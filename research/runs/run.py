@@ -82,7 +82,7 @@ def run(
 
     Returns:
         The result. If a loss is not finite, the status is "diverged", and no exception is raised. If a
-        callback stopped training, the status is "preempted".
+        callback stopped training, the status is "preempted", and if a callback gave the run up, "stopped".
 
     Raises:
         TypeError: `config` is no `Config`.

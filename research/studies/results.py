@@ -12,6 +12,7 @@ import numpy as np
 
 from research.records import NOT_IN_THE_RESULT, RecordError, Run, find_runs
 from research.records.flags import describe_other_flags
+from research.records.search import SearchRecord, read_search
 from research.studies.statistics import Contrast, Summary, compare, summarize
 from research.utils.nested import dotted_keys, is_below
 
@@ -100,6 +101,11 @@ class StudyResults:
     reference: str | None = None
     trials: tuple[Run, ...] = ()
     earlier: tuple[Run, ...] = ()
+
+    @cached_property
+    def search(self) -> SearchRecord | None:
+        """Return the record of the search that the trials belong to; ``None`` for any other study."""
+        return read_search(self.trials[0].path.parent) if self.trials else None
 
     @cached_property
     def runs(self) -> list[Run]:
@@ -206,6 +212,10 @@ def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:
     trials = [run for run in runs if run.config["study"].get("trial")]
     earlier = [run for run in runs if run.config["study"].get("stage")]
     runs = [run for run in runs if not any(run.config["study"].get(key) for key in ("trial", "stage"))]
+    if not runs and not earlier:
+        search = StudyResults(name, (), name, trials[0].config["study"].get("question"), trials=tuple(trials))
+        if search.search is not None:
+            return [search]
     by_arm = defaultdict(list)
     for run in runs:
         by_arm[str(run.config["study"].get("arm"))].append(run)

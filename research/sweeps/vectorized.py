@@ -2,7 +2,7 @@
 
 import contextlib
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import cache, partial
@@ -50,7 +50,9 @@ def run_together(runs: Mapping[Path, Config], received: Received | None = None) 
     """
     with stop_on_signal(*runs) if received is None else nullcontext(StopOnSignal(received)) as stop:
         if len(runs) == 1:
-            return {folder: run_safely(config, folder, stop, load_program) for folder, config in runs.items()}
+            return {
+                folder: run_safely(config, folder, [stop], load_program) for folder, config in runs.items()
+            }
         lockstep = Lockstep()
         shared = cache(partial(_load_shared, next(iter(runs.values())), len(runs)))
 
@@ -64,7 +66,7 @@ def run_together(runs: Mapping[Path, Config], received: Received | None = None) 
             )
 
         works = [
-            partial(run_safely, config, folder, stop, partial(load, index))
+            partial(run_safely, config, folder, [stop], partial(load, index))
             for index, (folder, config) in enumerate(runs.items())
         ]
         return dict(zip(runs, lockstep.run(works), strict=True))
@@ -76,10 +78,10 @@ def _load_shared(config: Config, num_runs: int) -> Loaded:
     return dataset, spec, replace(program, make_feed=lambda *_: feed, shared_by=num_runs)
 
 
-def run_safely(config: Config, folder: Path, callback: Callback, load: Load) -> RunResult:
+def run_safely(config: Config, folder: Path, callbacks: Sequence[Callback], load: Load) -> RunResult:
     """Return the result of a run; an exception becomes a result, which is recorded."""
     try:
-        return run(config, folder, [callback], resume=True, load=load)
+        return run(config, folder, callbacks, resume=True, load=load)
     except Exception as error:
         if isinstance(error, LockedError) or records.is_finished(folder):  # another sweep has it, or had it
             return RunResult("locked", str(error))

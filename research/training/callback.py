@@ -61,8 +61,13 @@ class Callback:
             `None` to continue, or a text that says why training must stop. The status is then "preempted".
         """
 
-    def on_epoch(self, metrics: EpochMetrics) -> None:
-        """`fit` calls this at the end of an epoch."""
+    def on_epoch(self, metrics: EpochMetrics) -> str | None:
+        """`fit` calls this at the end of an epoch.
+
+        Returns:
+            `None` to continue, or a text that says why the run is given up. The status is then "stopped", and
+            the run cannot continue. After the last epoch a text has no effect.
+        """
 
     def on_stop(self, position: Position) -> None:
         """`fit` calls this with the last position, after a callback has stopped training."""

@@ -106,7 +106,8 @@ def fit(
 
     Returns:
         The status is "diverged" if a loss, or a parameter at the end of an epoch, was not finite, and
-        "preempted" if a callback stopped training; otherwise "completed".
+        "preempted" if `on_steps` of a callback stopped training, and "stopped" if `on_epoch` gave the run up;
+        otherwise "completed".
     """
     state, best, history, totals, seconds = position
     monitor, step = options.monitor, int(state.step)
@@ -172,8 +173,9 @@ def fit(
             history, totals = (*history, line), Totals()
             if options.keep == "best" and best_epoch(history, monitor) == epoch:
                 best = _copy(state)
-            for callback in callbacks:
-                callback.on_epoch(line)
+            reasons = [callback.on_epoch(line) for callback in callbacks]
+            if any(reasons) and epoch < program.num_epochs:
+                return ended("stopped", error=next(reason for reason in reasons if reason))
         for callback in callbacks:
             callback.on_complete(Position(state, best, history, totals, seconds))
     return ended("completed", best if options.keep == "best" else (state.params, state.model_state))

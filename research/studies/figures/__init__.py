@@ -14,6 +14,7 @@ from research.studies.figures.arms import (
 from research.studies.figures.kernels import kernel_responses
 from research.studies.figures.network import feature_maps, first_kernels
 from research.studies.figures.predictions import confident_mistakes, confusion_matrix, reliability
+from research.studies.figures.search import search_history
 from research.studies.figures.summary import summary
 from research.studies.results import StudyResults
 
@@ -36,5 +37,6 @@ FIGURES: dict[str, DrawStudy] = {
     "first_kernels": first_kernels,
     "kernel_responses": kernel_responses,
     "feature_maps": feature_maps,
+    "search": search_history,
 }
 """The figures of a report, by the name of their file."""

@@ -12,6 +12,7 @@ from research.studies.figures.style import save
 from research.studies.predictions import shown_arm
 from research.studies.published import brief_table, is_published, study_verdicts
 from research.studies.report.frameworks import framework_background, framework_parts
+from research.studies.report.search import search_parts, search_plan
 from research.studies.report.table import (
     arm_table,
     class_table,
@@ -128,6 +129,7 @@ def _section(study: StudyResults, slug: str, folder: Path, out: Path) -> Section
     brief = brief_table(study)
     results = [
         *framework_parts(study),
+        *search_parts(study),
         Part("Arms", ARMS_NOTE, arm_table(study.arms)),
         Part("Contrasts", explain_contrasts(study), contrast_table(study)),
         Part(CLAIMS_HEADING, CLAIMS_NOTE, study_verdicts(study)),
@@ -148,9 +150,9 @@ def _section(study: StudyResults, slug: str, folder: Path, out: Path) -> Section
         title=study.title,
         slug=slug,
         question=study.question or "",
-        plan=_plan(study),
+        plan=search_plan(study) if study.search else _plan(study),
         arms=study.arms,
-        results=[part for part in results if part.table or part.heading == "Contrasts"],
+        results=[part for part in results if part.table or (part.heading == "Contrasts" and study.arms)],
         drawings=_draw(study, Path("figures") / slug, out),
         brief=brief,
         background=[part for part in background if part.table],

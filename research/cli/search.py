@@ -1,0 +1,148 @@
+"""Search for the hyper-parameters with the best validation accuracy, by Optuna's TPE and median pruning.
+
+A key with several values is searched. They are written as for a sweep: a,b,c or choice(a,b,c);
+range(1,5); interval(0.1,0.9); int(interval(8,64)); tag(log,interval(1e-4,1e-1)) on a logarithmic scale.
+
+Example:
+    cnn-research search 'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))' 'model.depth=range(1,5)'
+"""
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from research.cli.keys import Command
+from research.cli.wrapper import check_choices, compose_again, pop_keys, run_command
+from research.config import Config, ConfigError, SearchConfig
+
+if TYPE_CHECKING:
+    import optuna
+
+
+@dataclass(frozen=True)
+class SearchKeys:
+    """Keys of this command beside those of a run's configuration.
+
+    Args:
+        out: folder of the search; null: a folder in multirun/search, whose name stands for the search.
+        search: how the values of the trials are chosen.
+    """
+
+    out: str | None = None
+    search: SearchConfig = field(default_factory=SearchConfig)
+
+
+COMMAND = Command("search", __doc__, (SearchKeys,), [key.name for key in fields(Config)])
+
+FIXED = ("seed", "study", "data.split_seed", "data.validation_fraction", "distributed", "debug", "logging")
+"""Keys that a search may not choose: the luckiest seed would win, or the trials could not be compared."""
+
+
+def sweeps(words: Sequence[str]) -> dict[str, Override]:
+    """Return the words of a command line that give several values, each with the override that it means."""
+    found = {}
+    for word in words:
+        try:
+            override = OverridesParser.create().parse_override(word)
+        except HydraException:
+            continue  # Hydra reports it when it composes
+        if override.is_sweep_override():
+            found[word] = override
+    return found
+
+
+def distribution(word: str, override: Override) -> "optuna.distributions.BaseDistribution":
+    """Return Optuna's distribution of the values of a sweep.
+
+    Raises:
+        ConfigError: the key cannot be searched, or the interval holds no value.
+    """
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    key, value = override.get_key_element().lstrip("+"), override.value()
+    if key.split(".")[0] not in {each.name for each in fields(Config)}:
+        raise ConfigError(f"{word} is not allowed in a search; give {key} one value")
+    if any(key == fixed or key.startswith(f"{fixed}.") for fixed in FIXED):
+        raise ConfigError(
+            f"{word} is not allowed in a search, whose trials all have one {key}; give one value"
+        )
+    if isinstance(value, IntervalSweep):
+        low, high, log = value.start, value.end, "log" in value.tags
+        if low is None or high is None or not low < high or (log and low <= 0):
+            above = " above 0" if log else ""
+            raise ConfigError(f"{word} is not allowed; give an interval(LOW,HIGH){above} with LOW below HIGH")
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log=log)
+        return FloatDistribution(low, high, log=log)
+    if isinstance(value, RangeSweep):
+        values: list[Any] = sorted(override.sweep_iterator())
+        step: Any = abs(value.step or 1)
+        kind = (
+            IntDistribution if all(isinstance(each, int) for each in (*values, step)) else FloatDistribution
+        )
+        return kind(values[0], values[-1], step=step)
+    return CategoricalDistribution(list(dict.fromkeys(override.sweep_string_iterator())))
+
+
+def main() -> None:
+    """Run the command and exit."""
+    words = sys.argv[1:]
+    searched = sweeps(words)
+    words = [word for word in words if word not in searched]
+    sys.argv[1:] = words
+    composed: list[dict[str, Any]] = []
+
+    def job(values: dict[str, Any]) -> None:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise ConfigError("-m is not allowed with search, which always runs many trials; leave out -m")
+        composed.append(values)
+
+    def make_config(params: Mapping[str, Any]) -> Config:
+        config = compose_again(COMMAND, [*words, *(f"{key}={value}" for key, value in params.items())])
+        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        pop_keys(values, SearchKeys)
+        return Config.from_dict(values)
+
+    def search() -> int:
+        if find_spec("optuna") is None:
+            raise ConfigError("search needs optuna: pip install 'cnn-research[search]'")
+        from research.sweeps.search import Search, as_words
+
+        if not composed:  # --cfg job prints the configuration, and runs nothing
+            return 0
+        keys = pop_keys(composed[0], SearchKeys)
+        base = Config.from_dict(composed[0])
+        if base.study is not None or base.distributed.is_on:
+            key = "study" if base.study else "distributed"
+            raise ConfigError(f"{key} is not allowed in a search; leave it out")
+        check_choices(list(searched))
+        space = {each.get_key_element(): distribution(word, each) for word, each in searched.items()}
+        if not space:
+            raise ConfigError(
+                "search needs a key with several values; "
+                "give for example 'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))'"
+            )
+        found = Search(space, make_config)
+        folder = Path(keys.out or Path("multirun", "search", found.name.split()[-1]))
+        code = found.run(folder, keys.search)
+        if found.best:
+            values = as_words(found.best.params)
+            own = tuple(key.name for key in fields(SearchKeys))
+            words_of_run = [word for word in words if not word.startswith(own)] + values
+            print(f"best validation accuracy {found.best.values[0]:.4f} with {' '.join(values)}")
+            print(f"train it: cnn-research train {shlex.join(words_of_run)}")
+        print(f"search {folder}")
+        return code
+
+    run_command(COMMAND, job, search)

@@ -1,0 +1,61 @@
+"""What a search over hyper-parameters found, from its records: trials in their order, and importance."""
+
+from importlib.util import find_spec
+from typing import NamedTuple
+
+from research.records import Run, RunResult
+from research.records.search import SearchTrial, as_optuna, make_study
+from research.studies.results import StudyResults
+
+
+class SearchOutcome(NamedTuple):
+    """A trial of a search with its run.
+
+    Args:
+        trial: the values of the trial.
+        run: its run; a run without a result if there is no folder.
+        accuracy: validation accuracy in [0, 1], of a trial that was given up that of its last epoch; ``None``
+            before the first epoch ends.
+    """
+
+    trial: SearchTrial
+    run: Run
+    accuracy: float | None
+
+
+def outcomes(study: StudyResults) -> list[SearchOutcome]:
+    """Return the trials of a search in their order; none for any other study."""
+    runs, found = {run.path.name: run for run in study.trials}, []
+    for trial in study.search.trials if study.search else ():
+        folder = study.trials[0].path.parent / trial.run
+        run = runs.get(trial.run, Run(folder, {}, result=RunResult("missing", "there is no folder")))
+        last = run.metrics[-1]["validation_accuracy"] if run.metrics else None
+        kept = run.outcome.validation_accuracy
+        found.append(SearchOutcome(trial, run, last if kept is None else kept))
+    return found
+
+
+def best_outcome(study: StudyResults) -> SearchOutcome | None:
+    """Return the first completed trial with the best validation accuracy; ``None`` if no trial completed."""
+    completed = [each for each in outcomes(study) if each.run.status == "completed"]
+    return max(completed, key=lambda each: each.accuracy or 0.0, default=None)
+
+
+def importance(study: StudyResults) -> dict[str, float]:
+    """Return the share of each key in what separates the best tenth of the completed trials from all.
+
+    The shares are in [0, 1] and sum to 1. The dict is empty without Optuna, or if fewer than two trials
+    completed.
+
+    Reference: Watanabe, Bansal and Hutter, "PED-ANOVA: Efficiently quantifying hyperparameter importance in
+    arbitrary subspaces", IJCAI 2023.
+    """
+    if study.search is None or find_spec("optuna") is None:
+        return {}
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    trials = [as_optuna(study.search, each.trial.params, each.run) for each in outcomes(study)]
+    if len({trial.values[0] for trial in trials if trial.values}) < 2:
+        return {}
+    with make_study(trials) as made:
+        return get_param_importances(made, evaluator=PedAnovaImportanceEvaluator())
