@@ -13,17 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from hydra.errors import HydraException
-from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from research.cli.keys import Command
-from research.cli.wrapper import check_choices, compose_again, pop_keys, run_command
+from research.cli.wrapper import check_choices, compose_again, exit_with, pop_keys, run_command
 from research.config import Config, ConfigError, SearchConfig
 
 if TYPE_CHECKING:
@@ -88,10 +86,10 @@ def distribution(word: str, override: Override) -> "optuna.distributions.BaseDis
     if isinstance(value, RangeSweep):
         values: list[Any] = sorted(override.sweep_iterator())
         step: Any = abs(value.step or 1)
-        kind = (
-            IntDistribution if all(isinstance(each, int) for each in (*values, step)) else FloatDistribution
-        )
-        return kind(values[0], values[-1], step=step)
+        if all(isinstance(each, int) for each in (*values, step)):
+            return IntDistribution(values[0], values[-1], step=step)
+        low, high = (float(f"{end:.12g}") for end in (values[0], values[-1]))  # 0.3, not 0.30000000000000004
+        return FloatDistribution(low, high, step=step)
     return CategoricalDistribution(list(dict.fromkeys(override.sweep_string_iterator())))
 
 
@@ -103,13 +101,15 @@ def main() -> None:
     sys.argv[1:] = words
     composed: list[dict[str, Any]] = []
 
-    def job(values: dict[str, Any]) -> None:
-        if HydraConfig.get().mode == RunMode.MULTIRUN:
-            raise ConfigError("-m is not allowed with search, which always runs many trials; leave out -m")
-        composed.append(values)
+    def refuse() -> NoReturn:
+        raise ConfigError("-m is not allowed with search, which always runs many trials; leave out -m")
 
     def make_config(params: Mapping[str, Any]) -> Config:
-        config = compose_again(COMMAND, [*words, *(f"{key}={value}" for key, value in params.items())])
+        sys.argv[1:] = [
+            *words,
+            *(f"{key}={value}" for key, value in params.items()),
+        ]  # for an error's sentence
+        config = compose_again(COMMAND, sys.argv[1:])
         values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
         pop_keys(values, SearchKeys)
         return Config.from_dict(values)
@@ -145,4 +145,6 @@ def main() -> None:
         print(f"search {folder}")
         return code
 
-    run_command(COMMAND, job, search)
+    if {"-m", "--multirun"} & set(words):
+        exit_with(refuse)
+    run_command(COMMAND, composed.append, search)

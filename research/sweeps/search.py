@@ -36,7 +36,7 @@ from research.records.search import (
     write_search,
 )
 from research.runs.preemption import StopOnSignal, stop_on_signal
-from research.runs.program import check
+from research.runs.program import build_data, check, program_spec
 from research.runs.run import configure_jax, load_program
 from research.runs.worker import Worker
 from research.sweeps.vectorized import run_safely
@@ -73,7 +73,7 @@ class Search:
         base = make_config(first)
         for config in (base, *map(make_config, others)):
             check(config)
-        self._seed = base.seed
+        self._base = base
         self._record_of_space = {key: distribution_to_json(each) for key, each in space.items()}
         identity = json.dumps([base.fingerprint(), self._record_of_space])
         self.name = f"search {hashlib.sha256(identity.encode()).hexdigest()[:8]}"
@@ -103,47 +103,55 @@ class Search:
             Exit code: 0; 1 if a trial failed or none completed; 130 or 143 after a signal.
 
         Raises:
-            ConfigError: the folder holds another search.
+            ConfigError: the folder holds another search, or the configuration does not fit the data.
+            DataError: the dataset is missing or damaged.
             LockedError: another process works on the search.
         """
         console = console or Console(highlight=False, soft_wrap=True)
-        record = read_search(folder) or SearchRecord(self.name, self._record_of_space)
-        if record.name != self.name:
-            raise ConfigError(f"{folder} holds another search, {record.name}; give another folder")
         self.trials = []
         with (
-            hold(folder),
             noticed_signals(lambda number: None) as received,
             Worker(received) if self._worker else nullcontext() as worker,
         ):
-            for number in range(options.trials):
-                if number == len(record.trials):
-                    record.trials.append(self._propose(number))
-                    write_search(folder, record)
-                trial = record.trials[number]
-                run = folder / trial.run
-                if not records.is_finished(run):
-                    config = self._config(trial.params)
-                    records.write_config(run, config.to_dict())
-                    work = partial(run_trial, self.trials if options.prune else None)
-                    runs = {run: config}
-                    outcome = (worker.run(work, runs) if worker else work(runs, received=received))[run]
-                    said = outcome.error or f"validation accuracy {outcome.validation_accuracy:.4f}"
-                    words = " ".join([f"[{number + 1}/{options.trials}]", *as_words(trial.params)])
-                    console.print(f"{words}  {outcome.status}  {said}", markup=False)
-                if (signal := received()) is not None:
-                    return 128 + signal
-                self.trials.append(as_optuna(record, trial.params, records.read_run(run)))
+            if read_search(folder) is None:  # nothing is on disk yet, and the data may not fit
+                worker.call(check_with_data, self._base) if worker else check_with_data(self._base)
+            with hold(folder):
+                record = read_search(folder) or SearchRecord(self.name, self._record_of_space)
+                if record.name != self.name:
+                    raise ConfigError(f"{folder} holds another search, {record.name}; give another folder")
+                for number in range(options.trials):
+                    if number == len(record.trials):
+                        record.trials.append(self._propose(number))
+                        write_search(folder, record)
+                    trial = record.trials[number]
+                    config, run = self._config(trial.params), folder / trial.run
+                    if not records.is_finished(run):
+                        records.write_config(run, config.to_dict())
+                        work = partial(run_trial, self.trials if options.prune else None)
+                        runs = {run: config}
+                        outcome = (worker.run(work, runs) if worker else work(runs, received))[run]
+                        said = outcome.error or f"validation accuracy {outcome.validation_accuracy:.4f}"
+                        words = " ".join([f"[{number + 1}/{options.trials}]", *as_words(trial.params)])
+                        console.print(f"{words}  {outcome.status}  {said}", markup=False)
+                    if (signal := received()) is not None:
+                        return 128 + signal
+                    self.trials.append(as_optuna(record, trial.params, records.read_run(run)))
         return int(self.best is None or any(trial.state == TrialState.FAIL for trial in self.trials))
 
     def _propose(self, number: int) -> SearchTrial:
-        with make_study(self.trials, self._seed + number) as study:
+        with make_study(self.trials, self._base.seed + number) as study:
             proposed = study.ask(self._space).params
             params = {key: _rounded(value, self._space[key]) for key, value in proposed.items()}
         return SearchTrial(params, self._config(params).run_name())
 
     def _config(self, params: Mapping[str, Any]) -> Config:
         return replace(self._make_config(params), study=self._study)
+
+
+def check_with_data(config: Config) -> None:
+    """Load the data of a configuration, and refuse one that does not fit it."""
+    configure_jax(config)
+    program_spec(config, build_data(config))
 
 
 class Pruning(Callback):

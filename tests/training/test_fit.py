@@ -85,6 +85,20 @@ def test_training_learns_and_logs_each_epoch(run, digits):
     assert fitted.seconds == lines[-1].seconds > 0
 
 
+@pytest.mark.parametrize(("gives_up_at", "status", "epochs"), [(1, "stopped", 1), (2, "completed", 2)])
+def test_a_callback_gives_a_run_up_at_the_end_of_an_epoch(run, gives_up_at, status, epochs):
+    """After the last epoch there is nothing left to give up."""
+
+    class GiveUp(Callback):
+        def on_epoch(self, metrics):
+            return "no hope" if metrics.epoch == gives_up_at else None
+
+    fitted = run(epochs=2, callbacks=[GiveUp()])
+    assert (fitted.status, len(fitted.history)) == (status, epochs)
+    assert fitted.error == ("no hope" if status == "stopped" else None)
+    assert (fitted.params is None) == (status == "stopped")
+
+
 @pytest.mark.parametrize(
     "options",
     [{"scan_steps": 1}, {"scan_steps": 7}, {"checkpoint_every": 3}, {"window": 3}, {"window": 1000}],

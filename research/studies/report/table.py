@@ -189,10 +189,11 @@ def difference_table(study: StudyResults) -> Table:
 
 def shared_table(study: StudyResults) -> Table:
     """Return a row per value of the configuration that all runs of the study share."""
-    if not study.runs:
+    runs = study.runs or study.trials
+    if not runs:
         return Table(("setting", "value"), [])
-    hidden = {*IGNORED_SECTIONS, *differing_keys(study.runs)}
-    config = dotted_keys({key: value for key, value in study.runs[0].config.items() if key != "study"})
+    hidden = {*IGNORED_SECTIONS, *differing_keys(runs)}
+    config = dotted_keys({key: value for key, value in runs[0].config.items() if key != "study"})
     return Table(
         ("setting", "value"),
         [
@@ -205,7 +206,8 @@ def shared_table(study: StudyResults) -> Table:
 
 def provenance_table(study: StudyResults) -> Table:
     """Return a row per fact about the origin of the runs; facts that differ are listed with counts."""
-    found = [dotted_keys(run.result.provenance) for run in study.runs if run.result]
+    runs = study.runs or study.trials  # a search has trials only
+    found = [dotted_keys(run.result.provenance) for run in runs if run.result]
     keys = [
         key
         for key in dict.fromkeys(key for facts in found for key in facts)
@@ -218,9 +220,9 @@ def provenance_table(study: StudyResults) -> Table:
     started = sorted(str(facts["started"]) for facts in found if facts.get("started"))
     if started:
         rows.append(("started", " to ".join(dict.fromkeys([started[0], started[-1]]))))
-    rows.append(("seeds", ", ".join(str(seed) for seed in sorted({seed_of(run) for run in study.runs}))))
-    rows.append(("time of all runs", f"{_total_seconds(study.runs):,.1f} s"))
-    if study.trials:
+    rows.append(("seeds", ", ".join(str(seed) for seed in sorted({seed_of(run) for run in runs}))))
+    rows.append(("time of all runs", f"{_total_seconds(runs):,.1f} s"))
+    if study.runs and study.trials:
         rows.append(("time of all trials", f"{_total_seconds(study.trials):,.1f} s"))
     return Table(("fact", "value"), rows)
 
