@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
@@ -21,7 +21,7 @@ from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
 from research.cli.keys import Command
-from research.cli.wrapper import check_choices, compose_again, exit_with, pop_keys, run_command
+from research.cli.wrapper import check_choices, compose_again, pop_keys, read_folder, run_command
 from research.config import Config, ConfigError, SearchConfig
 
 if TYPE_CHECKING:
@@ -93,6 +93,12 @@ def distribution(word: str, override: Override) -> "optuna.distributions.BaseDis
     return CategoricalDistribution(list(dict.fromkeys(override.sweep_string_iterator())))
 
 
+def refuse_multirun(words: Sequence[str]) -> None:
+    """Refuse the flag of a sweep."""
+    if {"-m", "--multirun"} & set(words):
+        raise ConfigError("-m is not allowed with search, which always runs many trials; leave out -m")
+
+
 def main() -> None:
     """Run the command and exit."""
     words = sys.argv[1:]
@@ -100,9 +106,6 @@ def main() -> None:
     words = [word for word in words if word not in searched]
     sys.argv[1:] = words
     composed: list[dict[str, Any]] = []
-
-    def refuse() -> NoReturn:
-        raise ConfigError("-m is not allowed with search, which always runs many trials; leave out -m")
 
     def make_config(params: Mapping[str, Any]) -> Config:
         sys.argv[1:] = [
@@ -121,6 +124,7 @@ def main() -> None:
 
         if not composed:  # --cfg job prints the configuration, and runs nothing
             return 0
+        out = None if composed[0]["out"] is None else read_folder(composed[0], "out")
         keys = pop_keys(composed[0], SearchKeys)
         base = Config.from_dict(composed[0])
         if base.study is not None or base.distributed.is_on:
@@ -134,7 +138,7 @@ def main() -> None:
                 "give for example 'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))'"
             )
         found = Search(space, make_config)
-        folder = Path(keys.out or Path("multirun", "search", found.name.split()[-1]))
+        folder = out or Path("multirun", "search", found.name.split()[-1])
         code = found.run(folder, keys.search)
         if found.best:
             values = as_words(found.best.params)
@@ -145,6 +149,4 @@ def main() -> None:
         print(f"search {folder}")
         return code
 
-    if {"-m", "--multirun"} & set(words):
-        exit_with(refuse)
-    run_command(COMMAND, composed.append, search)
+    run_command(COMMAND, composed.append, before=refuse_multirun, after=search)

@@ -50,7 +50,7 @@ class FitOptions:
 class FitResult(NamedTuple):
     """The result of `fit`."""
 
-    status: str  # completed, diverged or preempted
+    status: str  # completed, diverged, preempted or stopped
     params: Params | None  # the parameters that `keep` selects; None unless completed
     model_state: State | None
     best_epoch: int  # the epoch of these parameters, from 1; 0 if no epoch was completed

@@ -1,0 +1,23 @@
+"""The sentences on the page of errors are those of the program."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+PAGE = Path(__file__).parents[2] / "docs" / "guides" / "errors.md"
+BLOCK = re.compile(r"^```console\n\$ cnn-research (\S+) (.*)\n(.*)\n```", re.MULTILINE)
+EXAMPLES = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+
+
+def test_the_page_has_examples():
+    assert len(EXAMPLES) >= 10
+
+
+@pytest.mark.parametrize(("command", "words", "sentence"), EXAMPLES, ids=[words for _, words, _ in EXAMPLES])
+def test_a_sentence_is_as_the_page_says(call, command, words, sentence):
+    outcome = call(f"{command}.py", *shlex.split(words))
+    parts = sentence.removeprefix(f"cnn-research {command}: ").split("...")
+    assert re.search(".*".join(map(re.escape, parts)), outcome.err)
+    assert outcome.code == 2
