@@ -380,7 +380,8 @@ class Config:
     def run_name(self) -> str:
         """Return the name of the run's folder in a sweep: arm, seed and fingerprint."""
         arm = self.study.arm if self.study else self.model.name
-        return f"{re.sub(r'[^A-Za-z0-9.]+', '-', arm)}_seed-{self.seed}_{self.fingerprint()[:8]}"
+        short = re.sub(r"[^A-Za-z0-9.]+", "-", arm)[:80]  # a file system takes up to 255 bytes
+        return f"{short}_seed-{self.seed}_{self.fingerprint()[:8]}"
 
 
 def with_recommendations(values: Mapping[str, Any]) -> dict[str, Any]:

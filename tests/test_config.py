@@ -169,6 +169,8 @@ def test_a_run_name_is_a_plain_folder_name():
     name = Config.from_dict({"study": study}).run_name()
     assert "/" not in name
     assert " " not in name
+    long = {"arm": "x" * 300, "arms": ["x" * 300], "reference": "x" * 300}
+    assert len(Config.from_dict({"study": study | long}).run_name()) < 120
 
 
 def test_a_choice_may_be_a_name_alone():

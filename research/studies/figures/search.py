@@ -5,44 +5,41 @@ from itertools import accumulate
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from research.studies.figures.style import COLOURS, canvas, label
+from research.studies.figures.style import COLOURS, canvas, label, shared_legend
 from research.studies.results import StudyResults
 from research.studies.search import importance, outcomes
 
 
 def search_history(study: StudyResults) -> Figure | None:
     """Validation accuracy by trial, the line is the best so far; and the importance of each key."""
-    found = [
-        (number, each) for number, each in enumerate(outcomes(study), start=1) if each.accuracy is not None
-    ]
-    completed = [(number, each.accuracy or 0.0) for number, each in found if each.run.status == "completed"]
-    if not completed:
+    found = list(enumerate(outcomes(study), start=1))
+    groups = {
+        "completed": [(x, each.accuracy) for x, each in found if each.run.status == "completed"],
+        "given up": [(x, each.accuracy) for x, each in found if each.run.status in ("stopped", "diverged")],
+    }
+    points = {name: [(x, 100 * y) for x, y in group if y is not None] for name, group in groups.items()}
+    if not points["completed"]:
         return None
     shares = importance(study)
-    with canvas(1, 2 if shares else 1, (8.4 if shares else 4.8, 3.6)) as (figure, axes):
+    width = 8.4 if shares else 4.8
+    with canvas(1, 2 if shares else 1, (width, 3.8)) as (figure, axes):
         history = axes[0, 0]
-        given_up = [
-            (number, each.accuracy or 0.0) for number, each in found if each.run.status != "completed"
-        ]
-        for points, name, marker, colour in (
-            (completed, "completed", "o", COLOURS[0]),
-            (given_up, "given up", "x", COLOURS[7]),
-        ):
-            if points:
-                numbers, accuracies = zip(*points, strict=True)
-                history.scatter(
-                    numbers, [100 * y for y in accuracies], s=18, marker=marker, color=colour, label=name
-                )
-        numbers, accuracies = zip(*completed, strict=True)
-        best = [100 * y for y in accumulate(accuracies, max)]
-        history.step(numbers, best, where="post", color=COLOURS[1], label="best so far")
+        for (name, group), marker, colour in zip(points.items(), "ox", (COLOURS[0], COLOURS[7]), strict=True):
+            if group:
+                history.scatter(*zip(*group, strict=True), s=18, marker=marker, color=colour, label=name)
+        numbers, accuracies = zip(*points["completed"], strict=True)
+        best = list(accumulate(accuracies, max))
+        history.step(
+            [*numbers, len(found)], [*best, best[-1]], color=COLOURS[1], where="post", label="best so far"
+        )
         history.set_xlabel("trial")
         history.set_ylabel("validation accuracy (%)")
-        history.xaxis.set_major_locator(MaxNLocator(integer=True))
-        history.legend()
+        history.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         if shares:
             names = sorted(shares, key=lambda key: shares[key])
-            axes[0, 1].barh([label(name) for name in names], [100 * shares[name] for name in names])
+            sizes = [100 * shares[name] for name in names]
+            axes[0, 1].barh([label(name) for name in names], sizes, 0.5, color=COLOURS[0])
             axes[0, 1].set_xlabel("importance (%)")
             axes[0, 1].grid(False, axis="y")
+        shared_legend(figure, history, width)
         return figure

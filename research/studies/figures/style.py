@@ -35,6 +35,15 @@ NAME_LIMIT = 28
 
 
 @contextmanager
+def style() -> Iterator[None]:
+    """Use the shared style on top of matplotlib's defaults, whatever the user's ``matplotlibrc`` says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+@contextmanager
 def canvas(
     rows: int, columns: int, size: tuple[float, float], **options: Any
 ) -> Iterator[tuple[Figure, Any]]:
@@ -46,7 +55,7 @@ def canvas(
         size: width and height in inches.
         options: as for ``Figure.subplots``.
     """
-    with matplotlib.rc_context(STYLE):
+    with style():
         figure = Figure(figsize=size, layout="constrained")
         yield figure, figure.subplots(rows, columns, squeeze=False, **options)
 
@@ -54,7 +63,7 @@ def canvas(
 def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     """Write ``<path>.svg`` and ``<path>.png`` and return both."""
     svg, png = path.with_name(f"{path.name}.svg"), path.with_name(f"{path.name}.png")
-    with matplotlib.rc_context(STYLE):
+    with style():
         figure.draw_without_rendering()
         # the layout is solved; solving it again for each file takes most of the time
         figure.set_layout_engine("none")
