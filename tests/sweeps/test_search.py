@@ -80,6 +80,7 @@ def test_a_search_goes_on_as_if_it_had_not_stopped(search, tmp_path):
     whole, _, _ = search(tmp_path / "whole", 14)
     search(tmp_path / "cut", 6)
     record = read_search(tmp_path / "cut")
+    assert record is not None
     last = tmp_path / "cut" / record.trials[-1].run
     (last / "result.json").unlink()  # as if the process had been killed in this trial
     cut, code, output = search(tmp_path / "cut", 14)

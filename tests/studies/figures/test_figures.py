@@ -1,5 +1,7 @@
 """Every figure on every kind of study, and the layout that a reader would complain about."""
 
+from typing import Any
+
 import matplotlib
 import numpy as np
 import pytest
@@ -79,7 +81,7 @@ def test_equal_figures_give_equal_files(studies, tmp_path):
 def test_the_settings_of_the_user_change_no_figure(studies, tmp_path):
     """LaTeX of a user's matplotlibrc would end the report where LaTeX is not installed."""
     files = []
-    for settings in ({}, {"text.usetex": True, "font.size": 30}):
+    for settings in (dict[str, Any](), {"text.usetex": True, "font.size": 30}):
         with matplotlib.rc_context(settings):
             figure = accuracy_by_arm(studies["numeric"])
             assert figure is not None
