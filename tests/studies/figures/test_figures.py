@@ -81,7 +81,8 @@ def test_equal_figures_give_equal_files(studies, tmp_path):
 def test_the_settings_of_the_user_change_no_figure(studies, tmp_path):
     """LaTeX of a user's matplotlibrc would end the report where LaTeX is not installed."""
     files = []
-    for settings in (dict[str, Any](), {"text.usetex": True, "font.size": 30}):
+    of_users: list[Any] = [{}, {"text.usetex": True, "font.size": 30}]
+    for settings in of_users:
         with matplotlib.rc_context(settings):
             figure = accuracy_by_arm(studies["numeric"])
             assert figure is not None
