@@ -93,6 +93,16 @@ def distribution(word: str, override: Override) -> "optuna.distributions.BaseDis
     return CategoricalDistribution(list(dict.fromkeys(override.sweep_string_iterator())))
 
 
+def as_words(params: Mapping[str, Any]) -> list[str]:
+    """Return values as the words of a command line.
+
+    Example:
+        >>> as_words({"optimizer": "adam", "optimizer.learning_rate": 0.001})
+        ['optimizer=adam', 'optimizer.learning_rate=0.001']
+    """
+    return [f"{key}={value}" for key, value in params.items()]
+
+
 def refuse_multirun(words: Sequence[str]) -> None:
     """Refuse the flag of a sweep."""
     if {"-m", "--multirun"} & set(words):
@@ -101,27 +111,27 @@ def refuse_multirun(words: Sequence[str]) -> None:
 
 def main() -> None:
     """Run the command and exit."""
-    words = sys.argv[1:]
-    searched = sweeps(words)
-    words = [word for word in words if word not in searched]
-    sys.argv[1:] = words
+    called = sys.argv
+    searched = sweeps(called[1:])
+    words = [word for word in called[1:] if word not in searched]
+    sys.argv = [called[0], *words]  # Hydra refuses several values without -m
     composed: list[dict[str, Any]] = []
 
     def make_config(params: Mapping[str, Any]) -> Config:
-        sys.argv[1:] = [
-            *words,
-            *(f"{key}={value}" for key, value in params.items()),
-        ]  # for an error's sentence
-        config = compose_again(COMMAND, sys.argv[1:])
-        values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        sys.argv = [called[0], *words, *as_words(params)]  # an error lists the keys of these words
+        composed_again = compose_again(COMMAND, sys.argv[1:])
+        values: Any = OmegaConf.to_container(composed_again, resolve=True, throw_on_missing=True)
         pop_keys(values, SearchKeys)
-        return Config.from_dict(values)
+        config = Config.from_dict(values)
+        sys.argv = called
+        return config
 
     def search() -> int:
         if find_spec("optuna") is None:
             raise ConfigError("search needs optuna: pip install 'cnn-research[search]'")
-        from research.sweeps.search import Search, as_words
+        from research.sweeps.search import Search
 
+        sys.argv = called
         if not composed:  # --cfg job prints the configuration, and runs nothing
             return 0
         out = None if composed[0]["out"] is None else read_folder(composed[0], "out")

@@ -131,8 +131,9 @@ class Search:
                         runs = {run: config}
                         outcome = (worker.run(work, runs) if worker else work(runs, received))[run]
                         said = outcome.error or f"validation accuracy {outcome.validation_accuracy:.4f}"
-                        words = " ".join([f"[{number + 1}/{options.trials}]", *as_words(trial.params)])
-                        console.print(f"{words}  {outcome.status}  {said}", markup=False)
+                        values = " ".join(f"{key}={value}" for key, value in trial.params.items())
+                        line = f"[{number + 1}/{options.trials}] {values}  {outcome.status}  {said}"
+                        console.print(line, markup=False)
                     if (signal := received()) is not None:
                         return 128 + signal
                     self.trials.append(as_optuna(record, trial.params, records.read_run(run)))
@@ -192,16 +193,6 @@ def run_trial(
     pruning = [] if earlier is None else [Pruning(earlier)]
     with stop_on_signal(folder) if received is None else nullcontext(StopOnSignal(received)) as stop:
         return {folder: run_safely(config, folder, [stop, *pruning], load_program)}
-
-
-def as_words(params: Mapping[str, Any]) -> list[str]:
-    """Return values as the words of a command line.
-
-    Example:
-        >>> as_words({"optimizer": "adam", "optimizer.learning_rate": 0.001})
-        ['optimizer=adam', 'optimizer.learning_rate=0.001']
-    """
-    return [f"{key}={value}" for key, value in params.items()]
 
 
 def _corners(space: Mapping[str, BaseDistribution]) -> Iterator[dict[str, Any]]:

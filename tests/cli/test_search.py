@@ -103,3 +103,4 @@ def test_a_search_of_8_trials_goes_on_and_is_reported(call, tmp_path):
     text = (tmp_path / "found" / "report.md").read_text()
     assert "| model.depth | 1 to 2 |" in text
     assert "search.svg" in text
+    assert "'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))'" in text.partition("### Command")[2]

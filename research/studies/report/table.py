@@ -259,7 +259,7 @@ def class_table(study: StudyResults) -> Table:
 
 def commands(study: StudyResults) -> list[str]:
     """Return the distinct commands that made the runs, as far as the runs recorded them."""
-    found = (run.outcome.provenance for run in study.runs)
+    found = (run.outcome.provenance for run in study.runs or study.trials)
     return list(dict.fromkeys(str(facts["command"]) for facts in found if facts.get("command")))
 
 
