@@ -73,6 +73,11 @@ class Search:
         base = make_config(first)
         for config in (base, *map(make_config, others)):
             check(config)
+            if config.data.validation_fraction == 0:
+                raise ConfigError(
+                    "data.validation_fraction=0 is not allowed in a search, which the validation split decides; "
+                    "give a share above 0"
+                )
         self._base = base
         self._record_of_space = {key: distribution_to_json(each) for key, each in space.items()}
         identity = json.dumps([base.fingerprint(), self._record_of_space])
@@ -173,9 +178,11 @@ class Pruning(Callback):
 
     def on_epoch(self, metrics: EpochMetrics) -> str | None:
         """Report the validation accuracy, and return a text if the run is to be given up."""
-        self._trial.report(metrics.validation_accuracy, metrics.epoch)
-        accuracy = f"validation accuracy {metrics.validation_accuracy:.4f}"
-        return f"pruned after epoch {metrics.epoch}, {accuracy}" if self._trial.should_prune() else None
+        accuracy = metrics.validation_accuracy
+        assert accuracy is not None  # `Search` refuses a run without a validation split
+        self._trial.report(accuracy, metrics.epoch)
+        reason = f"pruned after epoch {metrics.epoch}, validation accuracy {accuracy:.4f}"
+        return reason if self._trial.should_prune() else None
 
 
 def run_trial(

@@ -62,6 +62,10 @@ def test_a_space_that_makes_no_sense_is_refused(word):
             ["model.depth=1,2", "search.trials=0"],
             "search.trials=0 is not allowed; give a whole number, at least 1",
         ),
+        (
+            ["model.depth=1,2", "data.validation_fraction=0", "training.keep=last"],
+            "data.validation_fraction=0 is not allowed in a search",
+        ),
         (["model.dept=1,2"], "there is no key model.dept"),
         (["model.depth=1,2", "data.train_limit=9999"], "data.train_limit=9999"),
     ],
