@@ -75,8 +75,8 @@ class Search:
             check(config)
             if config.data.validation_fraction == 0:
                 raise ConfigError(
-                    "data.validation_fraction=0 is not allowed in a search, which the validation split decides; "
-                    "give a share above 0"
+                    "data.validation_fraction=0 is not allowed in a search, "
+                    "which the validation split decides; give a share above 0"
                 )
         self._base = base
         self._record_of_space = {key: distribution_to_json(each) for key, each in space.items()}
