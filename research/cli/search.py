@@ -23,6 +23,7 @@ from omegaconf import OmegaConf
 from research.cli.keys import Command
 from research.cli.wrapper import check_choices, compose_again, pop_keys, read_folder, run_command
 from research.config import Config, ConfigError, SearchConfig
+from research.runs.run import leave_accelerators
 
 if TYPE_CHECKING:
     import optuna
@@ -147,6 +148,7 @@ def main() -> None:
                 "search needs a key with several values; "
                 "give for example 'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))'"
             )
+        leave_accelerators()
         found = Search(space, make_config)
         folder = out or Path("multirun", "search", found.name.split()[-1])
         code = found.run(folder, keys.search)
