@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -82,6 +83,13 @@ class Worker:
         return future.result()
 
     def _start(self) -> None:
+        # The resource tracker of multiprocessing has to survive every signal that ends a run. It keeps those
+        # signals blocked that are blocked when it starts.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            resource_tracker.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(
             max_workers=1, mp_context=context, initializer=_begin, initargs=(cache_settings(),)

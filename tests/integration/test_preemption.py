@@ -72,6 +72,17 @@ def test_under_nohup_a_run_goes_on_after_sighup_and_slurms_warning_ends_it(tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_to_all_processes_of_a_sweep_ends_it_quietly(tmp_path, number):
+    sweep = start(tmp_path, "-m", "seed=0,1", *LONG, "hydra.sweep.dir=cut", by=("setsid",))
+    wait_for(lambda: list((tmp_path / "cut").rglob("metrics.jsonl")))
+    os.killpg(sweep.pid, number)
+    out, err = sweep.communicate(timeout=60)
+    assert (sweep.returncode, err) == (128 + number, "")
+    assert f"preempted  {number.name} after" in out
+
+
+@pytest.mark.slow
 def test_a_closed_terminal_ends_a_run_with_a_checkpoint(tmp_path):
     child, terminal = pty.fork()
     if child == 0:
