@@ -1,7 +1,8 @@
-"""Read the runs of a folder, write the report into it, and print its tables.
+"""Read the runs of a folder or of several, write one report, and print its tables.
 
-Example:
+Examples:
     cnn-research report multirun/depth
+    cnn-research report multirun/a multirun/b --out comparison
 """
 
 from pathlib import Path
@@ -17,18 +18,17 @@ from research.studies.results import read_studies
 
 
 def command() -> int:
-    """Write the report of the folder on the command line."""
+    """Write the report of the folders on the command line."""
     parser = Arguments(__doc__)
-    parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="a run, a sweep (multirun/depth), or a folder of sweeps"
-    )
+    described = "a run, a sweep (multirun/depth), or a folder of sweeps; several give one report"
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help=described)
     parser.add_argument("--out", help="folder of the report; without it, the folder of the runs")
     arguments = parser.parse_args()
-    folder, out = arguments.folder, arguments.out
+    folders, out = arguments.folders, arguments.out
     if out == "":
         raise ConfigError("--out= is not allowed; give the path of a folder, such as ./report")
-    report = write_report(folder, None if out is None else Path(out))
-    for study in read_studies(folder):
+    report = write_report(folders, None if out is None else Path(out))
+    for study in read_studies(*folders):
         print(f"{study.title}: {study.question}" if study.question else study.title)
         if study.search:
             print("", trials_table(study), "", sep="\n")

@@ -20,6 +20,7 @@ from hydra.types import RunMode
 from research import records
 from research.cli.hydra_keys import given_hydra_keys
 from research.cli.keys import Command
+from research.cli.log import RunLog
 from research.cli.wrapper import compose_again, pop_keys, read_folder, run_command
 from research.config import Config, ConfigError, SweepConfig
 from research.records import RunResult
@@ -33,6 +34,7 @@ from research.studies.stages import given_keys, staged_run_of_job
 from research.studies.study import check_arms, describe_too_few_seeds
 from research.sweeps.stages import StagedRun, StagedSweep
 from research.sweeps.sweep import run_apart
+from research.utils.files import made_folder
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
     num_runs = config.training.runs_per_program
     is_group = num_runs > 1 and not (folder / "config.yaml").exists()
     sweeps = hydra.mode == RunMode.MULTIRUN
+    log = [] if sweeps else [RunLog(folder)]
     if resume and not is_group and not sweeps:
         if not config.distributed.is_on:
             settle(folder)
@@ -106,9 +109,10 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
         result, should_report = run_distributed(config, folder, resume=resume)
         if should_report:
             report(result, folder)
-        return exit_codes.append(result.exit_code)
+        return exit_codes.append(exit_code(result))
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        with made_folder(folder):  # only to see whether it can be made
+            pass
     except OSError as error:
         raise ConfigError(f"run={folder} cannot be written: {error.strerror}; give another folder") from error
     if is_group:  # a sweep over `num_runs` seeds; a sweep always continues unfinished runs
@@ -127,9 +131,9 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
         result = records.read_run(folder).outcome
     else:
         with stop_on_signal(folder) as stop:
-            result = run(config, folder, [stop, ProgressBar()], resume=resume)
+            result = run(config, folder, [*log, stop, ProgressBar()], resume=resume)
     report(result, folder)
-    return exit_codes.append(result.exit_code)
+    return exit_codes.append(exit_code(result))
 
 
 def _check_given_folder(words: Sequence[str], hydra_words: Sequence[str], *, sweeps: bool) -> None:
@@ -172,6 +176,11 @@ def report(result: RunResult, folder: Path) -> None:
     accuracy = result.test_accuracy
     print(f"test accuracy {accuracy:.4f}" if accuracy is not None else f"{result.status}: {result.error}")
     print(f"run {folder}")
+
+
+def exit_code(result: RunResult) -> int:
+    """Return the exit code of the process of a run: as recorded, and at least 1 unless the run completed."""
+    return result.exit_code or int(result.status != "completed")
 
 
 def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config:

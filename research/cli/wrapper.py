@@ -1,6 +1,9 @@
 """How every command runs: compose its configuration, call it, and turn an error into one sentence."""
 
+import contextlib
 import difflib
+import errno
+import logging
 import os
 import sys
 import warnings
@@ -38,6 +41,7 @@ from research.records import RecordError
 from research.runs.settings import pinned_settings
 from research.runs.worker import RunError
 from research.training.checkpoint import CheckpointError
+from research.utils.streams import protect_output
 from research.utils.strict import construct, is_writable
 
 T = TypeVar("T")
@@ -71,11 +75,11 @@ def run_command(
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
     errors: list[Exception] = []
-    composed: list[Any] = []
+    composed: list[Path] = []
     environment: dict[str, str] = {}  # Hydra sets it for each job, and `after` may run the jobs
 
     def compose(config: Any) -> Any:
-        composed.append(config)
+        composed.append(Path(HydraConfig.get().sweep.dir))
         environment.update(HydraConfig.get().job.env_set)
         try:
             full: Any = HydraConfig.instance().cfg
@@ -96,20 +100,58 @@ def run_command(
         check_choices([*sys.argv[1:], *swept_by_keys(given)])
         if {"--help", "-h"} & set(sys.argv[1:]):
             return print_help(command)
+        if any(word.startswith("--info") for word in sys.argv[1:]):
+            logging.getLogger().handlers.clear()  # Hydra adds its own beside those of imported libraries
         if before:
             before(sys.argv[1:])
-        try:
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.config_name)(compose)()
-        except (ValueError, TypeError, AttributeError, LookupError, AssertionError) as error:
-            if composed:
-                raise
-            raise HydraException(str(error)) from None  # Hydra also raises builtin types
-        if errors:
-            raise errors[0]
+        start = hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.config_name)
+        with multirun_file_restored(sys.argv[1:], composed):
+            try:
+                start(compose)()
+            except (ValueError, TypeError, AttributeError, LookupError, AssertionError) as error:
+                if composed:
+                    raise
+                raise HydraException(str(error)) from None  # Hydra also raises builtin types
+            if errors:
+                raise errors[0]
         os.environ.update(environment)
         return after() if after else 0
 
     exit_with(work, command)
+
+
+@contextlib.contextmanager
+def multirun_file_restored(words: list[str], composed: list[Path]) -> Iterator[None]:
+    """Undo what Hydra writes into the folder of a sweep before any job, if the block raises an exception.
+
+    Hydra writes `multirun.yaml`, and makes the folder if there is none.
+
+    Args:
+        words: the words of the command line, which name the folder of a sweep that exists already.
+        composed: the folder of the sweep, once for each job; the block fills this list.
+    """
+    words = [word.lstrip("+") for word in words] if {"-m", "--multirun"} & set(words) else []
+    named = [Path("multirun", word[len("study=") :]) for word in words if word.startswith("study=")]
+    with contextlib.suppress(OverrideParseException):  # Hydra reports it when it composes
+        given = [word for word in words if word.startswith("hydra.sweep.dir=")]
+        named += [Path(str(each.value())) for each in OverridesParser.create().parse_overrides(given)]
+    files = [folder / "multirun.yaml" for folder in named]
+    before = {path: path.read_bytes() for path in files if path.is_file()}
+    kept = {folder for path in files for folder in path.parents if folder.exists()}
+    try:
+        yield
+    except BaseException:
+        for path in {*files, *(folder / "multirun.yaml" for folder in composed)}:
+            if path in before:
+                path.write_bytes(before[path])
+                continue
+            with contextlib.suppress(OSError):  # a folder is not empty
+                if [each.name for each in path.parent.iterdir()] == [path.name]:
+                    path.unlink()
+                for folder in path.parents:
+                    if folder not in kept:
+                        folder.rmdir()
+        raise
 
 
 def exit_with(work: Callable[[], int], command: Command | None = None) -> NoReturn:
@@ -119,6 +161,7 @@ def exit_with(work: Callable[[], int], command: Command | None = None) -> NoRetu
         work: does the work and returns the exit code.
         command: the command; an error about an unknown key lists its keys.
     """
+    protect_output()
     warnings.showwarning = lambda message, *_: _say(message)
     try:
         with pinned_settings():
@@ -139,11 +182,11 @@ def exit_with(work: Callable[[], int], command: Command | None = None) -> NoRetu
         code = _say(f"JAX_PLATFORMS={platforms} is not allowed; JAX has no such device here, give cpu")
     except KeyboardInterrupt:
         code = _say("interrupted", 130)
-    try:
-        sys.stdout.flush()
-    except OSError as error:  # a full disk, or a closed pipe
+    sys.stdout.flush()
+    error = getattr(sys.stdout, "error", None)
+    nobody_reads = (errno.EPIPE, errno.EIO)  # the reader of a pipe, or the terminal, has ended
+    if error is not None and error.errno not in nobody_reads:
         code = code or _say(f"the output is not complete: {error.strerror}", 1)
-        sys.stdout = None  # otherwise Python tries again at exit, and prints a traceback
     sys.exit(code)
 
 

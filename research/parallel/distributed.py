@@ -109,5 +109,5 @@ def silence(log: str) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     for number, name in ((1, "stdout"), (2, "stderr")):
         getattr(sys, name).flush()
-        setattr(sys, name, os.fdopen(os.dup(number), "w", buffering=1))
+        setattr(sys, name, os.fdopen(os.dup(number), "w", buffering=1, errors="backslashreplace"))
         os.dup2(descriptor, number)

@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from research.utils.files import made_folder
+
 NAME = "running.json"
 
 ATTEMPTS = 5
@@ -30,28 +32,30 @@ def hold(folder: str | Path) -> Iterator[Callable[[int, int], None]]:
     """Hold the lock of a run's folder, and yield the function `beat(step, num_steps)`.
 
     `beat` writes to `running.json` how far the run is. Ownership is a file lock, not a timestamp, so a clock
-    change cannot give the folder to two processes.
+    change cannot give the folder to two processes. If the folder is new and the block writes nothing into it,
+    it is removed again.
 
     Raises:
         LockedError: another process holds the lock.
     """
-    path = Path(folder) / NAME
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = _lock(path)
+    folder = Path(folder)
+    path = folder / NAME
+    with made_folder(folder):
+        descriptor = _lock(path)
 
-    def beat(step: int, num_steps: int) -> None:
-        state = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
-        content = json.dumps(state | {"step": step, "num_steps": num_steps}).encode()
-        with contextlib.suppress(OSError):  # if the disk is full, the run itself reports it
-            os.pwrite(descriptor, content, 0)
-            os.ftruncate(descriptor, len(content))
+        def beat(step: int, num_steps: int) -> None:
+            state = {"pid": os.getpid(), "host": socket.gethostname(), "time": time.time()}
+            content = json.dumps(state | {"step": step, "num_steps": num_steps}).encode()
+            with contextlib.suppress(OSError):  # if the disk is full, the run itself reports it
+                os.pwrite(descriptor, content, 0)
+                os.ftruncate(descriptor, len(content))
 
-    beat(0, 0)
-    try:
-        yield beat
-    finally:
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
+        beat(0, 0)
+        try:
+            yield beat
+        finally:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
 
 
 def heartbeat(folder: str | Path) -> dict[str, Any] | None:

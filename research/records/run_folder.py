@@ -6,10 +6,13 @@ did not finish. The first line of `config.yaml` is the checksum of the rest. `re
 checksum and those of the other files, so a damaged file is never read as if it were whole.
 """
 
+import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,8 @@ import yaml
 
 from research.records.npz import read_npz
 from research.records.result import FINISHED, RESULT_FORMAT, RunResult
-from research.utils.files import seal, sha256, unseal, write_atomically
+from research.utils.files import SEAL, naming, replaced, seal, sha256, unseal, write_atomically
+from research.utils.yaml_text import read_yaml
 
 NOT_IN_THE_RESULT = (
     "data.dir",
@@ -37,9 +41,16 @@ the other runs of the same program, and the processes."""
 
 CHECKSUM_LINE = "# sha256 "
 
+FILES = ("config.yaml", "metrics.jsonl", "result.json", "arrays.npz")
+"""Names of the files of a run, which a run in the same folder would replace."""
+
 
 class RecordError(ValueError):
     """A file of a run's folder is damaged, or this version cannot read it."""
+
+
+class OccupiedError(RecordError):
+    """A folder holds a run that this version cannot read, or files that belong to no run of ours."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +81,15 @@ class Run:
         """The status of the outcome, one of `STATUSES`."""
         return self.outcome.status
 
+    @property
+    def has_arrays(self) -> bool:
+        """Whether there is an `arrays.npz`. Without it a run is not damaged, since only figures need it."""
+        return (self.path / "arrays.npz").exists()
+
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays of the run by name; the dict is empty if the run wrote none."""
+        """Return the arrays of the run by name; the dict is empty if there is no `arrays.npz`."""
         path = self.path / "arrays.npz"
-        if not path.exists() and path.name not in self.files:
+        if not self.has_arrays:
             return {}
         content = _read_bytes(path, self.files)
         try:
@@ -82,18 +98,76 @@ class Run:
             raise RecordError(f"{path} is damaged: {error}") from error
 
 
-def start_run(folder: str | Path, config: Mapping[str, Any]) -> None:
-    """Make the run's folder, write `config.yaml`, and remove the files that an unfinished run left there.
+def check_folder(folder: str | Path, *, resume: bool = False) -> None:
+    """Refuse a folder in which no run may begin or continue.
+
+    Args:
+        folder: the folder of the run.
+        resume: allow an unfinished run of ours with a damaged file, which the run writes again.
+
+    Raises:
+        FileExistsError: the folder holds a finished run.
+        OccupiedError: the folder holds a run that this version cannot read, or files of another program.
+    """
+    folder = Path(folder)
+    if not any((folder / name).exists() for name in FILES):
+        return
+    try:
+        status = read_run(folder).status
+    except (FileNotFoundError, RecordError) as error:
+        if resume and is_run(folder) and not _has_ended(folder):
+            return
+        raise OccupiedError(f"{error}; choose another folder") from error
+    if status in FINISHED:
+        raise FileExistsError(f"{folder} holds a finished run; choose another folder")
+
+
+def start_run(
+    folder: str | Path,
+    config: Mapping[str, Any],
+    metrics: Iterable[Mapping[str, Any]] = (),
+    *,
+    resume: bool = False,
+) -> None:
+    """Make the run's folder, write `config.yaml` and `metrics.jsonl`, and remove what an unfinished run left.
+
+    Args:
+        folder: the folder of the run.
+        config: the resolved configuration.
+        metrics: the metrics of each epoch before the one at which training begins.
+        resume: allow an unfinished run with a damaged file.
 
     Raises:
         FileExistsError: the folder holds a finished run, which is never touched.
+        OccupiedError: the folder holds a run that this version cannot read, or files of another program.
+        OSError: a file cannot be written; then all files are as they were.
     """
     folder = Path(folder)
-    if is_finished(folder):
-        raise FileExistsError(f"{folder} holds a finished run; choose another folder")
-    write_config(folder, config)
-    for name in ("result.json", "metrics.jsonl", "arrays.npz"):
-        (folder / name).unlink(missing_ok=True)
+    check_folder(folder, resume=resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = "".join(json.dumps(line) + "\n" for line in metrics)
+    with (
+        replaced(folder / "config.yaml", _config_text(config)),
+        replaced(folder / "metrics.jsonl", lines.encode()),
+    ):
+        for name in ("result.json", "arrays.npz"):
+            (folder / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def planned(folder: str | Path, config: Mapping[str, Any]) -> Iterator[None]:
+    """Write `config.yaml` if there is none, and remove it if the block raises before the run has begun."""
+    folder = Path(folder)
+    path = folder / "config.yaml"
+    is_new = not path.exists()
+    if is_new:
+        write_config(folder, config)
+    try:
+        yield
+    except BaseException:
+        if is_new and not (folder / "metrics.jsonl").exists():
+            path.unlink(missing_ok=True)
+        raise
 
 
 def is_finished(folder: str | Path, statuses: Sequence[str] = FINISHED) -> bool:
@@ -108,20 +182,7 @@ def write_config(folder: str | Path, config: Mapping[str, Any]) -> None:
     """Make the run's folder and write `config.yaml`; such a run is planned."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-    first = f"{CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n"
-    write_atomically(folder / "config.yaml", (first + text).encode())
-
-
-def write_metrics(folder: str | Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Write `metrics.jsonl` with the metrics of the epochs before the one at which training begins.
-
-    Args:
-        folder: the folder of the run.
-        lines: the metrics of each epoch.
-    """
-    content = "".join(json.dumps(line) + "\n" for line in lines)
-    write_atomically(Path(folder) / "metrics.jsonl", content.encode())
+    write_atomically(folder / "config.yaml", _config_text(config))
 
 
 def append_metrics(folder: str | Path, line: Mapping[str, Any]) -> None:
@@ -131,11 +192,8 @@ def append_metrics(folder: str | Path, line: Mapping[str, Any]) -> None:
         OSError: the file cannot be written; the error names it.
     """
     path = Path(folder) / "metrics.jsonl"
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-    except OSError as error:  # the error of a full disk does not name the file
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    with naming(path), path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def write_arrays(folder: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -204,17 +262,76 @@ def parameters_checksum(folder: str | Path) -> str:
         raise RecordError(f"{path} is damaged, or an earlier version wrote it") from error
 
 
-def find_runs(folder: str | Path) -> list[Run]:
-    """Return every run in `folder` and below it, sorted by path.
+def find_runs(*folders: str | Path) -> list[Run]:
+    """Return every run in the folders and below them, sorted by path; see `run_folders`.
 
     Raises:
         FileNotFoundError: there is no such folder.
         RecordError: a file of a run is damaged.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    return [read_run(path.parent) for path in sorted(folder.rglob("config.yaml"))]
+    return [read_run(folder) for folder in run_folders(*folders)]
+
+
+def run_folders(*folders: str | Path) -> list[Path]:
+    """Return the folder of every run in some folders and below them, sorted.
+
+    Symbolic links are followed. A run that is reached in several ways counts once, and files that belong to
+    no run of ours are passed over.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+    found: dict[Path, Path] = {}  # by the path of config.yaml without links
+    visited = set[Path]()
+    for top in map(Path, folders):
+        if not top.is_dir():
+            raise FileNotFoundError(f"there is no folder {top}")
+        for place, names, _ in os.walk(top, followlinks=True, onerror=_warn):
+            folder = Path(place)
+            if (real := folder.resolve()) in visited:
+                names.clear()
+                continue
+            visited.add(real)
+            names.sort()
+            if is_run(folder):
+                found.setdefault((folder / "config.yaml").resolve(), folder)
+                names[:] = [name for name in names if name != "checkpoints"]
+    return sorted(found.values())
+
+
+def is_run(folder: Path) -> bool:
+    """Return whether a folder holds a run of ours, which may be damaged.
+
+    Either its `config.yaml` begins with our checksum line, or there is a `config.yaml` beside another file of
+    a run or the folder of its checkpoints, or its `result.json` has our checksum.
+    """
+    config, result, checkpoints = (folder / name for name in ("config.yaml", "result.json", "checkpoints"))
+    if not config.is_file():
+        return result.is_file() and SEAL.encode() in result.read_bytes()
+    with config.open("rb") as file:
+        if file.read(len(CHECKSUM_LINE)) == CHECKSUM_LINE.encode():
+            return True
+    if result.is_file() or (folder / "metrics.jsonl").is_file():
+        return True
+    # Other programs write checkpoints as files, and ours are folders.
+    return checkpoints.is_dir() and all(path.is_dir() for path in checkpoints.iterdir())
+
+
+def _warn(error: OSError) -> None:
+    warnings.warn(f"{error.filename} cannot be read: {error.strerror}", RuntimeWarning, stacklevel=3)
+
+
+def _has_ended(folder: Path) -> bool:
+    """Return whether a run of which a file is damaged, or has another format, has ended."""
+    if any((folder / name).exists() for name in ("arrays.npz", "checkpoints/final")):
+        return True
+    try:
+        values = json.loads((folder / "result.json").read_bytes())
+    except (OSError, ValueError):
+        return False
+    if not isinstance(values, dict):
+        return False
+    return values.get("format") != RESULT_FORMAT or values.get("status") in FINISHED
 
 
 def _parse_result(text: str) -> tuple[RunResult, dict[str, str]]:
@@ -228,9 +345,16 @@ def _parse_result(text: str) -> tuple[RunResult, dict[str, str]]:
     return RunResult.from_dict(values), files
 
 
+def _config_text(config: Mapping[str, Any]) -> bytes:
+    text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+    return f"{CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n{text}".encode()
+
+
 def _config_path(folder: str | Path) -> Path:
     path = Path(folder) / "config.yaml"
     if not path.exists():
+        if is_run(path.parent):
+            raise RecordError(f"{path} is missing")
         raise FileNotFoundError(f"{folder} is not a run: it holds no config.yaml")
     return path
 
@@ -239,7 +363,7 @@ def _parse_config(text: str) -> dict[str, Any]:
     first, _, rest = text.partition("\n")
     if first != f"{CHECKSUM_LINE}{hashlib.sha256(rest.encode()).hexdigest()}":
         raise ValueError("its first line is not the checksum of the rest")
-    config = yaml.safe_load(rest)
+    config = read_yaml(rest)
     if not isinstance(config, dict):
         raise ValueError("not a mapping")
     return config

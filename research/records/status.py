@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from research.records import FINISHED, RecordError, read_run
+from research.records import FINISHED, RecordError, read_run, run_folders
 from research.records.lock import heartbeat
 
 
@@ -34,10 +34,7 @@ def read_status(folder: str | Path) -> list[RunStatus]:
     Raises:
         FileNotFoundError: there is no such folder.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"there is no folder {folder}")
-    return [_status_of(path.parent) for path in sorted(folder.rglob("config.yaml"))]
+    return [_status_of(path) for path in run_folders(folder)]
 
 
 def seconds_left(runs: list[RunStatus]) -> float | None:

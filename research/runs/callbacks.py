@@ -1,8 +1,9 @@
 """Callbacks of a run: the progress bar, records on disk, checkpoints and TensorBoard."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -69,14 +70,23 @@ class Heartbeat(Callback):
 
 
 class MetricsWriter(Callback):
-    """Writes a line for each epoch to `metrics.jsonl` in the run's folder."""
+    """Begins the records of a run on disk, and writes a line for each epoch to `metrics.jsonl`.
 
-    def __init__(self, folder: str | Path) -> None:
-        self._folder = folder
+    Nothing on disk changes before `on_start`, when everything that could refuse the run has been checked.
+
+    Args:
+        folder: the folder of the run.
+        config: the configuration of the run as a plain dict.
+        resume: the run may continue an unfinished one.
+    """
+
+    def __init__(self, folder: str | Path, config: Mapping[str, Any], *, resume: bool) -> None:
+        self._folder, self._config, self._resume = folder, config, resume
 
     def on_start(self, position: Position, num_steps: int) -> None:
-        """Write the lines of the epochs before the one at which training begins."""
-        records.write_metrics(self._folder, map(asdict, position.history))
+        """Write the configuration, and the lines of the epochs before the one at which training begins."""
+        lines = map(asdict, position.history)
+        records.start_run(self._folder, self._config, lines, resume=self._resume)
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
         """Append the epoch's line."""
@@ -100,6 +110,11 @@ class CheckpointWriter(Callback):
     def __init__(self, checkpoints: Checkpoints, program: Program, every: int | None) -> None:
         self._checkpoints, self._program, self._every = checkpoints, program, every
         self._saved_at: int | None = None
+
+    def on_start(self, position: Position, num_steps: int) -> None:
+        """Remove the checkpoints that cannot be read."""
+        if is_writer():
+            self._checkpoints.remove_unreadable()
 
     def on_steps(self, position: Position, count: int) -> None:
         """Write a checkpoint if one is due."""
@@ -128,12 +143,24 @@ class CheckpointWriter(Callback):
 
 
 class TensorBoard(Callback):
-    """Writes each epoch's metrics to `<folder>/tensorboard`."""
+    """Writes each epoch's metrics to `<folder>/tensorboard`.
+
+    The files of an interrupted run may hold epochs after the checkpoint from which the run continues, so they
+    are replaced, and each epoch has one point.
+    """
 
     def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder) / TENSORBOARD_FOLDER
+
+    def on_start(self, position: Position, num_steps: int) -> None:
+        """Write the epochs before the one at which training begins, in place of the earlier files."""
         from tensorboardX import SummaryWriter  # the extra "tensorboard" installs it
 
-        self._writer = SummaryWriter(str(Path(folder) / TENSORBOARD_FOLDER))
+        for path in self._folder.glob("events.out.tfevents.*"):
+            path.unlink()
+        self._writer = SummaryWriter(str(self._folder))
+        for metrics in position.history:
+            self.on_epoch(metrics)
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
         """Write the metrics at the epoch's step, under names such as `loss/train`."""

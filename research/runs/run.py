@@ -27,7 +27,7 @@ from research.training.callback import Callback
 from research.training.evaluate import make_predict, measure, predict_all
 from research.training.fit import FitOptions, first_position, fit
 from research.training.program import Program
-from research.training.resume import Checkpoints
+from research.training.resume import Checkpoints, saved_steps
 from research.utils.xla import for_few_calls
 
 
@@ -90,6 +90,7 @@ def run(
         DataError: the dataset is missing or damaged.
         CheckpointError: a checkpoint cannot be written, or belongs to another network.
         FileExistsError: the folder holds a finished run, or checkpoints although `resume` is false.
+        OccupiedError: the folder holds a run that this version cannot read, or files of another program.
         LockedError: another process works on the folder.
     """
     if not isinstance(config, Config):
@@ -98,13 +99,14 @@ def run(
     if not is_writer():
         return _train(config, folder, callbacks, load)
     with hold(folder) as beat:
-        begun = not records.is_finished(folder) and any((folder / "checkpoints").glob("step-*"))
-        if begun and not resume:
+        records.check_folder(folder, resume=resume)
+        if saved_steps(folder / "checkpoints") and not resume:
             raise FileExistsError(f"{folder} holds an unfinished run; resume=true continues it")
-        records.start_run(folder, config.to_dict())
-        writers: list[Callback] = [Heartbeat(beat), MetricsWriter(folder)]
+        values = config.to_dict()
+        writers: list[Callback] = [Heartbeat(beat), MetricsWriter(folder, values, resume=resume)]
         writers += [TensorBoard(folder)] if config.logging == "tensorboard" else []
-        result = _train(config, folder, [*writers, *callbacks], load)
+        with records.planned(folder, values):
+            result = _train(config, folder, [*writers, *callbacks], load)
         records.write_result(folder, result)
     return result
 
@@ -156,6 +158,7 @@ def _train(config: Config, folder: Path, callbacks: Sequence[Callback], load: Lo
     return RunResult(
         fitted.status,
         fitted.error,
+        exit_code=int(fitted.status != "completed"),
         **measure_run(folder, program, spec.net, fitted, dataset, trial=is_trial)._asdict(),
         epochs=len(fitted.history),
         best_epoch=fitted.best_epoch,

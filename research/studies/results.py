@@ -127,20 +127,21 @@ def paired(study: StudyResults, arm: Arm) -> list[float]:
     return [arm.accuracies[seed] - reference[seed] for seed in sorted(arm.accuracies.keys() & reference)]
 
 
-def read_studies(folder: str | Path) -> list[StudyResults]:
-    """Read all runs below a folder and group them into studies and arms.
+def read_studies(*folders: str | Path) -> list[StudyResults]:
+    """Read all runs below some folders, each run once, and group them into studies and arms.
 
     Runs of one study name whose arms differ in something else than the seed, such as the dataset, are
     several studies. Runs without a study form arms by the config values in which they differ.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        RecordError: there is no run in it, a file of a run is damaged, or the data or the flags of XLA
+        RecordError: there is no run in them, a file of a run is damaged, or the data or the flags of XLA
             changed between two runs.
     """
-    runs = find_runs(folder)
+    runs = find_runs(*folders)
     if not runs:
-        raise RecordError(f"{folder} holds no run: no config.yaml in it or below it")
+        names = " and ".join(map(str, folders))
+        raise RecordError(f"{names} holds no run: no config.yaml of a run in it or below it")
     return group_runs(runs)
 
 

@@ -15,6 +15,7 @@ from research.studies.statistics import is_testable, seeds_needed
 from research.sweeps.stages import StagedRun, StagedSweep
 from research.utils.conf import CONF
 from research.utils.strict import to_builtin
+from research.utils.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     import research.studies.outcome
@@ -109,7 +110,7 @@ class Study:
         """
         path = Path(path)
         try:
-            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+            values = read_yaml(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
         try:

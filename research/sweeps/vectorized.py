@@ -87,6 +87,10 @@ def run_safely(config: Config, folder: Path, callbacks: Sequence[Callback], load
             return RunResult("locked", str(error))
         message = f"{type(error).__name__}: {error}"
         failed = RunResult("failed", message, traceback=traceback.format_exc(), exit_code=1)
-        with contextlib.suppress(OSError):  # without a folder or disk space, only the sweep reports it
+        if isinstance(error, records.OccupiedError):  # the files in the folder stay as they are
+            return failed
+        with contextlib.suppress(OSError):  # without disk space, only the sweep reports it
+            if not (folder / "config.yaml").exists():
+                records.write_config(folder, config.to_dict())
             records.write_result(folder, failed)
         return failed

@@ -48,15 +48,19 @@ class Checkpoints:
     def __init__(self, folder: Path, *, keep: int, data_checksum: str, xla_flags: str = "") -> None:
         if "\\" in str(folder.absolute()):  # TensorStore would read it as a separator
             raise CheckpointError(f"{folder} has a backslash in its path; choose another folder")
-        if jax.process_index() == 0:  # only this process writes
-            for path in folder.glob(".*"):  # a process died while it wrote it
-                shutil.rmtree(path, ignore_errors=True)
         self._folder = folder
+        # a process died while it wrote these; `checkpoint.save` names them
+        self._unreadable = [*folder.glob(".step-*.*"), *folder.glob(f".{FINAL}.*")]
         self._keep = keep
         self._data_checksum = data_checksum
         self._xla_flags = xla_flags
         self._writer = ThreadPoolExecutor(1, "checkpoints")
         self._pending: Future[None] | None = None
+
+    def remove_unreadable(self) -> None:
+        """Remove the checkpoints that are damaged or were never complete, so that none counts as kept."""
+        for path in self._unreadable:
+            shutil.rmtree(path, ignore_errors=True)
 
     def save(self, position: Position) -> None:
         """Start to write a position.
@@ -102,7 +106,7 @@ class Checkpoints:
                 a newer format, and no older one can be read.
         """
         refused: CheckpointError | None = None
-        saved = _saved(self._folder)
+        saved = saved_steps(self._folder)
         while saved:
             newest = saved.pop()
             try:
@@ -110,8 +114,8 @@ class Checkpoints:
             except CheckpointError as error:
                 if not isinstance(error, DamagedError):
                     refused = refused or error
-                elif jax.process_index() == 0:
-                    shutil.rmtree(newest, ignore_errors=True)  # otherwise it would count among the kept ones
+                else:
+                    self._unreadable.append(newest)
                 if saved or refused is None:
                     instead = saved[-1].name if saved else "the beginning"
                     warnings.warn(f"{error}; continuing from {instead}", RuntimeWarning, stacklevel=2)
@@ -121,7 +125,7 @@ class Checkpoints:
 
     def _write(self, step: int, tree: Arrays, meta: dict[str, Any]) -> None:
         checkpoint.save(self._folder / f"step-{step:09d}", tree, meta)
-        for old in _saved(self._folder)[: -self._keep]:
+        for old in saved_steps(self._folder)[: -self._keep]:
             shutil.rmtree(old, ignore_errors=True)
 
     def _read(self, folder: Path, start: Position) -> Position:
@@ -139,8 +143,9 @@ def _arrays(position: Position) -> Arrays:
     return Arrays(position.state, position.best)
 
 
-def _saved(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"))
+def saved_steps(folder: Path) -> list[Path]:
+    """Return the checkpoints of the training in the folder `checkpoints` of a run, the oldest first."""
+    return sorted(path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal())
 
 
 def _host_copy(leaf: jax.Array) -> np.ndarray:

@@ -238,3 +238,30 @@ def test_what_cannot_be_printed_is_one_sentence():
         )
     assert ended.returncode == 1
     assert ended.stderr == "-c: the output is not complete: No space left on device\n"
+
+
+PRINT = "from research.cli.wrapper import exit_with; exit_with(lambda: print('— ä', flush=True) or {code})"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "out"),
+    [
+        ('PYTHONIOENCODING=latin-1 "$@"', 0, b"\\u2014 \xe4\n"),
+        ('"$@" >&-', 0, b""),
+        ('"$@" >&- 2>&- <&-', 1, b""),
+        ('("$@"; echo $? >&2) | true', 0, b""),
+    ],
+)
+def test_the_exit_code_is_that_of_the_work_whatever_the_terminal(command, code, out):
+    words = [sys.executable, "-c", PRINT.format(code=code)]
+    ended = subprocess.run(["sh", "-c", command, "sh", *words], cwd=SCRIPTS, capture_output=True)
+    piped = "echo" in command
+    assert (0 if piped else ended.returncode, ended.stdout) == (code, out), ended.stderr
+    assert ended.stderr == (b"0\n" if piped else b"")
+
+
+def test_info_prints_each_line_once(tmp_path):
+    command = [sys.executable, str(SCRIPTS / "train.py"), "--info", "config"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.count("Config search path") == 1

@@ -1,10 +1,16 @@
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from research.cli.train import exit_code
 from research.config import Config
-from research.records import find_runs, read_run
+from research.records import RunResult, find_runs, read_run
+from research.runs.preemption import StopOnSignal
+from research.runs.run import run
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -49,11 +55,80 @@ def test_inspect_model_prints_a_table_or_json(call):
 @pytest.mark.parametrize("status", ["diverged"])
 def test_a_diverged_run_is_recorded_and_not_raised(call, status):
     outcome = call("train.py", *QUICK, "run=wild", "optimizer=sgd", "optimizer.learning_rate=1e30")
-    assert outcome.code == 0
+    assert outcome.code == 1
     assert "diverged: the loss is not finite" in outcome.out
     run = read_run(Path("wild"))
     assert run.status == status
     assert run.outcome.test_accuracy is None
+    assert run.outcome.exit_code == 1
+    assert call("train.py", "run=wild", "resume=true").code == 1
+
+
+def test_an_exit_code_of_an_earlier_version_is_read_as_the_status_says():
+    assert exit_code(RunResult("diverged", "an earlier version recorded 0", exit_code=0)) == 1
+    assert exit_code(RunResult("completed")) == 0
+    assert exit_code(RunResult("preempted", exit_code=143)) == 143
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Every file and folder below a folder, with its bytes."""
+    paths = sorted(folder.rglob("*"))
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
+
+
+NETWORK = ("model=tiny", "data.train_limit=64")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("training.batch_size=100", "run=new"),
+        ("model.widths=[1,0]", "run=a/b/c"),
+        ("init_from=nowhere", "run=new"),
+        ("data=mnist", "data.dir=/nowhere", "run=new"),
+        ("parallel=jit", "parallel.num_devices=99", "run=new"),
+        ("run=new", "resume=true"),
+        ("run=new", "seed=4294967295", "training.runs_per_program=2"),
+        ("run=cut",),
+        ("run=cut", "resume=true", "seed=1"),
+        ("run=cut", "resume=true", "parallel=jit", "parallel.num_devices=99"),
+        ("run=cut", "training.epochs=3"),
+        ("run=file/below"),
+    ],
+    ids=" ".join,
+)
+def test_a_refused_run_changes_nothing(call, tmp_path, words):
+    stop = StopOnSignal(lambda: signal.SIGTERM)
+    values = {"model": "tiny", "data": {"train_limit": 64}, "training": {"epochs": 2}}
+    assert run(Config.from_dict(values), tmp_path / "cut", [stop]).status == "preempted"
+    (tmp_path / "file").touch()
+    before = contents(tmp_path)
+    outcome = call("train.py", *(() if "resume=true" in words else NETWORK), *words)
+    assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err
+    assert contents(tmp_path) == before
+
+
+def test_a_refused_sweep_changes_nothing(call, tmp_path):
+    refused = ("-m", "model.depth=1,9", "data.train_limit=64")
+    for words in ((), ("hydra.sweep.dir=a/b",)):
+        assert call("train.py", *refused, *words).code == 2
+        assert contents(tmp_path) == {}
+    assert call("train.py", "-m", "+study=depth", "model=tiny").code == 2
+    assert contents(tmp_path) == {}
+    Path("sweep").mkdir()
+    Path("sweep/multirun.yaml").write_text("of the launch before")
+    assert call("train.py", *refused, "hydra.sweep.dir=sweep").code == 2
+    assert contents(tmp_path) == {"sweep": None, "sweep/multirun.yaml": b"of the launch before"}
+
+
+def test_the_log_of_hydra_is_in_the_folder_of_the_run(tmp_path):
+    """In processes of their own, since Hydra changes the logging of the whole process."""
+    command = [sys.executable, str(SCRIPTS / "train.py"), *QUICK, "hydra/job_logging=default", "run=logged"]
+    for words, code in (("training.batch_size=9999",), 2), ((), 0):
+        assert subprocess.run([*command, *words], cwd=tmp_path, capture_output=True).returncode == code
+        assert not list(tmp_path.glob("*.log"))
+        assert (tmp_path / "logged").exists() == (code == 0)
+    assert (tmp_path / "logged" / "train.log").exists()
 
 
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import hashlib
 import os
 from pathlib import Path
 
@@ -6,6 +7,8 @@ import pytest
 
 from research import records
 from research.records import RunResult, run_folder
+from research.records.lock import hold
+from research.records.status import read_status
 
 
 @pytest.fixture
@@ -129,3 +132,194 @@ def test_a_cut_arrays_file_is_named(folder):
 def test_a_folder_that_is_no_run_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"is not a run: it holds no config\.yaml"):
         records.read_run(tmp_path)
+
+
+def files(folder: Path) -> dict[str, bytes | None]:
+    """Every file and folder below a folder, with its bytes."""
+    paths = sorted(folder.rglob("*"))
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
+
+
+@pytest.mark.parametrize(
+    "foreign",
+    [
+        {".hydra/config.yaml": "seed: 0\n", ".hydra/hydra.yaml": "hydra: {}\n"},
+        {"config.yaml": "a: ["},  # of whatever program, and no YAML
+        {"config.yaml": ""},
+        {"config.yaml/readme": "a folder"},
+        {"other/config.yaml": "trainer: {}\n", "other/checkpoints/epoch=1-step=20.ckpt": "weights"},
+        {"result.json": '{"accuracy": 1}', "metrics.jsonl": "{}\n"},
+        {"metrics.jsonl": "{}\n", "checkpoints/last": ""},
+    ],
+)
+def test_files_of_other_programs_are_passed_over(folder, foreign):
+    for name, content in foreign.items():
+        path = folder.parent / "sweep" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    assert [run.path for run in records.find_runs(folder.parent)] == [folder]
+    assert [run.path for run in read_status(folder.parent)] == [folder]
+
+
+@pytest.mark.parametrize("trace", ["result.json", "metrics.jsonl", "checkpoints", "checksum line"])
+def test_a_damaged_run_of_ours_is_reported_by_name(tmp_path, trace):
+    records.write_config(tmp_path / "run", {"seed": 1})
+    path = tmp_path / "run" / "config.yaml"
+    content = path.read_text()
+    if trace == "checksum line":
+        path.write_text(content[:-2])
+    else:
+        path.write_text(content[2:])
+        (tmp_path / "run" / trace).mkdir() if trace == "checkpoints" else (tmp_path / "run" / trace).touch()
+    with pytest.raises(records.RecordError, match=f"{path} is damaged|result.json is damaged"):
+        records.find_runs(tmp_path)
+    assert [run.status for run in read_status(tmp_path)] == ["damaged"]
+
+
+def test_a_run_whose_configuration_is_gone_is_reported_by_name(folder):
+    records.write_result(folder, RunResult("completed"))
+    (folder / "config.yaml").unlink()
+    with pytest.raises(records.RecordError, match=r"config\.yaml is missing"):
+        records.find_runs(folder.parent)
+
+
+def test_links_are_followed_and_each_run_counts_once(folder, tmp_path):
+    links = tmp_path / "links"
+    links.mkdir()
+    (links / "first").symlink_to(folder)
+    (links / "second").symlink_to(folder, target_is_directory=True)
+    (links / "up").symlink_to(tmp_path)  # a cycle
+    (links / "self").symlink_to(links)
+    (links / "nowhere").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "copy").mkdir()
+    for path in folder.iterdir():  # as cp -rs does
+        (tmp_path / "copy" / path.name).symlink_to(path)
+    assert len(records.find_runs(links)) == len(records.find_runs(tmp_path)) == 1
+    assert [run.path for run in records.find_runs(links / "second")] == [links / "second"]
+    assert len(records.find_runs(links, folder, folder.parent)) == 1
+    assert len(read_status(links)) == 1
+
+
+def test_runs_of_several_folders_are_found_once_each(folder):
+    other = folder.parent / "b"
+    records.write_config(other / "c", {"seed": 3})
+    assert [run.config["seed"] for run in records.find_runs(other, folder, folder.parent)] == [1, 3]
+
+
+def test_a_folder_that_cannot_be_read_causes_a_warning(folder, monkeypatch):
+    (folder.parent / "closed").mkdir()
+    scan = os.scandir
+
+    def refuse(path):
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.warns(RuntimeWarning, match="closed cannot be read: Permission denied"):
+        assert len(records.find_runs(folder.parent)) == 1
+
+
+def test_a_key_that_stands_twice_in_a_configuration_is_named(folder):
+    text = "seed: 1\nmodel:\n  depth: 1\n  depth: 2\n"
+    line = f"{run_folder.CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n"
+    (folder / "config.yaml").write_text(line + text)
+    with pytest.raises(records.RecordError, match=r"config\.yaml is damaged: the key depth stands twice"):
+        records.read_config(folder)
+
+
+def end(folder: Path, name: str) -> None:
+    """Make the folder that of a finished run, of which one file is damaged or of another version."""
+    records.write_arrays(folder, {"image": np.zeros((8, 8, 1), np.uint8)})
+    records.write_result(folder, RunResult("completed"))
+    path = folder / name
+    if name == "format 2":
+        path = folder / "result.json"
+        path.write_text(path.read_text().replace('"format": 3', '"format": 2'))
+    elif name == "no configuration":
+        (folder / "config.yaml").unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-5])
+
+
+@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize(
+    "damaged", ["result.json", "config.yaml", "metrics.jsonl", "format 2", "no configuration"]
+)
+def test_a_finished_run_that_cannot_be_read_is_not_run_again(folder, damaged, resume):
+    end(folder, damaged)
+    before = files(folder)
+    with pytest.raises(records.OccupiedError, match="; choose another folder") as raised:
+        records.start_run(folder, {"seed": 2}, resume=resume)
+    assert str(folder) in str(raised.value)
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize("name", run_folder.FILES)
+def test_files_of_another_program_are_not_replaced(tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    for resume in (False, True):
+        with pytest.raises(records.OccupiedError, match="; choose another folder"):
+            records.start_run(tmp_path, {"seed": 2}, resume=resume)
+    assert files(tmp_path) == {name: b"{}"}
+
+
+def test_an_unfinished_run_with_a_damaged_file_goes_on(folder):
+    for name in ("config.yaml", "metrics.jsonl", "result.json"):
+        records.write_result(folder, RunResult("preempted"))
+        (folder / name).write_text("damaged")
+        with pytest.raises(records.OccupiedError, match=f"{name} is damaged"):
+            records.check_folder(folder)
+        records.start_run(folder, {"seed": 2}, [{"epoch": 1}], resume=True)
+        run = records.read_run(folder)
+        assert (run.config, run.metrics, run.result) == ({"seed": 2}, [{"epoch": 1}], None)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl"])
+def test_on_a_full_disk_a_run_that_starts_changes_nothing(folder, monkeypatch, name):
+    records.write_arrays(folder, {"image": np.zeros(1)})
+    records.write_result(folder, RunResult("preempted"))
+    before, write = files(folder), os.fsync
+
+    def fail(descriptor):
+        if f".{name}." in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(28, "No space left on device")
+        write(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left") as raised:
+        records.start_run(folder, {"seed": 2})
+    assert raised.value.filename == str(folder / name)
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize("begins", [False, True])
+def test_a_plan_is_kept_only_if_the_run_begins(tmp_path, begins):
+    def fail():
+        with records.planned(tmp_path, {"seed": 1}):
+            assert records.read_run(tmp_path).status == "missing"
+            if begins:
+                records.start_run(tmp_path, {"seed": 1})
+            raise ValueError("refused")
+
+    with pytest.raises(ValueError, match="refused"):
+        fail()
+    assert set(files(tmp_path)) == ({"config.yaml", "metrics.jsonl"} if begins else set())
+
+
+def test_a_run_without_arrays_is_whole(folder):
+    records.write_arrays(folder, {"image": np.zeros(1)})
+    records.write_result(folder, RunResult("completed"))
+    (folder / "arrays.npz").unlink()
+    run = records.read_run(folder)
+    assert (run.status, run.arrays(), run.has_arrays) == ("completed", {}, False)
+
+
+def test_a_lock_leaves_no_folder_that_it_made(tmp_path):
+    (tmp_path / "a").mkdir()
+    with hold(tmp_path / "a" / "b" / "c") as beat:
+        beat(1, 2)
+    assert files(tmp_path) == {"a": None}
+    with hold(tmp_path / "a" / "b" / "c"):
+        records.write_config(tmp_path / "a" / "b" / "c", {"seed": 1})
+    assert records.read_run(tmp_path / "a" / "b" / "c").status == "missing"

@@ -5,24 +5,30 @@ import pytest
 from research.config import Config, ConfigError
 from research.records import read_run
 from research.runs import program as build
+from research.runs.callbacks import Callback
 from research.runs.program import check
 from research.runs.run import run
 
 QUICK = {"model": {"name": "tiny"}, "data": {"train_limit": 200}, "training": {"epochs": 2}}
 
 
-def read_scalars(folder):
-    """``{tag: {step: value}}`` of the one event file below a folder, read as the format is defined."""
+def read_points(folder):
+    """``{tag: [(step, value)]}`` of the one event file below a folder, read as the format is defined."""
     events = pytest.importorskip("tensorboardX.proto.event_pb2")
     (path,) = folder.rglob("events.*")
-    content, scalars, place = path.read_bytes(), {}, 0
+    content, points, place = path.read_bytes(), {}, 0
     while place < len(content):
         (length,) = struct.unpack_from("<Q", content, place)  # then its checksum, the event, its checksum
         event = events.Event.FromString(content[place + 12 : place + 12 + length])
         for value in event.summary.value:
-            scalars.setdefault(value.tag, {})[event.step] = value.simple_value
+            points.setdefault(value.tag, []).append((event.step, value.simple_value))
         place += 16 + length
-    return scalars
+    return points
+
+
+def read_scalars(folder):
+    """``{tag: {step: value}}`` of the one event file below a folder."""
+    return {tag: dict(points) for tag, points in read_points(folder).items()}
 
 
 def test_every_epoch_is_written_as_it_is_recorded(tmp_path):
@@ -33,6 +39,38 @@ def test_every_epoch_is_written_as_it_is_recorded(tmp_path):
     for line in read_run(tmp_path / "run").metrics:
         assert scalars["loss/train"][line["step"]] == pytest.approx(line["train_loss"])
         assert scalars["accuracy/validation"][line["step"]] == pytest.approx(line["validation_accuracy"])
+
+
+class Killed(Callback):
+    """Ends a run with an exception after an epoch, which no checkpoint holds."""
+
+    def __init__(self, epoch):
+        self.epoch = epoch
+
+    def on_epoch(self, metrics):
+        if metrics.epoch == self.epoch:
+            raise KeyboardInterrupt
+
+
+def test_a_run_that_was_killed_has_one_point_an_epoch(tmp_path):
+    pytest.importorskip("tensorboardX", reason="the extra tensorboard is not installed")
+    training = {"epochs": 4, "scan_steps": 2, "checkpoint_every": 8}  # 6 steps an epoch
+    config = Config.from_dict(QUICK | {"logging": "tensorboard", "training": training})
+    folder = tmp_path / "run"
+    for epoch in (1, 3):  # before the first checkpoint, and an epoch after one
+        with pytest.raises(KeyboardInterrupt):
+            run(config, folder, [Killed(epoch)], resume=True)
+    (folder / "tensorboard" / "notes.txt").write_text("of the user")
+    run(config, folder, resume=True)
+    points = read_points(folder / "tensorboard")
+    lines = read_run(folder).metrics
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    for tag in ("loss/train", "accuracy/validation", "seconds"):
+        assert [step for step, _ in points[tag]] == [line["step"] for line in lines]
+    assert [value for _, value in points["loss/train"]] == pytest.approx(
+        [line["train_loss"] for line in lines]
+    )
+    assert (folder / "tensorboard" / "notes.txt").read_text() == "of the user"
 
 
 def test_only_on_request_and_the_run_is_the_same(tmp_path):

@@ -5,7 +5,6 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from research.records import Run
 from research.studies.figures.style import as_picture, canvas, label
 from research.studies.predictions import shown_arm
 from research.studies.results import StudyResults
@@ -17,8 +16,8 @@ MOST_LAYERS = 11
 
 def first_kernels(study: StudyResults) -> Figure | None:
     """Learned kernels of the first convolution of one run; red is positive, blue negative."""
-    name, run = _shown_run(study)
-    kernels = run.arrays().get("first_kernels") if run else None
+    name, arrays = shown_run(study)
+    kernels = arrays.get("first_kernels")
     if kernels is None:
         return None
     tiles = np.moveaxis(kernels, -1, 0)[:MOST_TILES].astype(np.float64)
@@ -41,8 +40,7 @@ def first_kernels(study: StudyResults) -> Figure | None:
 
 def feature_maps(study: StudyResults) -> Figure | None:
     """One test image and what the layers of one run make of it; each layer has its own scale."""
-    name, run = _shown_run(study)
-    arrays = run.arrays() if run else {}
+    name, arrays = shown_run(study)
     layers = {key.partition("/")[2]: maps for key, maps in arrays.items() if key.startswith("feature_map/")}
     layers = {layer: maps for layer, maps in layers.items() if maps.ndim == 3 and "/" not in layer}
     if not layers or "image" not in arrays:
@@ -91,9 +89,9 @@ def mosaic(tiles: np.ndarray, aspect: float = 1.0) -> np.ndarray:
     return picture
 
 
-def _shown_run(study: StudyResults) -> tuple[str, Run | None]:
+def shown_run(study: StudyResults) -> tuple[str, dict[str, np.ndarray]]:
+    """Return the name and the arrays of the first run of `shown_arm` that has arrays; {} if none has."""
     arm = shown_arm(study)
-    if arm is None:
-        return "", None
-    seed, run = next(iter(arm.completed.items()))
-    return f"{label(arm.name)}, seed {seed}", run
+    found = ((seed, run) for seed, run in arm.completed.items() if run.has_arrays) if arm else iter(())
+    seed, run = next(found, (0, None))
+    return (f"{label(arm.name)}, seed {seed}", run.arrays()) if arm and run else ("", {})

@@ -10,6 +10,7 @@ from matplotlib.image import AxesImage
 from matplotlib.ticker import NullFormatter
 from scipy.special import softmax
 
+from research.studies.figures.network import shown_run
 from research.studies.figures.style import COLOURS, as_picture, canvas, label, panel_width
 from research.studies.predictions import (
     Predictions,
@@ -48,10 +49,8 @@ def reliability(study: StudyResults) -> Figure | None:
 
 def confident_mistakes(study: StudyResults) -> Figure | None:
     """The wrong predictions that one run was surest of: what was predicted, how surely, and the label."""
-    arm = shown_arm(study)
-    seed, run = next(iter(arm.completed.items())) if arm else (0, None)
-    arrays = run.arrays() if run else {}
-    if arm is None or not len(arrays.get("mistakes", ())):
+    name, arrays = shown_run(study)
+    if not len(arrays.get("mistakes", ())):
         return None
     indices = arrays["mistakes"]
     logits, labels = arrays["test_logits"][indices], arrays["test_labels"][indices]
@@ -65,7 +64,7 @@ def confident_mistakes(study: StudyResults) -> Figure | None:
         for panel, (image, predicted, sure, truth) in zip(axes.flat, shown, strict=False):
             panel.imshow(as_picture(image), cmap="gray", interpolation="nearest")
             panel.set_title(f"{predicted} ({100 * sure:.1f} %)\nis {truth}", fontsize=8, loc="center")
-        figure.suptitle(f"{label(arm.name)}, seed {seed}", x=0.01, ha="left", fontsize=10)
+        figure.suptitle(name, x=0.01, ha="left", fontsize=10)
         return figure
 
 

@@ -138,7 +138,9 @@ def _section(study: StudyResults, slug: str, folder: Path, out: Path) -> Section
         Part("Runs that are not in the statistics", UNFINISHED_NOTE, unfinished_table(study, folder)),
     ]
     shown = shown_arm(study)
-    pooled = f"The scores are of all seeds of the arm {shown.name!r} together." if shown else ""
+    seeds = [run.has_arrays for run in shown.completed.values()] if shown else []
+    which = "all seeds" if all(seeds) else f"the {sum(seeds)} of {len(seeds)} seeds with an arrays.npz"
+    pooled = f"The scores are of {which} of the arm {shown.name!r} together." if shown else ""
     background = [
         Part("Scores by class", pooled, class_table(study)),
         Part("Settings in which the arms differ", "", difference_table(study)),

@@ -165,8 +165,8 @@ def unfinished_table(study: StudyResults, folder: Path) -> Table:
     found = []
     for (name, status, reason), runs in rows.items():
         seeds = ", ".join(str(seed) for seed in sorted({seed_of(run) for run in runs}))
-        place = Path(os.path.commonpath([run.path for run in runs])).relative_to(folder)
-        found.append((name, seeds, status, reason, str(place)))
+        place = os.path.commonpath([run.path.absolute() for run in runs])
+        found.append((name, seeds, status, reason, os.path.relpath(place, folder)))
     return Table(("arm", "seed", "status", "why", "folder"), [*found, *absent])
 
 
@@ -274,7 +274,8 @@ def results_table(studies: Iterable[StudyResults], folder: Path) -> Table:
                 row = [study.title, arm.name, seed_of(run), run.status]
                 row += [getattr(result, key) for key in RESULT_NUMBERS]
                 row += [seconds.compile, seconds.train, seconds.total] if seconds else [None] * 3
-                row += [arm.completed.get(seed_of(run)) is run, result.error, run.path.relative_to(folder)]
+                row += [arm.completed.get(seed_of(run)) is run, result.error]
+                row += [os.path.relpath(run.path, folder)]
                 rows.append(tuple("" if cell is None else str(cell) for cell in row))
             for seed in arm.absent:
                 blank = [""] * (len(RESULT_HEADERS) - 7)

@@ -2,8 +2,12 @@
 
 import csv
 import io
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from research.records import RecordError
+from research.studies.predictions import shown_arm
 from research.studies.report.html import to_html
 from research.studies.report.markdown import parts_to_markdown, to_markdown
 from research.studies.report.section import make_sections, published_parts
@@ -13,8 +17,8 @@ from research.studies.results import read_studies
 from research.utils.files import write_atomically
 
 
-def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
-    """Read every run in ``folder`` and below it, and write the report.
+def write_report(folders: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
+    """Read every run in some folders and below them, and write one report.
 
     Writes ``report.md``, the same as ``report.html`` in one file, ``results.csv`` with a row per run, and
     each figure as ``figures/<study>/<figure>.svg`` and ``.png``. Where something was published of a study,
@@ -22,19 +26,28 @@ def write_report(folder: str | Path, out: str | Path | None = None) -> Path:
     studies are sections of one report, and a comparison of frameworks is a study.
 
     Args:
-        folder: folder with runs in it or below it.
-        out: folder of the report; ``None`` for ``folder`` itself.
+        folders: one folder with runs in it or below it, or several.
+        out: folder of the report; ``None`` for the folder of the runs, or the one that holds all of several.
 
     Returns:
         The path of ``report.md``.
 
     Raises:
         FileNotFoundError: there is no such folder.
-        RecordError: there is no run in it, or a file of a run is damaged.
+        RecordError: there is no run in them, or a file of a run is damaged.
     """
-    folder = Path(folder)
+    paths = [Path(folders)] if isinstance(folders, str | Path) else [Path(path) for path in folders]
+    studies = read_studies(*paths)
+    folder = paths[0]
+    if len(paths) > 1:
+        common = os.path.commonpath([path.absolute() for path in paths])
+        if out is None and common == os.path.dirname(common):
+            raise RecordError(f"{' and '.join(map(str, paths))} share no folder; give --out for the report")
+        folder = Path(os.path.relpath(common))
+    for arm in filter(None, map(shown_arm, studies)):
+        for run in arm.completed.values():
+            run.arrays()  # a damaged file is named before anything is written
     out = folder if out is None else Path(out)
-    studies = read_studies(folder)
     out.mkdir(parents=True, exist_ok=True)
     sections = make_sections(studies, folder, out)
     results = results_table(studies, folder)

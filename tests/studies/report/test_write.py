@@ -1,3 +1,4 @@
+import csv
 import re
 import subprocess
 import sys
@@ -6,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from research.studies.figures import FIGURES
+from research.studies.figures.network import shown_run
+from research.studies.report import section
 from research.studies.report.markdown import escape
+from research.studies.report.table import class_table
 from research.studies.report.write import write_report
+from research.studies.results import read_studies
 
+DEPTHS = ("depth 1", "depth 2")
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -73,6 +80,87 @@ def test_a_damaged_run_is_named(tmp_path, write):
     (run / "result.json").write_text("{")
     with pytest.raises(ValueError, match=r"result\.json is damaged"):
         write_report(tmp_path)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def test_several_folders_are_one_report(tmp_path, write, make_plan, monkeypatch):
+    monkeypatch.setattr(section, "FIGURES", {})
+    monkeypatch.chdir(tmp_path)
+    for seed in range(8):
+        for depth in (1, 2):
+            folder = tmp_path / "multirun" / ("first" if seed < 4 else "second")
+            write(folder / f"{depth}{seed}", make_plan(f"depth {depth}", DEPTHS), seed, 0.8 + 0.05 * depth)
+    write(
+        tmp_path / "multirun" / "first" / "broken",
+        make_plan("depth 1", DEPTHS),
+        9,
+        status="failed",
+        error="x",
+    )
+    write(
+        tmp_path / "multirun" / "second" / "broken",
+        make_plan("depth 1", DEPTHS),
+        8,
+        status="failed",
+        error="x",
+    )
+    folders = [Path("multirun/first"), tmp_path / "multirun" / "second", Path("multirun/first/10")]
+    report = write_report(folders)
+    assert report == Path("multirun/report.md")
+    text = report.read_text()
+    assert "| depth 1 | 8 | -5.00 | [-5.00, -5.00] | 0.0078 | 0.0078 | lower |" in text
+    assert "| depth 1 | 8, 9 | failed | x | . |" in text
+    rows = rows_of(Path("multirun/results.csv"))
+    assert len(rows) == 18 + 2  # the other arm has no run of the seeds 8 and 9
+    assert {row["folder"] for row in rows if row["seed"] in "04"} >= {"first/10", "second/14"}
+    assert write_report(folders, tmp_path / "out") == tmp_path / "out" / "report.md"
+    assert rows_of(tmp_path / "out" / "results.csv") == rows
+
+
+def test_runs_without_arrays_have_tables_and_no_figure_that_needs_them(
+    tmp_path, write, make_plan, monkeypatch
+):
+    runs = [
+        write(tmp_path / f"{depth}{seed}", make_plan(f"depth {depth}"), seed, arrays=True)
+        for depth in (1, 2)
+        for seed in range(2)
+    ]
+    (runs[2] / "arrays.npz").unlink()
+    (study,) = read_studies(tmp_path)
+    assert class_table(study).rows
+    name, arrays = shown_run(study)
+    assert (name, "first_kernels" in arrays) == ("depth 2, seed 1", True)
+    monkeypatch.setattr(section, "FIGURES", {})
+    text = "the 1 of 2 seeds with an arrays.npz of the arm 'depth 2' together"
+    assert text in write_report(tmp_path).read_text()
+    for run in runs:
+        (run / "arrays.npz").unlink(missing_ok=True)
+    (study,) = read_studies(tmp_path)
+    needing = (
+        "confusion",
+        "reliability",
+        "mistakes",
+        "first_kernels",
+        "kernel_responses",
+        "feature_maps",
+        "summary",
+    )
+    assert [FIGURES[name](study) for name in needing] == [None] * 7
+    text = write_report(tmp_path).read_text()
+    assert "| depth 1 | 2 | 90.00" in text
+    assert "Scores by class" not in text
+
+
+def test_a_damaged_file_of_arrays_is_named_before_anything_is_written(tmp_path, write, make_plan):
+    run = write(tmp_path / "runs" / "a", make_plan("depth 2"), arrays=True)
+    path = run / "arrays.npz"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"arrays\.npz is damaged"):
+        write_report(tmp_path / "runs", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.integration
