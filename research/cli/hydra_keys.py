@@ -1,4 +1,4 @@
-"""Keys of Hydra on a command line. Of those about folders, a sweep follows `hydra.sweep.dir` alone."""
+"""Keys of Hydra on a command line. `hydra.sweep.dir` is the only one about folders that has an effect."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,14 +18,14 @@ FOLDER_KEYS = {
     "hydra.runtime.output_dir": ((), "Hydra sets it itself; give {folder}=FOLDER instead"),
     "hydra.runtime.cwd": ((), "Hydra sets it itself; call the command in that folder"),
 }
-"""For each key the values that change nothing, and what to do instead of giving another one."""
+"""For each key, the values that change nothing, and a hint what to do instead of giving another value."""
 
 IN_FILES = ("hydra.run.dir", "hydra.output_subdir", "hydra.job.chdir")
 """The keys that a file of a `--config-dir` may also set."""
 
 
 def given_hydra_keys(words: Iterable[str]) -> dict[str, Any]:
-    """Return the keys of Hydra on a command line, by their dotted names; a word that is no override has none.
+    """Return the values of the keys of Hydra on a command line, by dotted name; other words are left out.
 
     Example:
         >>> given_hydra_keys(["seed=1", "hydra.run.dir=out", "++hydra.job={chdir:true}"])

@@ -1,4 +1,4 @@
-"""What a framework has to do for the comparison, and the table of frameworks."""
+"""The functions that a framework needs for the comparison, and the table of frameworks."""
 
 import importlib
 import importlib.metadata
@@ -19,7 +19,7 @@ STUDY = "frameworks"
 """Name of the study that the measurements of the frameworks belong to."""
 
 OURS = "jax_im2col"
-"""The framework that is this codebase's own, and the reference arm of that study."""
+"""The framework that is this codebase's own. It is the reference arm of that study."""
 
 ADAM_EPSILON = 1e-10
 """Adam's epsilon. It is tiny because Keras adds it before the bias correction, and the others after.
@@ -30,13 +30,13 @@ With 1e-8 the losses of Keras and of the others differ by 2e-3 after 50 steps on
 
 @dataclass(frozen=True)
 class Task:
-    """What a framework builds and how it trains it.
+    """The network that a framework builds, and how the framework trains it.
 
     Args:
         image_shape: `(H, W, C)` of one image.
         num_classes: number of logits.
         optimizer: a name of `OPTIMIZERS`.
-        learning_rate: step size, constant over the run.
+        learning_rate: learning rate, which is constant.
         model: a name of `research.models.MODELS` without batch norm; NumPy has "reference" only.
         model_arguments: keyword arguments of that model.
     """
@@ -83,8 +83,8 @@ class Framework(Protocol):
     def compile(self, images: np.ndarray, labels: np.ndarray, order: np.ndarray) -> float | None:
         """Compile the program that `train` runs for such arguments, and return how many seconds it took.
 
-        Returns `None` if the framework does not compile, as here. This may change the parameters, so the
-        caller loads them again.
+        Returns `None` if the framework does not compile, as in this default. A call may change the
+        parameters, so the caller loads them again.
         """
         return None
 

@@ -1,4 +1,4 @@
-"""The comparison of the frameworks: whether they compute the same, and then what training costs in each."""
+"""The comparison of the frameworks: first whether they compute the same, then what training costs in each."""
 
 import math
 import tempfile
@@ -28,10 +28,10 @@ SMALL: dict[str, dict[str, Any]] = {
 
 PARITY = ("gradient_error", "loss_error", "repeatable")
 MEASUREMENTS = (*PARITY, "compile_s", "first_step_s", "peak_mib", "load_average")
-"""Numbers of a process that the result of a run holds as its measurements."""
+"""Numbers about a process that the measurements of a result hold."""
 
 FACTS = ("worst_array", "threads", "parameters_sha256", "framework_versions")
-"""What the result of a run holds of a process in its provenance."""
+"""Facts about a process that the provenance of a result holds."""
 
 
 class ComparisonError(RuntimeError):
@@ -86,8 +86,8 @@ def compare(config: ComparisonConfig, provenance: Mapping[str, Any], on_progress
 
     Every measurement is a run in a folder of its own, `<out>/<framework>/<seed>`, and every process has
     the same number of threads and processors. Each seed is a round over all frameworks, every other round in
-    the opposite order. The training split is trained on and the test split is read once, after the last
-    epoch: nothing is chosen in between. A framework that is not installed, that fails, or that computes
+    the opposite order. The test split is read once, after the last epoch. The validation split is not
+    used, because no epoch is chosen. A framework that is not installed, that fails, or that computes
     something else has runs with the status "failed" and a sentence that says why.
 
     A second call with the same folder and settings measures only what is missing or failed.
@@ -101,7 +101,7 @@ def compare(config: ComparisonConfig, provenance: Mapping[str, Any], on_progress
         The folder of the runs, which `research.studies.report` reads.
 
     Raises:
-        ValueError: a number out of range, or a folder with a comparison of other settings.
+        ValueError: a number is out of range, or a folder holds a comparison with other settings.
         DataError: the dataset is missing or damaged.
         ComparisonError: the reference could not be computed.
         LockedError: another process measures in the same folder.
@@ -207,7 +207,7 @@ def _measure(
 
 
 def _task(model: Mapping[str, Any], config: ComparisonConfig, dataset: Dataset) -> Task:
-    """Return what a framework builds and how it trains it."""
+    """Return the network that a framework builds, and how the framework trains it."""
     arguments = {key: value for key, value in model.items() if key != "name"}
     shapes = (dataset.image_shape, dataset.num_classes)
     return Task(*shapes, config.optimizer, config.learning_rate, model["name"], arguments)

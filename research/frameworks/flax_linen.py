@@ -32,7 +32,7 @@ def loss_and_gradients(
 def train_step(
     state: train_state.TrainState, images: jax.Array, labels: jax.Array
 ) -> tuple[train_state.TrainState, jax.Array]:
-    """Return the state after one update, and the loss before it."""
+    """Return the state after one update, and the loss before the update."""
     loss, grads = loss_and_gradients(state, images, labels)
     return state.apply_gradients(grads=grads), loss
 
@@ -44,7 +44,7 @@ def predict(state: train_state.TrainState, images: jax.Array) -> jax.Array:
 
 
 class FlaxLinen(Framework):
-    """A network without state, trained by a compiled step."""
+    """A network without batch norm, trained by a compiled step."""
 
     def __init__(self, task: Task) -> None:
         self._net = networks.build(make_network(task), task.image_shape)

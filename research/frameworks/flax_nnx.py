@@ -42,11 +42,11 @@ def predict(model: networks.Net, images: jax.Array) -> jax.Array:
 
 
 class FlaxNNX(Framework):
-    """A network without state, trained by a compiled step that updates it in place."""
+    """A network without batch norm, trained by a compiled step that updates it in place."""
 
     def __init__(self, task: Task) -> None:
         net = make_network(task)
-        # the module has no arrays until load brings them
+        # the module has no arrays until `load` sets them
         self._net = nnx.eval_shape(lambda: networks.Net(net, task.image_shape, nnx.Rngs(0)))
         self._transform = make_optimizer(task)
 

@@ -22,14 +22,14 @@ from research.utils.nested import nested
 
 
 class Jax(Framework):
-    """A network of `research.models` without state.
+    """A network of `research.models` without batch norm.
 
     With im2col all the steps of an epoch are one compiled program, as everywhere in this codebase. With lax
     each step is a program of its own, because XLA on the CPU has a fast form of `lax.conv` only outside of
     loops.
 
     Args:
-        task: what to build and how to train it.
+        task: the network, and how it is trained.
         algorithm: a name of `CONV_ALGORITHMS`.
     """
 

@@ -13,10 +13,10 @@ from research.utils.lookup import lookup
 
 
 class Keras(Framework):
-    """A network without state. A process has one backend only, which Keras takes when it is imported.
+    """A network without batch norm. A process has only one backend, which Keras takes when it is imported.
 
     Args:
-        task: what to build and how to train it.
+        task: the network, and how it is trained.
         backend: "jax" or "torch".
     """
 

@@ -31,7 +31,7 @@ from research.frameworks.parity import (
 
 
 def measure(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Do one piece of work.
+    """Do one piece of work, and return its result with facts about this process.
 
     Args:
         spec: `work` ("reference", "parity" or "timing"), `entry` and `task` (fields of `Entry` and
@@ -52,7 +52,7 @@ def measure(spec: Mapping[str, Any]) -> dict[str, Any]:
         data[f"{split}_images"] = data[f"{split}_images"].astype(np.float32) / 255
     work = {"reference": write_reference, "parity": check_parity, "timing": time_training}[spec["work"]]
     outcome = work(framework, data, spec)
-    # on Linux VmHWM, because the maximum of getrusage begins with that of the parent process
+    # VmHWM is read on Linux, because the maximum of getrusage starts from that of the parent process
     memory = {"peak_mib": memory_mib("VmHWM") - not_its_own}
     return outcome | memory | {"threads": threads, "framework_versions": entry.versions}
 
@@ -85,10 +85,11 @@ def time_training(framework: Framework, data: Arrays, spec: Mapping[str, Any]) -
     """Train from the shared parameters over the shared batches.
 
     Returns:
-        `accuracy` on the test split after the last epoch, in [0, 1]; `compile_s`, compilation ahead of
-        training, `None` where there is none; `first_step_s`, from loaded parameters to the first
-        update, compilation included; `train_s`, without it; `images_per_s`; `num_parameters`;
-        `parameters_sha256`, of the trained parameters' bits.
+        A dict with `accuracy`, on the test split after the last epoch, in [0, 1]; `compile_s`, the seconds of
+        compilation before the training, `None` without compilation; `first_step_s`, the seconds from loaded
+        parameters to the end of the first update, with compilation; `train_s`, the seconds of the training,
+        without compilation; `images_per_s`; `num_parameters`; and `parameters_sha256`, the checksum of the
+        bits of the trained parameters.
     """
     images, labels = data["train_images"], data["train_labels"]
     params = _params(spec)

@@ -1,4 +1,4 @@
-"""Tests whether a framework computes what the reference computes."""
+"""The check that a framework computes the same as the reference."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,11 +9,22 @@ from research.frameworks.base import Arrays, Framework
 from research.frameworks.numpy_scratch.layers import softmax_cross_entropy
 
 GRADIENT_TOLERANCE = 1e-5
+"""The largest relative error of a gradient that counts as equal."""
+
 LOSS_TOLERANCE = 1e-3
+"""The largest error of the loss after `NUM_STEPS` steps that counts as equal, in nats."""
+
 NUM_STEPS = 50
+"""The number of training steps after which the losses are compared."""
+
 NUM_STARTS = 3
+"""The number of orders of the batches over which the error of the loss is the median."""
+
 NUM_EVALUATED = 10_000
+"""The largest number of images on which the loss is measured."""
+
 PREDICT_BATCH = 500
+"""The number of images in a call of `predict`."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +77,16 @@ def make_order(seed: int, epochs: int, num_examples: int, batch_size: int) -> np
 
     Args:
         seed: seed of the run.
-        epochs: passes over the examples.
+        epochs: number of passes over the examples.
         num_examples: number of examples.
-        batch_size: B, examples per step. An epoch drops the examples after its last full batch.
+        batch_size: B, the number of examples in a step. An epoch drops those after its last full batch.
 
     Returns:
-        int32 `[epochs, num_examples // B, B]`, each example at most once in an epoch.
+        The indices of the examples, int32 `[epochs, num_examples // B, B]`. An epoch has each example at most
+        once.
 
     Raises:
-        ValueError: there is not one full batch.
+        ValueError: there are fewer examples than one batch.
 
     Example:
         >>> make_order(0, epochs=2, num_examples=10, batch_size=4).shape

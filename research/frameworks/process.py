@@ -18,10 +18,10 @@ from research.frameworks.base import FRAMEWORKS, Task
 from research.frameworks.networks import parameter_shapes
 
 CHILD_SECONDS = 6 * 3600
-
+"""The longest time that a process may take, in seconds."""
 
 Notify = Callable[[str], None]
-"""A function that shows a line about what begins."""
+"""A function that shows a line of text, which says which process begins."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Workplace:
         Args:
             work: "reference", "parity" or "timing".
             framework: a name of `FRAMEWORKS`.
-            task: what it builds and how it trains it.
+            task: the network that the framework builds, and how it is trained.
             seed: seed of the initial parameters and of the order of the batches.
 
         Returns:
-            What the process wrote, `load_average` of the machine before it, and `total_s`, the seconds that
-            it took; `{"error": ...}` if it failed.
+            What the process wrote, with `load_average`, the load of the machine before the process, and
+            `total_s`, the seconds that the process took. If the process failed, only `{"error": ...}`.
         """
         spec = {**self.common, "work": work, "task": asdict(task), "shapes": parameter_shapes(task)}
         spec |= {"entry": asdict(FRAMEWORKS[framework]), "folder": str(self.folder), "seed": seed}

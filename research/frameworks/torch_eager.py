@@ -18,10 +18,10 @@ OPTIMIZERS = {
 
 
 class Torch(Framework):
-    """A network without state.
+    """A network without batch norm, in PyTorch.
 
     Args:
-        task: what to build and how to train it.
+        task: the network, and how it is trained.
         channels_last: store images and kernels in memory as NHWC.
     """
 

@@ -1,7 +1,8 @@
 """The strategies that compile a loop of training steps for the devices of a layout.
 
-Each strategy takes the function that `make_run_steps` returns. It returns the compiled function, and the
-executable, which tells its text and its memory.
+Each strategy takes the function that `make_run_steps` returns, the layout, and the shapes of the function's
+arguments. It returns the compiled function, and the executable, from which the text and the memory of the
+program can be read.
 """
 
 from typing import Any

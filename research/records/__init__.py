@@ -1,4 +1,4 @@
-"""A run's folder on disk: who may write it, what is in it, and how far it is. Starts no JAX."""
+"""The folder of a run on disk: its lock, its files and its progress. This package imports no JAX."""
 
 from research.records.result import FINISHED, RunResult, Seconds
 from research.records.run_folder import (

@@ -9,6 +9,9 @@ RESULT_FORMAT = 3
 """Version of the schema of `RunResult`. An error about a file of another version names both versions."""
 
 STATUSES = ("completed", "diverged", "stopped", "failed", "preempted", "died", "locked", "missing")
+"""The statuses of a run. The last three are never stored, because such a run has written no result: its
+process died, another process has its folder, or it has not finished."""
+
 
 FINISHED = ("completed", "diverged", "stopped")
 """Statuses of runs that are over: they never continue. A callback gave up those that are "stopped"."""
@@ -40,7 +43,7 @@ class RunResult:
 
     Args:
         status: one of `STATUSES`.
-        error: one sentence that says what went wrong.
+        error: one sentence that says what went wrong; `None` if the run completed.
         traceback: Python's traceback of a run that raised.
         exit_code: exit code of the process; above 128 if a signal ended the run.
         test_accuracy, validation_accuracy: share of the examples that are classified correctly, in [0, 1].

@@ -179,7 +179,7 @@ def is_finished(folder: str | Path, statuses: Sequence[str] = FINISHED) -> bool:
 
 
 def write_config(folder: str | Path, config: Mapping[str, Any]) -> None:
-    """Make the run's folder and write `config.yaml`; such a run is planned."""
+    """Make the run's folder and write `config.yaml`. A run that has only this file is planned."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "config.yaml", _config_text(config))

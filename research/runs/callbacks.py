@@ -96,7 +96,7 @@ class MetricsWriter(Callback):
 class CheckpointWriter(Callback):
     """Writes checkpoints at regular steps, at the step at which training is stopped, and at the last step.
 
-    The one of the last step lets `continue_run` train the run for more epochs.
+    The checkpoint of the last step lets `continue_run` train the run for more epochs.
 
     If a run has several processes, each must have this callback, since each may hold a part of an array. The
     first process writes.
@@ -122,12 +122,12 @@ class CheckpointWriter(Callback):
             self._save(position)
 
     def on_stop(self, position: Position) -> None:
-        """Write a checkpoint, unless there is one of this step."""
+        """Write a checkpoint, unless this step already has one."""
         if self._saved_at != int(position.state.step):
             self._save(position)
 
     def on_complete(self, position: Position) -> None:
-        """Write a checkpoint of the last step, unless checkpoints are only for runs that are stopped."""
+        """Write a checkpoint of the last step, unless `every` is `None`."""
         if self._every:
             self.on_stop(position)
 

@@ -26,7 +26,7 @@ def with_more_epochs(folder: str | Path, config: Config, epochs: int) -> Config:
         epochs: number of epochs that the run has in the end, with those that it has already.
 
     Raises:
-        ConfigError: the run did not complete, ended early, or has so many epochs already.
+        ConfigError: the run did not complete, ended early, or already has that many epochs or more.
     """
     record, training = records.read_run(Path(folder)), config.training
     if record.status != "completed":
@@ -46,7 +46,7 @@ def continue_run(config: Config, folder: str | Path, callbacks: Sequence[Callbac
 
     The learning rate of the further epochs is that of a run with `config.training.epochs` epochs. The run is
     trained in the folder `continued` inside its folder, so a signal or an error leaves the earlier result as
-    it is, and the next call goes on. When the run has completed, its files replace the earlier ones.
+    it is, and the next call continues there. When the run has completed, its files replace the earlier ones.
 
     Args:
         config: the configuration that `with_more_epochs` returns.
@@ -71,7 +71,7 @@ def continue_run(config: Config, folder: str | Path, callbacks: Sequence[Callbac
                 f"training.epochs={config.training.epochs} is not allowed, because {inside} has begun to "
                 f"train to epoch {begun}; give that number, or remove the folder"
             )
-        if records.is_finished(inside):  # it diverged
+        if records.is_finished(inside):  # the further epochs diverged
             return records.read_run(inside).outcome
         try:
             if is_new:

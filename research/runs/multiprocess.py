@@ -61,7 +61,7 @@ def run_distributed(config: Config, folder: Path, *, resume: bool = False) -> tu
             raise _lost(folder) from error
         except BrokenProcessPool as error:
             said = log.read()
-            if (number := received()) is not None:  # before the run, or the run could not end in time
+            if (number := received()) is not None:  # it came before the run, or the run could not end in time
                 sys.exit(128 + number)
             if not joined:
                 raise _not_found(config.distributed) from error

@@ -105,7 +105,29 @@ def check(config: Config) -> None:
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """Everything on which a compiled program depends. Seed, data and rates are not part of it."""
+    """Everything on which a compiled program depends. Seed, data and rates are not part of it.
+
+    Args:
+        net: the network.
+        optimizer: name and arguments of the optimizer, without learning rate and weight decay.
+        schedule: name and arguments of the schedule.
+        num_steps: number of steps of the run.
+        label_smoothing: share of the probability that the loss spreads evenly over all classes.
+        preprocess: function that turns the pixels of images into the input of the network.
+        image_shape: `(H, W, C)` of one image.
+        num_train: number of training images.
+        batch_size: number of images in a training step, over all devices.
+        eval_batch_size: number of images in a batch of an evaluation, over all devices.
+        window: number of steps whose images are on the device at a time; `None` is the whole training split.
+        strategy: a name of `STRATEGIES`.
+        layout: the devices.
+        local_batch_norm: whether batch norm uses the statistics of the part of a batch on each device.
+        num_parts: number of parts of a batch that are computed one after the other.
+        remat: whether the activations inside blocks are computed again for the gradient.
+        runs_per_program: the largest number of runs that the program trains together.
+        optimization_level: optimization level of XLA for the training steps; `None` is XLA's own.
+        use_fusion_emitters: whether XLA on the CPU uses its fusion emitters for the training steps.
+    """
 
     net: Sequential
     optimizer: Named
@@ -274,7 +296,7 @@ def choose_num_parts(
 def compile_program(spec: ProgramSpec) -> Program:
     """Return the program of a specification. It is compiled once for all runs that share it.
 
-    The `compile_seconds` are 0 if an earlier call compiled the program.
+    If an earlier call compiled the program, its `compile_seconds` are 0.
     """
     misses = _compile.cache_info().misses
     program = _compile(spec)

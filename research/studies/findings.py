@@ -1,4 +1,4 @@
-"""What a study found, in sentences."""
+"""The findings of a study, in sentences."""
 
 from research.studies.report.text_table import points
 from research.studies.results import StudyResults

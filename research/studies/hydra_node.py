@@ -15,8 +15,8 @@ OTHER_MEANING = {"true", "false", "null", "nan", "inf"}
 def make_hydra_node(study: Study) -> dict[str, Any]:
     """Return a node for the package ``_global_`` that sweeps over the arms of a study.
 
-    Where each arm is one value of one key, the sweep is over that key, and ``study.arm`` follows its value;
-    so ``model.depth=2,3`` on the command line sweeps over fewer arms. Otherwise the sweep is over
+    If all arms are values of one key, the sweep is over that key, and ``study.arm`` is made from its value.
+    Then ``model.depth=2,3`` on the command line sweeps over fewer arms. Otherwise the sweep is over
     ``study.arm``, and `staged_run_of_job` applies the overrides of the arm when its job starts.
 
     Args:
@@ -68,7 +68,7 @@ def _is_choice(key: str) -> bool:
 
 
 def _arm_template(arms: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """Return what ``study.arm`` is in terms of the one key that the arms differ in; None without such a key.
+    """Return ``study.arm`` as an interpolation of the one key in which arms differ; None if there is none.
 
     Example:
         >>> _arm_template({"depth 1": {"model.depth": 1}, "depth 2": {"model.depth": 2}})
@@ -82,7 +82,7 @@ def _arm_template(arms: Mapping[str, Mapping[str, Any]]) -> str | None:
     if not all(name.endswith(str(value)) for name, _, value in items) or "$" in "".join(arms):
         return None
     prefix, *others = {name.removesuffix(str(value)) for name, _, value in items}
-    kinds = {str, int, float} if prefix else {str}  # a number alone would be no text
+    kinds = {str, int, float} if prefix else {str}  # without a prefix, a number would not become a text
     if others or not {type(value) for _, _, value in items} <= kinds:
         return None
     source = f"hydra:runtime.choices.{key.removesuffix('.name')}" if _is_choice(key) else key

@@ -1,4 +1,4 @@
-"""What the runs of a study show: tables, figures and the report. No JAX, so that reading starts fast."""
+"""The outcome of a study: tables, figures and the report. It imports no JAX, so that reading starts fast."""
 
 import math
 from collections.abc import Iterable
@@ -56,7 +56,7 @@ class StudyOutcome:
         return Table(table.headers, table.rows, records=records)
 
     def contrasts(self) -> Table:
-        """Return a row per contrast: paired difference to the reference arm, and what may be claimed."""
+        """Return a row per contrast: the paired difference from the reference arm, and the verdict."""
         table = contrast_table(self.results)
         records = [
             {
@@ -78,13 +78,13 @@ class StudyOutcome:
         return trial_table(self.results)
 
     def figure(self, name: str) -> Figure | None:
-        """Return a figure of the report; None where the runs do not hold what it shows.
+        """Return a figure of the report; None if the runs do not hold what the figure shows.
 
         Args:
             name: one of ``FIGURES``, such as "accuracy", "differences", "learning_curves" or "overview".
 
         Raises:
-            ValueError: there is no such figure; the message lists all.
+            ValueError: there is no such figure; the message lists all figures.
         """
         if name not in FIGURES:
             raise ValueError(f"figure={name} is not allowed; give one of {', '.join(FIGURES)}")
@@ -107,10 +107,10 @@ class StudyOutcome:
 
 
 def read_study(folder: str | Path) -> StudyOutcome:
-    """Return what the one study in a folder shows, whoever made the folder.
+    """Return the outcome of the one study in a folder.
 
     Args:
-        folder: a sweep of the command line, or the folder of `Study.run`.
+        folder: the folder of a sweep of the command line, or of `Study.run`.
 
     Raises:
         FileNotFoundError: there is no such folder.

@@ -1,4 +1,4 @@
-"""Overrides of a configuration: what the command line takes, as a flat dict with dotted keys."""
+"""Overrides of a configuration, as on the command line, in a flat dict with dotted keys."""
 
 import dataclasses
 from collections.abc import Collection, Mapping
@@ -17,11 +17,11 @@ def as_overrides(key: str, values: Any) -> dict[str, Any]:
     """Return overrides as a flat dict with dotted keys, in which ``model: tiny`` is ``model.name: tiny``.
 
     Args:
-        key: where the overrides stand, for the error.
-        values: nested dicts, dotted keys, or both; None is no override.
+        key: the name of the overrides in an error, such as ``base``.
+        values: a mapping with nested dicts, dotted keys, or both; None means no overrides.
 
     Raises:
-        ConfigError: the values are no mapping, or a key is given twice or is none of a configuration.
+        ConfigError: the values are no mapping, a key is given twice, or a key is not one of a configuration.
 
     Example:
         >>> as_overrides("base", {"model": "tiny", "training": {"epochs": 2}, "data.train_limit": 100})
@@ -55,8 +55,8 @@ def overlay(
 ) -> dict[str, Any]:
     """Return flat values with some overrides on top.
 
-    Where an override chooses another name for a section, the values of that section that nobody asked for,
-    such as the defaults of the former choice, are dropped.
+    If an override chooses another name for a section, such as another model, the values of that section are
+    those of the former choice. They are dropped, unless they are in ``explicit``.
 
     Args:
         values: flat values.
@@ -93,7 +93,7 @@ def make_config(values: Mapping[str, Any], plan: Mapping[str, Any] | None) -> Co
 
 
 def default_name(axis: str, value: Any) -> str:
-    """Return the name of an arm that is a value of an axis.
+    """Return the name of the arm that has a value of an axis.
 
     Raises:
         ConfigError: the value is a list or a mapping, which has no short name.
@@ -118,7 +118,7 @@ def refuse_unknown(key: str, values: Any, allowed: Collection[str]) -> None:
     """Check that ``values`` is a mapping whose keys are all allowed.
 
     Raises:
-        ConfigError: it is not; the message names the key and what is allowed.
+        ConfigError: ``values`` is no mapping, or a key is not allowed; the message lists the allowed keys.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(

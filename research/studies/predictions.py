@@ -79,7 +79,7 @@ def pool_predictions(arm: Arm) -> Predictions | None:
 
 
 def confusion_counts(predictions: Predictions) -> np.ndarray:
-    """Return how often the class of the row was predicted as the class of the column, [K, K]."""
+    """Return the confusion counts [K, K]: how often class i (row) was predicted as class j (column)."""
     num_classes = predictions.probabilities.shape[1]
     pairs = predictions.labels * num_classes + predictions.predicted
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)

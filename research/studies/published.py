@@ -1,7 +1,7 @@
 """Figures and claims that were published about MNIST, compared with the records.
 
-The published figures are single runs without intervals. A claim is a conjunction of comparisons, each of
-them judged over paired seeds; the verdict is computed and never written by hand.
+The published figures are from single runs, without intervals. A claim consists of comparisons, each of which
+is judged over paired seeds. The verdict is computed and never written by hand.
 """
 
 from collections.abc import Iterable, Mapping
@@ -84,7 +84,16 @@ MARGINS: dict[Metric, float] = {"accuracy": 0.001, "seconds": float(np.log(1.05)
 
 
 class Comparison(NamedTuple):
-    """One pair of a claim: how much better the first arm is, over the seeds that both completed."""
+    """The comparison of one pair of a claim.
+
+    Args:
+        better: name of the arm that is better according to the claim.
+        worse: name of the other arm.
+        advantage: summary of the advantage of the first arm over the seeds that both completed: the
+            difference of the accuracies, or log(seconds of the other arm / seconds of the first arm).
+        p_adjusted: p-value of the sign-flip test after Holm's adjustment.
+        verdict: whether the records support the comparison.
+    """
 
     better: str
     worse: str
@@ -102,16 +111,19 @@ class Judgement(NamedTuple):
 
 
 def judge(claims: Iterable[Claim], values: Mapping[Metric, Mapping[str, SeedValues]]) -> list[Judgement]:
-    """Judge the claims about a study; all their comparisons of one metric are one family for Holm.
+    """Judge the claims about a study. Holm's adjustment is over all comparisons of the same metric.
 
-    A comparison is supported where its t interval lies above 0 and its adjusted sign-flip test agrees. It is
-    not supported where the same holds in the other direction, or where the whole interval lies below the
-    smallest advantage worth a claim (``MARGINS``). Else, or with too few pairs, it is not decidable. A claim
-    is supported if all its comparisons are, and not supported if one of them is not.
+    A comparison is supported if its t interval lies above 0 and its adjusted sign-flip test agrees. It is not
+    supported if its whole interval lies below the smallest advantage that is worth a claim (``MARGINS``).
+    Otherwise, or if there are too few pairs, it is not decidable. A claim is supported if all its comparisons
+    are supported, and not supported if one of them is not supported.
 
     Args:
         claims: what was published.
-        values: for each metric and arm the value of each seed; accuracy in [0, 1], seconds > 0.
+        values: the value of each seed by metric and arm; accuracies are in [0, 1], and seconds are above 0.
+
+    Returns:
+        The judgement of each claim, in the order of the claims.
     """
     claims = list(claims)
     advantages = {
@@ -200,7 +212,7 @@ def is_published(study: StudyResults) -> bool:
 
 
 def brief_table(study: StudyResults) -> Table:
-    """Return a row per arm: its results in short, beside the published figures of the arm."""
+    """Return a row per arm: a summary of its results, and the published figures of the arm."""
     published = PUBLISHED.get(_name(study), {})
     headers = ("arm", "n", "test accuracy (%)", "95 % interval", f"against {study.reference} (points)")
     headers = (*headers, "claimed", "parameters", "train (s)", "learning rate")

@@ -1,4 +1,4 @@
-"""Reads studies from run folders: which runs belong to which arm, and which runs are missing."""
+"""The reading of studies from the folders of runs: the runs of each arm, and the runs that are missing."""
 
 import json
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ from research.utils.nested import dotted_keys, is_below
 
 # Two runs that differ only in these keys are the same experiment.
 IGNORED_SECTIONS = ("study", "seed", "init_from", *NOT_IN_THE_RESULT)
-DATA_KEYS = ("data.name", "data.test_fraction", "data.split_seed")  # these decide its checksum
+DATA_KEYS = ("data.name", "data.test_fraction", "data.split_seed")  # these decide the checksum of the data
 TUNED_KEYS = ("optimizer.learning_rate", "optimizer.weight_decay")  # trials of one arm differ in these
 
 
@@ -27,10 +27,10 @@ class Arm:
     """The runs of one arm of a study.
 
     Args:
-        name: as the study names it.
+        name: name of the arm in the study.
         runs: one run per seed, completed or not, in the order of their seeds.
-        repeated: earlier attempts at the same seed; shown, not counted in any statistic.
-        absent: planned seeds for which there is no folder.
+        repeated: earlier runs with the same seed; the report shows them, and no statistic counts them.
+        absent: planned seeds without a folder.
         planned: whether the study's config lists this arm.
     """
 
@@ -83,14 +83,14 @@ class StudyResults:
     """Arms that answer one question, and their comparison.
 
     Args:
-        title: name of the study, with the settings that tell it from others of that name.
-        arms: planned arms in the order of the plan, then arms with runs that no plan names.
+        title: name of the study, with the settings in which it differs from other studies of that name.
+        arms: the planned arms in the order of the plan, then the arms that only the runs name.
         name: name in the config; ``None`` for runs that belong to no study.
         question: what the study asks.
         axis: dotted config key along which the arms differ.
         reference: arm that the others are compared with.
-        trials: runs that chose the rates of the arms by validation accuracy; in no statistic.
-        earlier: runs of the earlier stages, whose parameters the runs start from; in no statistic.
+        trials: the trials that chose the rates of the arms by validation accuracy; no statistic counts them.
+        earlier: the runs of earlier stages, from whose parameters the runs start; no statistic counts them.
     """
 
     title: str
@@ -122,7 +122,7 @@ class StudyResults:
 
 
 def paired(study: StudyResults, arm: Arm) -> list[float]:
-    """Return test accuracy of the arm minus that of the reference, for each seed that both completed."""
+    """Return the test accuracy of an arm minus that of the reference, for each seed that both completed."""
     reference = next((other.accuracies for other in study.arms if other.name == study.reference), {})
     return [arm.accuracies[seed] - reference[seed] for seed in sorted(arm.accuracies.keys() & reference)]
 
@@ -130,8 +130,8 @@ def paired(study: StudyResults, arm: Arm) -> list[float]:
 def read_studies(*folders: str | Path) -> list[StudyResults]:
     """Read all runs below some folders, each run once, and group them into studies and arms.
 
-    Runs of one study name whose arms differ in something else than the seed, such as the dataset, are
-    several studies. Runs without a study form arms by the config values in which they differ.
+    If the runs of an arm differ in more than the seed, such as in the dataset, they belong to several studies
+    of the same name. Runs without a study are grouped into arms by the settings in which they differ.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -170,7 +170,10 @@ def seed_of(run: Run) -> int:
 
 
 def differing_keys(runs: Iterable[Run]) -> list[str]:
-    """Return the dotted keys whose values differ between runs, names first, without seeds and paths."""
+    """Return the dotted keys whose values differ between runs, without seeds and paths.
+
+    Keys such as `model.name` come first.
+    """
     configs = [dotted_keys(run.config) for run in runs]
     keys = dict.fromkeys(key for config in configs for key in config)
     differing = [
@@ -221,7 +224,8 @@ def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:
     for run in runs:
         by_arm[str(run.config["study"].get("arm"))].append(run)
     splitting = dict.fromkeys(key for group in by_arm.values() for key in differing_keys(group))
-    # not only within an arm: a run that was continued is never compared with one of as many epochs at once
+    # This key also splits the runs of different arms, because a run that was continued is never compared with
+    # a run that trained all epochs at once.
     splitting |= dict.fromkeys(key for key in differing_keys(runs) if key == "training.continued_from")
     fixed = [key for key in splitting if key not in TUNED_KEYS]
     starts = _settings_of_starts(earlier)
@@ -252,7 +256,7 @@ def _start_of(run: Run) -> str:
 
 
 def _settings_of_starts(earlier: Iterable[Run]) -> dict[str, str]:
-    """Return for the folder of each run of an earlier stage the settings that tell it from its like."""
+    """Return the settings in which runs of the same earlier stage and arm differ, by name of folder."""
     alike = defaultdict(list)
     for run in earlier:
         alike[run.config["study"]["stage"], run.config["study"].get("arm")].append(run)
@@ -287,7 +291,7 @@ def _planned_study(title: str, runs: list[Run], trials: list[Run], earlier: list
 
 def _unplanned_study(runs: list[Run]) -> StudyResults:
     naming: list[str] = []
-    for key in differing_keys(runs):  # a key that tells no more runs apart only lengthens the names
+    for key in differing_keys(runs):  # a key that distinguishes no further runs would only lengthen the names
         if len({_settings(run, [*naming, key]) for run in runs}) > len(
             {_settings(run, naming) for run in runs}
         ):

@@ -81,9 +81,11 @@ def staged_run(
         values: flat values that all stages share, the seed among them.
         plan: the section ``study`` of the last stage's run, with the name of the arm.
         arm: flat overrides of the arm.
-        stages: the stages; none is one stage without a name.
-        explicit: keys of ``values`` that somebody asked for and that another choice does not drop.
-        winning: keys of ``values`` that beat the overrides of a stage, such as those of the command line.
+        stages: the stages; an empty sequence means one stage without a name.
+        explicit: keys of ``values`` that somebody asked for; they are kept if an override chooses another
+            model, or another name of another section.
+        winning: keys of ``values`` that take precedence over the overrides of a stage, such as those of the
+            command line.
 
     Raises:
         ConfigError: a configuration is not allowed.
@@ -114,8 +116,8 @@ def staged_run_of_job(values: Mapping[str, Any], given: Collection[str] = ()) ->
 
     Args:
         values: the composed configuration of the job, nested.
-        given: the keys of the command line, as `given_keys` returns them; they beat the overrides of a stage,
-            but not those of an arm.
+        given: the keys of the command line, as `given_keys` returns them; they take precedence over the
+            overrides of a stage, but not over those of an arm.
 
     Raises:
         ConfigError: there is no such arm, or a configuration is not allowed.

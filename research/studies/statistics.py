@@ -15,7 +15,10 @@ Values = Sequence[float] | np.ndarray
 Verdict = Literal["higher", "lower", "no difference shown", "descriptive only"]
 
 ALPHA = 0.05
+"""The level of the tests."""
+
 EXACT_LIMIT = 16
+"""The largest number of differences for which the sign-flip test counts all patterns."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ def summarize(values: Values, confidence: float = 0.95) -> Summary:
         confidence: coverage of the interval, in (0, 1).
 
     Returns:
-        Summary: the mean is NaN for no value, deviation and interval are NaN for fewer than two.
+        The summary. Its mean is NaN if there is no value. Its deviation and interval are NaN if there are
+        fewer than two values.
 
     Example:
         >>> summarize([1.0, 2.0, 3.0]).deviation
@@ -79,15 +83,16 @@ def sign_flip_p(differences: Values, num_samples: int = 100_000, seed: int = 0) 
 
     p = share of sign patterns s in {-1, 1}^n with |sum(s * d)| >= |sum(d)|
 
-    All 2^n patterns are counted up to n = 16; beyond, ``num_samples`` random ones and the observed one.
+    For n <= 16, all 2^n patterns are counted. For n > 16, ``num_samples`` random patterns and the observed
+    pattern are counted.
 
     Args:
         differences: paired differences d, one per seed, [n], n >= 1.
-        num_samples: random patterns for n > 16.
+        num_samples: number of random patterns for n > 16.
         seed: seed of the random patterns.
 
     Returns:
-        p in [2^(1 - n), 1].
+        p in (0, 1]; for n <= 16 it is at least 2^(1 - n).
 
     Raises:
         ValueError: there is no difference.
@@ -124,13 +129,14 @@ def holm(p_values: Values, num_planned: int | None = None) -> np.ndarray:
 
     Args:
         p_values: p-values in [0, 1], [k].
-        num_planned: contrasts that were planned, m >= k; those without data count as p = 1. Default k.
+        num_planned: number of planned contrasts, m >= k; a contrast without data counts as p = 1. The default
+            is k.
 
     Returns:
         Adjusted p-values in the order given, [k].
 
     Raises:
-        ValueError: more p-values than planned contrasts.
+        ValueError: there are more p-values than planned contrasts.
 
     Example:
         >>> holm([0.01, 0.04, 0.03]).round(2).tolist()
@@ -155,8 +161,8 @@ def is_testable(num_contrasts: int, n: int) -> bool:
     m 2^(1 - n) <= 0.05
 
     Args:
-        num_contrasts: planned contrasts m.
-        n: seeds that both arms of a contrast completed.
+        num_contrasts: number of planned contrasts m.
+        n: number of seeds that both arms of a contrast completed.
 
     Example:
         >>> is_testable(6, 8), is_testable(7, 8), is_testable(1, 5)
@@ -169,7 +175,7 @@ def seeds_needed(num_contrasts: int) -> int:
     """Return the smallest number of seeds with which `is_testable` holds.
 
     Args:
-        num_contrasts: planned contrasts, at least 1.
+        num_contrasts: number of planned contrasts, at least 1.
 
     Example:
         >>> [seeds_needed(m) for m in (1, 6, 12, 25)]
@@ -193,14 +199,14 @@ def compare(differences: Mapping[str, Values], num_planned: int | None = None) -
     """Judge the planned contrasts of a study together.
 
     Args:
-        differences: for each arm but the reference, its paired differences to the reference, [n].
-        num_planned: contrasts that were planned; default as many as are given.
+        differences: the paired differences from the reference arm of each other arm, [n].
+        num_planned: number of planned contrasts; the default is the number of arms in ``differences``.
 
     Returns:
         The contrast of each arm.
 
     Raises:
-        ValueError: more contrasts than planned.
+        ValueError: there are more contrasts than were planned.
 
     Example:
         >>> compare({"deep": [0.1, 0.2, 0.1, 0.2, 0.1, 0.2]})["deep"].verdict

@@ -1,4 +1,4 @@
-"""A study: arms that answer one question, planned before anything runs, and run from Python."""
+"""The class `Study`: arms that answer one question, which are planned before anything runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,13 +38,15 @@ class Study:
         base: overrides that all arms share. Overrides are what the command line takes: nested dicts, dotted
             keys, and a bare name for a choice, as in ``{"model": "tiny", "training.epochs": 2}``.
         question: what the study asks, in one sentence.
-        tuning: trials before the seeds, the same number for every arm: ``seeds`` that no run has, and factors
-            of the arm's own ``learning_rate`` and ``weight_decay``.
-        stages: what a run is made of, in order; each is a mapping with ``name``, ``base`` (overrides of this
-            stage), ``from`` (name of the earlier stage whose parameters it starts from) and ``arms`` (whether
-            the arms differ in this stage; they always do in the last one). The runs of the last stage are
-            compared. A run of a stage starts from the run of the same seed, and of the same arm if the arms
-            differ there. An arm with the override ``init_from: null`` starts from new parameters.
+        tuning: the trials that choose the rates of each arm before its runs; every arm has equally many. It
+            is a mapping with ``seeds``, which no run of the study may have, and with ``learning_rate`` and
+            ``weight_decay``, which are lists of factors of the arm's own rates. None tunes nothing.
+        stages: the stages of training, in order. Each stage is a mapping with ``name``, ``base`` (overrides
+            of this stage), ``from`` (name of the earlier stage whose parameters it starts from) and ``arms``
+            (whether the arms differ in this stage; they always do in the last one). The study compares the
+            runs of the last stage. A run of a stage starts from the run of the earlier stage that has the
+            same seed, and the same arm if the arms differ in the earlier stage. An arm with the override
+            ``init_from: null`` starts from new parameters.
 
     Raises:
         ConfigError: a value is not allowed; the message names the key, the value and what is allowed.
@@ -102,7 +104,9 @@ class Study:
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Study":
-        """Return the study of a YAML file in the form of ``conf/studies``; its name is the file's by default.
+        """Return the study of a YAML file that has the form of those in ``conf/studies``.
+
+        If the file has no key ``name``, the study has the name of the file.
 
         Raises:
             ConfigError: the file is no YAML, or it has an unknown key or an impossible value.
@@ -165,25 +169,27 @@ class Study:
         retry_failed: bool = True,
         console: Console | None = None,
     ) -> "research.studies.outcome.StudyOutcome":
-        """Train every arm with every seed, as far as the folder does not hold the runs already.
+        """Train every arm with every seed, except the runs that the folder already holds.
 
         Args:
             seeds: the seeds; m contrasts can be decided by n seeds only if m * 2^(1-n) <= 0.05.
-            folder: holds a folder for each run, as a sweep of the command line does.
-            worker: train in a worker process, which survives a crash of the compiler. A script that asks for
-                it needs the guard ``if __name__ == "__main__":``. False trains in this process.
-            retry_failed: run again what failed before.
-            console: prints a line for each run.
+            folder: the folder in which each run gets a folder, as in a sweep of the command line.
+            worker: train in a worker process, so that a crash of the compiler does not end this process. A
+                script with ``worker=True`` needs the guard ``if __name__ == "__main__":``. False trains in
+                this process.
+            retry_failed: run the runs that failed before again.
+            console: where a line for each run is printed; None for the standard output.
 
         Returns:
-            What the runs of these seeds show. Runs that failed or diverged are in it, with their errors.
+            The outcome of the runs of these seeds. It also lists the runs that failed or diverged.
 
         Raises:
             ConfigError: an arm's configuration does not fit its data, a seed is not allowed, or the folder
                 cannot be written.
-            KeyboardInterrupt: a signal ended the sweep; the same call goes on where it stopped.
+            KeyboardInterrupt: a signal ended the sweep; the same call continues where it stopped.
         """
-        from research.studies.outcome import StudyOutcome  # loads Matplotlib, which a command does not need
+        # Matplotlib is loaded here, so that a command that needs no figure starts without it
+        from research.studies.outcome import StudyOutcome
 
         console = console or Console(highlight=False, soft_wrap=True)
         folder, seeds = Path(folder), _make_seeds(seeds)
@@ -251,7 +257,7 @@ def describe_too_few_seeds(num_contrasts: int, num_seeds: int) -> str:
     """Return one sentence if a study has fewer seeds than its contrasts need; "" otherwise.
 
     Args:
-        num_contrasts: number of arms beside the reference.
+        num_contrasts: number of arms other than the reference arm.
         num_seeds: number of seeds that every arm has.
     """
     if num_contrasts == 0 or is_testable(num_contrasts, num_seeds):
@@ -263,7 +269,7 @@ def describe_too_few_seeds(num_contrasts: int, num_seeds: int) -> str:
 
 
 def _make_seeds(seeds: Any) -> list[int]:
-    """Return the seeds, each once; `Config.from_dict` refuses those that are no seeds."""
+    """Return the seeds, each once; `Config.from_dict` refuses values that are no seeds."""
     if not isinstance(seeds, Iterable) or isinstance(seeds, str | bytes | Mapping):
         raise ConfigError(f"seeds={seeds} is not allowed; give a list of whole numbers, such as range(8)")
     values = [to_builtin(seed) for seed in seeds]
@@ -273,7 +279,7 @@ def _make_seeds(seeds: Any) -> list[int]:
 
 
 def _make_arms(arms: Any, axis: str | None) -> dict[str, dict[str, Any]]:
-    """Return for each arm's name its overrides."""
+    """Return the overrides of each arm by its name."""
     arms = to_builtin(arms)
     if isinstance(arms, Mapping):
         for name in arms:

@@ -26,8 +26,8 @@ class StagedRun:
     Args:
         configs: the configuration of each stage, in the order of the stages; the study compares the runs of
             the last stage.
-        starts: for a stage, the name of the earlier stage from whose parameters it starts; a stage without a
-            name starts from new parameters.
+        starts: for a stage, the name of the earlier stage from whose parameters it starts; a stage that is no
+            key of this mapping starts from new parameters.
     """
 
     configs: Mapping[str, Config]

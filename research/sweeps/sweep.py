@@ -31,7 +31,7 @@ def run_sweep(
     worker: bool = True,
     console: Console | None = None,
 ) -> int:
-    """Run every run without a result; print a line for each, and a table of those that did not complete.
+    """Run every run without a result; print a line for each, and a table of the runs that did not complete.
 
     The `config.yaml` of every run is on disk before the first one runs, so an unfinished run differs from one
     that was never planned. Several sweeps may have the same runs at once; one of them runs each run.
@@ -66,7 +66,7 @@ def run_sweep(
         console.print(f"{len(runs) - len(waiting)} of {len(runs)} runs are done already")
     died: set[Path] = set()
     number, total = 0, len(waiting)
-    # nothing is given up here: the worker writes the checkpoint, or ends if that takes too long
+    # this process only waits after a signal: the worker writes the checkpoint, or ends if that takes too long
     with noticed_signals(lambda number: None) as received, _runner(worker, received) as run:
         while waiting and received() is None:
             elsewhere = {}
@@ -165,7 +165,7 @@ def _table(outcomes: dict[Path, RunResult]) -> Table:
 
 
 def _said(outcome: RunResult) -> str:
-    """Return the accuracy of a run as text, or its error: on the test split, or for a trial on validation."""
+    """Return as text the test accuracy of a run, or the validation accuracy of a trial, or else the error."""
     if outcome.test_accuracy is not None:
         return f"test accuracy {outcome.test_accuracy:.4f}"
     if outcome.validation_accuracy is not None:

@@ -69,7 +69,7 @@ def check_seed(config: Config) -> None:
 
 
 def make_trials(config: Config, starts: Mapping[int, str] = MappingProxyType({})) -> list[Config]:
-    """Return the trials of the arm of a run; they are equal for all seeds. Without tuning there are none.
+    """Return the trials for the arm of a run, which do not depend on its seed; none if there is no tuning.
 
     Args:
         config: the run.

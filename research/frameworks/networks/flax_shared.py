@@ -1,6 +1,7 @@
 """What the modules of Flax linen and Flax NNX share: the arguments of layers, names and optimizers.
 
-Both have our layouts and nearly our names. A module has the path of its layer as its name.
+Both have the layouts of `research.layers`, and almost the same names of arrays. The name of a module is the
+path of its layer.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,8 +42,8 @@ def make_layer(layer: layers.Layer, in_shape: layers.Shape) -> Function | tuple[
         in_shape: the shape of its input, `[N, H, W, C]` or `[N, D]`.
 
     Returns:
-        The function of a layer that has no parameters and draws no random numbers; else the name of the class
-        in linen, its positional arguments and its keyword arguments.
+        The function of the layer, if the layer has no parameters and draws no random numbers. Otherwise the
+        name of the class in linen, its positional arguments and its keyword arguments.
 
     Raises:
         NotImplementedError: Flax has no such layer.
@@ -81,7 +82,7 @@ def make_optimizer(task: Task) -> optax.GradientTransformation:
 
 
 def to_flax(arrays: Mapping[str, np.ndarray]) -> dict[str, dict[str, jax.Array]]:
-    """Return our arrays under the names of Flax, by module and name."""
+    """Return our arrays under the names of Flax, in a dict of modules."""
     tree: dict[str, dict[str, jax.Array]] = {}
     for path, array in arrays.items():
         module, _, name = path.rpartition("/")

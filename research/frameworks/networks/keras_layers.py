@@ -1,7 +1,8 @@
-"""Networks of `research.models` in Keras 3. Layouts are ours; a path is a layer's name, with dots.
+"""Networks of `research.models` in Keras 3.
 
-Keras takes its backend from `KERAS_BACKEND` when it is first imported, so whoever imports this module sets
-that variable before.
+Keras has the layouts of `research.layers`. The name of a Keras layer is the path of our layer, with dots
+instead of slashes. Keras takes its backend from `KERAS_BACKEND` when it is first imported, so that variable
+must be set before this module is imported.
 """
 
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from research.models.assemble import SkippedPool
 from research.ops.padding import resolve_padding
 
 NAMES = {"gamma": "scale", "beta": "bias", "moving_mean": "mean", "moving_variance": "variance"}
-"""Our names for those of Keras, where they differ."""
+"""Our names of arrays by the names of Keras, where the two differ."""
 
 
 def build(net: layers.Sequential, image_shape: layers.Shape) -> Any:
@@ -73,7 +74,7 @@ def variables(model: Any) -> dict[str, Any]:
     found = {}
     for variable in model.variables:
         layer, name = variable.path.split("/")[-2:]
-        if name != "seed_generator_state":  # of dropout
+        if name != "seed_generator_state":  # the state of the random numbers of dropout is no array of ours
             found[f"{layer.replace('.', '/')}/{NAMES.get(name, name)}"] = variable
     return found
 

@@ -30,7 +30,7 @@ ACTIVATIONS = {
 """PyTorch's modules for the names of `research.ops.activation`."""
 
 NAMES = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "variance"}
-"""Our names for those of PyTorch. A `weight` of more than one axis is a kernel."""
+"""Our names of arrays by the names of PyTorch. A `weight` with more than one axis is a kernel."""
 
 
 class Sum(nn.Module):
@@ -90,7 +90,7 @@ def _leaf(layer: Layer, in_shape: Shape) -> nn.Module:
     channels = in_shape[-1]
     match layer:
         case layers.Conv2D(features=features, kernel_size=size, strides=strides, dilation=dilation) if (
-            layer.padding_mode != "symmetric"  # which PyTorch does not have
+            layer.padding_mode != "symmetric"  # PyTorch has no such mode
         ):
             padding = _padding(layer, layer.padding, in_shape, size, strides, dilation)
             options: Any = {
@@ -170,11 +170,16 @@ def read_gradients(network: Network) -> Arrays:
 
 
 def convert(network: Network, tensors: Mapping[str, torch.Tensor]) -> Arrays:
-    """Return tensors that are named as in `network.state_dict()` in our layout by path."""
+    """Return the tensors of a network as arrays in our layout by path.
+
+    Args:
+        network: what `build` returned.
+        tensors: tensors by the names of `network.state_dict()`.
+    """
     arrays: Arrays = {}
     for full_name, tensor in tensors.items():
         parent, _, name = full_name.rpartition(".")
-        if name in NAMES:  # `num_batches_tracked` is not
+        if name in NAMES:  # the counter `num_batches_tracked` is left out
             path = parent.replace(".", "/")
             ours = "kernel" if tensor.ndim > 1 else NAMES[name]
             arrays[f"{path}/{ours}"] = _from_torch(network, path, tensor.detach().cpu().numpy())

@@ -1,4 +1,4 @@
-"""Figures, each made by one function from the records of a study; ``None`` where they do not fit it."""
+"""The figures of a report. Each is a function of a study, which returns ``None`` if it does not apply."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ from research.studies.figures.summary import summary
 from research.studies.results import StudyResults
 
 DrawStudy = Callable[[StudyResults], Figure | None]
-"""A function that draws a study, or returns ``None`` where its runs do not hold what the figure shows.
+"""A function that draws a study, or returns ``None`` if its runs do not hold what the figure shows.
 
 The first line of its docstring is the caption.
 """

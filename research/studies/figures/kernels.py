@@ -1,4 +1,4 @@
-"""How hand-made kernels respond to simple patterns: what learned kernels can be read against."""
+"""The figure of how hand-made kernels respond to simple patterns, for comparison with learned kernels."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ def make_patterns(size: int = SIZE) -> dict[str, np.ndarray]:
 
 
 def kernel_responses(study: StudyResults) -> Figure | None:
-    """What hand-made 3x3 kernels make of four patterns, to read the learned ones by; red is positive."""
+    """Responses of hand-made 3x3 kernels to four patterns, to compare with learned ones; red is positive."""
     arm = shown_arm(study)
     if arm is None or not any("first_kernels" in run.arrays() for run in arm.completed.values()):
         return None
@@ -52,8 +52,10 @@ def kernel_responses(study: StudyResults) -> Figure | None:
             row[0].imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             row[0].set_ylabel(pattern)
             for panel, kernel in zip(row[1:], KERNELS.values(), strict=True):
-                response = correlate(image, kernel.astype(np.float64))[1:-1, 1:-1]  # no padding
-                largest = max(float(np.abs(response).max()), 1e-6)  # rounding is no response
+                # the border is cut off, because the kernel reads padding there
+                response = correlate(image, kernel.astype(np.float64))[1:-1, 1:-1]
+                # the rounding errors of a response of zero are not shown as colours
+                largest = max(float(np.abs(response).max()), 1e-6)
                 panel.imshow(response, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
         for panel, name in zip(axes[0], ("input", *KERNELS), strict=True):
             panel.set_title(name)

@@ -1,4 +1,4 @@
-"""Figures of what one trained network holds: its first kernels and the feature maps of one image."""
+"""Figures of one trained network: its first kernels, and its feature maps of one image."""
 
 import math
 
@@ -39,7 +39,7 @@ def first_kernels(study: StudyResults) -> Figure | None:
 
 
 def feature_maps(study: StudyResults) -> Figure | None:
-    """One test image and what the layers of one run make of it; each layer has its own scale."""
+    """One test image and the outputs of the layers of one run; each layer has its own scale."""
     name, arrays = shown_run(study)
     layers = {key.partition("/")[2]: maps for key, maps in arrays.items() if key.startswith("feature_map/")}
     layers = {layer: maps for layer, maps in layers.items() if maps.ndim == 3 and "/" not in layer}
@@ -69,7 +69,7 @@ def mosaic(tiles: np.ndarray, aspect: float = 1.0) -> np.ndarray:
 
     Args:
         tiles: [N, H, W] or [N, H, W, 3].
-        aspect: about how many times as wide as high the mosaic is.
+        aspect: the approximate ratio of the width of the mosaic to its height.
 
     Example:
         >>> mosaic(np.zeros((4, 32, 32))).shape

@@ -1,4 +1,4 @@
-"""Panels of figures: each function draws one relation of a study on given axes."""
+"""Panels of figures. Each function draws one relation of a study on given axes."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def numeric_axis(study: StudyResults) -> bool:
 
 
 def positions(study: StudyResults) -> dict[str, float]:
-    """Return where each drawable arm stands on the x axis: its value of a numeric axis, else its rank."""
+    """Return the x position of each drawable arm: its value if the axis is numeric, else its rank."""
     arms = [arm for _, arm in drawable(study)]
     if numeric_axis(study):
         return {arm.name: float(arm.setting(study.axis)) for arm in arms}
@@ -86,7 +86,7 @@ def draw_interval(axes: Axes, x: float, arm: Arm, **style: Any) -> None:
 
 
 def keep_to_percent(axes: Axes) -> None:
-    """End the axis at 0 and 100 %, which the t interval of few seeds may pass."""
+    """Limit the y axis to 0 and 100 %, since the t interval of few seeds may reach beyond."""
     low, high = axes.get_ylim()
     axes.set_ylim(max(low, -1.0), min(high, 101.0))
 
@@ -152,7 +152,8 @@ def draw_cost(axes: Axes, study: StudyResults, cost: str) -> None:
 def draw_curves(axes: Axes, study: StudyResults, key: str) -> None:
     """Draw a metric against the epoch: mean and deviation over the completed seeds that reached it.
 
-    The curve ends where fewer than half of the seeds are left, so that early stopping bends no mean.
+    The curve ends where fewer than half of the seeds are left, so that runs that stopped early do not distort
+    the mean.
     """
     scale = 100 if key.endswith("accuracy") else 1
     for index, arm in drawable(study):

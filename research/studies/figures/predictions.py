@@ -48,7 +48,7 @@ def reliability(study: StudyResults) -> Figure | None:
 
 
 def confident_mistakes(study: StudyResults) -> Figure | None:
-    """The wrong predictions that one run was surest of: what was predicted, how surely, and the label."""
+    """The wrong predictions of one run with the highest confidence: predicted class, confidence and label."""
     name, arrays = shown_run(study)
     if not len(arrays.get("mistakes", ())):
         return None

@@ -1,4 +1,4 @@
-"""The look that all figures share, and how they are saved; no pyplot and so no global state."""
+"""The style that all figures share, and how they are saved. It does without pyplot and its global state."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Wong, "Points of view: Color blindness", Nature Methods 8 (2011), without its yellow, pale on white.
+# Wong, "Points of view: Color blindness", Nature Methods 8 (2011). Its yellow is left out: too pale.
 COLOURS = (
     *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00"),
     *("#56B4E9", "#000000", "#7F7F7F", "#661100"),
@@ -47,7 +47,7 @@ def style() -> Iterator[None]:
 def canvas(
     rows: int, columns: int, size: tuple[float, float], **options: Any
 ) -> Iterator[tuple[Figure, Any]]:
-    """Give a new figure of ``size`` inches and its axes, [rows, columns], in the shared style.
+    """Yield a new figure of ``size`` inches and its axes, [rows, columns], in the shared style.
 
     Args:
         rows: rows of axes.
@@ -73,7 +73,7 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
 
 
 def label(name: str) -> str:
-    """Return a name that matplotlib can show: it is short, and a dollar sign in it starts no formula."""
+    """Return a name that matplotlib can show: shortened, and with dollar signs that start no formula."""
     short = name if len(name) <= NAME_LIMIT else f"{name[: NAME_LIMIT - 1]}…"
     return short.replace("$", r"\$")
 
@@ -102,7 +102,7 @@ def shared_legend(figure: Figure, axes: Axes, width: float) -> None:
 
 
 def widen(axes: Axes, values: Sequence[float] | np.ndarray, share: float = 0.3) -> None:
-    """Leave room left and right of the outermost x values."""
+    """Set the limits of the x axis so that there is room beside the outermost values."""
     low, high = float(np.min(values)), float(np.max(values))
     room = share * ((high - low) / max(len(values) - 1, 1) or 1.0)
     axes.set_xlim(low - room, high + room)

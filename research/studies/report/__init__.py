@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 __all__ = ["Table", "write_report"]
 
 
-def __getattr__(name: str) -> Any:  # published.py imports the tables, and write.py imports published.py
+# The names are imported late, because published.py imports the tables, and write.py imports published.py.
+def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{'write' if name == 'write_report' else 'text_table'}"), name)

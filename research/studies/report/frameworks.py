@@ -1,7 +1,7 @@
-"""What a report says of the study of frameworks beyond what it says of every study.
+"""The parts of a report that only the study of frameworks has.
 
-Its runs hold measurements that other runs do not have: how far a framework is from the reference, the seconds
-of its first step, and the most memory of its process.
+The runs of that study hold measurements that other runs do not have: the distance of a framework from the
+reference, the seconds of its first step, and the peak memory of its process.
 """
 
 from collections.abc import Iterable
@@ -16,15 +16,16 @@ from research.studies.results import Arm, StudyResults
 from research.studies.statistics import Summary, summarize
 
 PARITY_NOTE = (
-    "Gradients of the first step (relative error of the worst array) and the loss after "
-    f"{NUM_STEPS} steps (nats, median over {NUM_STARTS} orders of the batches), both against JAX in float64. "
+    "The table compares with JAX in float64: the gradients of the first step (relative error of the worst "
+    f"array) and the loss after {NUM_STEPS} steps (nats, median over {NUM_STARTS} orders of the batches). "
     f"A framework that is off by more than {GRADIENT_TOLERANCE:g} or {LOSS_TOLERANCE:g} is not timed."
 )
 COST_NOTE = (
-    "Mean over the seeds with the 95 % interval, on the test split after the last epoch. Initial parameters, "
-    "batches and their order are the same for all, and every measurement is a process of its own. Training "
-    "is without compilation; the first step is with it. Peak memory is that of the process; for frameworks "
-    "without JAX it leaves out what importing JAX took."
+    "The test accuracy is measured after the last epoch; numbers are means over the seeds, with the 95 % "
+    "interval. All frameworks have the same initial parameters and the same batches in the same order, and "
+    "every measurement has a process of its own. The training time excludes compilation, and the first step "
+    "includes it. The peak memory is that of the process; for frameworks without JAX it excludes the memory "
+    "that the import of JAX took."
 )
 
 
@@ -115,15 +116,16 @@ def fastest(study: StudyResults) -> str:
 
 
 def load(study: StudyResults) -> str:
-    """Return one sentence on what else the machine may have done."""
+    """Return one sentence on the load of the machine while it measured."""
     loads = [run.outcome.measurements.get("load_average") for run in study.runs]
     found = [value for value in loads if value is not None]
     if not found:
         return ""
     threads = next(run.config.get("num_threads") for run in study.runs)
     return (
-        f"The load average was at most {max(found):.1f} when a measurement began, of which {threads} are the "
-        "measurement before; other work on the same processors makes times longer and intervals wider."
+        f"The load average was at most {max(found):.1f} when a measurement began, of which up to "
+        f"{threads} came from the measurement before; other work on the same processors makes times longer "
+        "and intervals wider."
     )
 
 

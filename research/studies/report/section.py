@@ -1,4 +1,4 @@
-"""The content of a report about one study, in no format yet: texts, tables and figures on disk."""
+"""The content of a report about one study, before it is formatted: texts, tables, and figures on disk."""
 
 import re
 from collections import Counter
@@ -181,7 +181,7 @@ def _plan(study: StudyResults) -> str:
 
 
 def _recipe(study: StudyResults) -> str:
-    """Return what all runs of the study have in common, the number of trials of an arm, and the machine."""
+    """Return the recipe that all runs of the study share, the number of trials per arm, and the machine."""
     if not study.runs:
         return ""
     config, differing = dotted_keys(study.runs[0].config), differing_keys(study.runs)

@@ -1,4 +1,4 @@
-"""The tables of a report: each a pure function from a study to headers and rows of text."""
+"""The tables of a report. Each is a pure function from a study to headers and rows of text."""
 
 import math
 import os
@@ -72,7 +72,7 @@ def _arm_row(arm: Arm) -> tuple[str, ...]:
 
 
 def contrast_table(study: StudyResults) -> Table:
-    """Return a row per contrast: paired difference to the reference arm in points, and the verdict."""
+    """Return a row per contrast: the paired difference from the reference arm in points, and the verdict."""
     headers = ("arm", "pairs", "difference (points)", "95 % interval", "p", "p (Holm)", "verdict")
     return Table(headers, [_contrast_row(name, contrast) for name, contrast in study.contrasts.items()])
 
@@ -91,7 +91,7 @@ def _contrast_row(name: str, contrast: Contrast) -> tuple[str, ...]:
 
 
 def explain_contrasts(study: StudyResults) -> str:
-    """Return how to read the table of contrasts, and how many seeds a claim would need."""
+    """Return a text that explains the table of contrasts and says how many seeds a claim would need."""
     if study.reference is None:
         return "No reference arm was named before the runs, so the arms are described and not compared."
     m = len(study.contrasts)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from research.studies.statistics import Summary
 
 NOTHING = "—"
+"""The text of a cell without a value."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -18,8 +19,8 @@ class Table:
     Args:
         headers: names of the columns.
         rows: the cells; every row has as many as there are headers.
-        caption: how to read the table, shown below it; the formats of the report write notes of their own.
-        records: the same rows as numbers, by name; empty where there are only the texts.
+        caption: a text below the table that explains it; a report writes its own notes instead.
+        records: a dict of numbers by name for each row; empty if the table has only texts.
     """
 
     headers: tuple[str, ...]
@@ -64,7 +65,7 @@ class Table:
 
 
 class Part(NamedTuple):
-    """A table under its heading, with a note on how to read it."""
+    """A table with its heading, and a note that explains the table."""
 
     heading: str
     note: str

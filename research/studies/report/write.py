@@ -20,10 +20,10 @@ from research.utils.files import write_atomically
 def write_report(folders: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
     """Read every run in some folders and below them, and write one report.
 
-    Writes ``report.md``, the same as ``report.html`` in one file, ``results.csv`` with a row per run, and
-    each figure as ``figures/<study>/<figure>.svg`` and ``.png``. Where something was published of a study,
-    also ``published.md``: all verdicts, and one table for each study, as a README may hold them. Several
-    studies are sections of one report, and a comparison of frameworks is a study.
+    It writes ``report.md``, ``report.html`` (the same content with its figures in one file), ``results.csv``
+    with a row per run, and each figure as ``figures/<study>/<figure>.svg`` and ``.png``. If there are
+    published claims about a study, it also writes ``published.md``, which has all verdicts and one short
+    table for each study. Each study is a section of the report; a comparison of frameworks is a study, too.
 
     Args:
         folders: one folder with runs in it or below it, or several.
