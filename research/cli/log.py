@@ -12,7 +12,7 @@ from research.training.callback import Callback, Position
 class RunLog(Callback):
     """Moves Hydra's log file from the working directory to the folder of the run.
 
-    What is logged before the run begins is kept in memory until then, so a refused run leaves no file.
+    Messages from before the run begins are kept in memory until then, so a refused run leaves no file.
 
     Args:
         folder: the folder of the run.
@@ -31,7 +31,7 @@ class RunLog(Callback):
                 made.unlink()
 
     def on_start(self, position: Position, num_steps: int) -> None:
-        """Write what was logged so far, and what will be, to the file in the folder of the run."""
+        """Write earlier and later messages to the file in the folder of the run."""
         if self._hydras is not None:
             file = logging.FileHandler(self._path, encoding="utf-8")
             file.setFormatter(self._hydras.formatter)
@@ -40,7 +40,7 @@ class RunLog(Callback):
 
 
 def _file_handler(path: Path) -> logging.FileHandler | None:
-    """Return the handler that writes what is logged to a file; `None` if there is none."""
+    """Return the handler that writes messages to a file; `None` if there is none."""
     handlers = [each for each in logging.getLogger().handlers if isinstance(each, logging.FileHandler)]
     return next((each for each in handlers if Path(each.baseFilename) == path), None)
 

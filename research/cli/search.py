@@ -34,7 +34,8 @@ class SearchKeys:
     """Keys of this command beside those of a run's configuration.
 
     Args:
-        out: folder of the search; null: a folder in multirun/search, whose name stands for the search.
+        out: folder of the search; null: a folder in multirun/search, whose name is a hash of the space and
+            the configuration.
         search: how the values of the trials are chosen.
     """
 
@@ -45,11 +46,11 @@ class SearchKeys:
 COMMAND = Command("search", __doc__, (SearchKeys,), [key.name for key in fields(Config)])
 
 FIXED = ("seed", "study", "data.split_seed", "data.validation_fraction", "distributed", "debug", "logging")
-"""Keys that a search may not choose: the luckiest seed would win, or the trials could not be compared."""
+"""Keys that a search may not choose, because the luckiest seed would win or trials could not be compared."""
 
 
 def sweeps(words: Sequence[str]) -> dict[str, Override]:
-    """Return the words of a command line that give several values, each with the override that it means."""
+    """Return the parsed overrides of a command line that give several values, by their words."""
     found = {}
     for word in words:
         try:

@@ -202,7 +202,7 @@ def _measure(
             if not outcome.get("error"):
                 outcome = outcome | workplace.run("timing", name, _task(model, config, dataset), seed)
                 if outcome.get("error") and measurement.is_full:
-                    parities[name] = outcome  # no more rounds
+                    parities[name] = outcome  # later rounds leave this framework out
             records.write_result(measurement.folder, make_result(outcome, config.training.epochs, facts))
 
 

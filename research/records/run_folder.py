@@ -276,7 +276,7 @@ def run_folders(*folders: str | Path) -> list[Path]:
     """Return the folder of every run in some folders and below them, sorted.
 
     Symbolic links are followed. A run that is reached in several ways counts once, and files that belong to
-    no run of ours are passed over.
+    no run of ours are ignored.
 
     Raises:
         FileNotFoundError: there is no such folder.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import optuna
 
 NAME = "search.json"
+"""Name of the file in the folder of a search."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,9 @@ def read_search(folder: Path) -> SearchRecord | None:
 def as_optuna(record: SearchRecord, params: Mapping[str, Any], run: Run) -> "optuna.trial.FrozenTrial":
     """Return a trial with its outcome as Optuna's trial.
 
-    Its value is the validation accuracy, and its intermediate values are those of the epochs. A trial that
-    diverged or was stopped is a pruned one, and one that failed is left out by Optuna.
+    The value of the trial is the validation accuracy, and its intermediate values are those of the epochs. A
+    trial that diverged or was stopped has the state PRUNED. A trial that failed has the state FAIL, and
+    Optuna ignores it.
     """
     from optuna.distributions import json_to_distribution
     from optuna.trial import TrialState, create_trial

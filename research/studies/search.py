@@ -1,4 +1,4 @@
-"""What a search over hyper-parameters found, from its records: trials in their order, and importance."""
+"""The outcome of a search over hyper-parameters, from its records: the trials, and the importance of keys."""
 
 from importlib.util import find_spec
 from typing import NamedTuple
@@ -13,9 +13,9 @@ class SearchOutcome(NamedTuple):
 
     Args:
         trial: the values of the trial.
-        run: its run; a run without a result if there is no folder.
-        accuracy: validation accuracy in [0, 1], of a trial that was given up that of its last epoch; ``None``
-            before the first epoch ends.
+        run: its run; if there is no folder, a run with the status "missing".
+        accuracy: validation accuracy in [0, 1]. If the trial was given up, it is that of its last epoch. It
+            is ``None`` before the first epoch ends.
     """
 
     trial: SearchTrial
@@ -24,7 +24,7 @@ class SearchOutcome(NamedTuple):
 
 
 def outcomes(study: StudyResults) -> list[SearchOutcome]:
-    """Return the trials of a search in their order; none for any other study."""
+    """Return the trials of a search in their order; an empty list for any other study."""
     runs, found = {run.path.name: run for run in study.trials}, []
     for trial in study.search.trials if study.search else ():
         folder = study.trials[0].path.parent / trial.run
@@ -42,12 +42,12 @@ def best_outcome(study: StudyResults) -> SearchOutcome | None:
 
 
 def importance(study: StudyResults) -> dict[str, float]:
-    """Return the share of each key in what separates the best tenth of the completed trials from all.
+    """Return the importance of each key, by PED-ANOVA: its share in what makes the best tenth of trials.
 
     The shares are in [0, 1] and sum to 1. The dict is empty without Optuna, or if fewer than two trials
     completed.
 
-    Reference: Watanabe, Bansal and Hutter, "PED-ANOVA: Efficiently quantifying hyperparameter importance in
+    Source: Watanabe, Bansal and Hutter, "PED-ANOVA: Efficiently quantifying hyperparameter importance in
     arbitrary subspaces", IJCAI 2023.
     """
     if study.search is None or find_spec("optuna") is None:

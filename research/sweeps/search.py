@@ -1,7 +1,7 @@
 """Search over hyper-parameters: Optuna proposes the values of one trial after the other, and prunes trials.
 
-The records of the trials are the only state of a search. Optuna's study is made anew from them for each
-trial, so a search that was interrupted goes on as if it had never stopped.
+The records of the trials are the only state of a search. Optuna's study is made from them again for
+each trial, so a search that was interrupted continues as if it had never stopped.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ DIGITS = 4
 
 
 class Search:
-    """A search over hyper-parameters, which the validation accuracy of its trials decides.
+    """A search for the hyper-parameters with the best validation accuracy.
 
     No trial reads the test split.
 
@@ -82,13 +82,13 @@ class Search:
         self._record_of_space = {key: distribution_to_json(each) for key, each in space.items()}
         identity = json.dumps([base.fingerprint(), self._record_of_space])
         self.name = f"search {hashlib.sha256(identity.encode()).hexdigest()[:8]}"
-        """The name, which is equal only for searches with the same space and configuration."""
+        """The name; two searches have the same name only if they have the same space and configuration."""
         question = f"Which values of {', '.join(space)} give the best validation accuracy?"
         self._study = StudyConfig(
             self.name, question, next(iter(space)), "trial", ("trial",), "trial", trial=True
         )
         self.trials: list[FrozenTrial] = []
-        """The trials, with their outcomes, in their order; `run` fills this list."""
+        """The trials with their outcomes, in the order of the search; `run` fills this list."""
 
     @property
     def best(self) -> FrozenTrial | None:
@@ -155,13 +155,13 @@ class Search:
 
 
 def check_with_data(config: Config) -> None:
-    """Load the data of a configuration, and refuse one that does not fit it."""
+    """Load the data of a configuration, and raise an error if the configuration does not fit the data."""
     configure_jax(config)
     program_spec(config, build_data(config))
 
 
 class Pruning(Callback):
-    """Gives up a run whose validation accuracy is below the median of the earlier trials.
+    """Gives up a run whose best validation accuracy so far is below the median of the earlier trials.
 
     Args:
         earlier: the earlier trials.
@@ -203,7 +203,7 @@ def run_trial(
 
 
 def _corners(space: Mapping[str, BaseDistribution]) -> Iterator[dict[str, Any]]:
-    """Yield values that hold every end of the space once, and the first end of each other key."""
+    """Yield the first value of every key together, and then each other end of a key with the first values."""
     ends = {key: _ends(each) for key, each in space.items()}
     first = {key: values[0] for key, values in ends.items()}
     yield first

@@ -83,9 +83,8 @@ def run_safely(config: Config, folder: Path, callbacks: Sequence[Callback], load
     try:
         return run(config, folder, callbacks, resume=True, load=load)
     except Exception as error:
-        if isinstance(error, LockedError) or records.is_finished(
-            folder
-        ):  # another sweep trains it or has trained it
+        # another sweep trains the run or has trained it
+        if isinstance(error, LockedError) or records.is_finished(folder):
             return RunResult("locked", str(error))
         message = f"{type(error).__name__}: {error}"
         failed = RunResult("failed", message, traceback=traceback.format_exc(), exit_code=1)

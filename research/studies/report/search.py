@@ -1,4 +1,4 @@
-"""What a report says of a search over hyper-parameters: the importance of each key, and the trials."""
+"""The parts of a report that only a search over hyper-parameters has: importance of keys, and trials."""
 
 import json
 from collections import Counter
