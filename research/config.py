@@ -123,7 +123,7 @@ class SweepConfig:
     """What a sweep does with the runs that an earlier launch left in its folder.
 
     Args:
-        retry_failed: run again what failed.
+        retry_failed: run the runs that failed before again.
     """
 
     retry_failed: bool = True

@@ -87,7 +87,7 @@ def rows(cls: Any, prefix: str = "") -> list[Row]:
     Example:
         >>> from research.config import SweepConfig
         >>> rows(SweepConfig, "sweep.")[0].meaning
-        'run again what failed'
+        'run the runs that failed before again'
     """
     hints = typing.get_type_hints(cls, include_extras=True)
     meanings, found = read_arguments(cls), list[Row]()

@@ -86,8 +86,8 @@ def _settings(values: Mapping[str, Any]) -> Iterator[None]:
 def pinned_settings() -> Iterator[None]:
     """Use the values of `PINNED` within a block, or within a function that this decorates.
 
-    The settings are those of the thread, so a block in one thread changes nothing in another one. After the
-    block every setting is what it was before.
+    The settings hold for the thread, so a block in one thread changes nothing in another thread. After the
+    block, every setting has the value that it had before.
     """
     with _settings(PINNED):
         yield
@@ -138,7 +138,7 @@ def _private(folder: Path) -> bool:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = folder.stat()
     except OSError:
-        return False  # without a cache every process compiles anew
+        return False  # without a cache, every process compiles again
     if found.st_uid == os.getuid() and not found.st_mode & 0o022:
         return True
     warnings.warn(
@@ -159,8 +159,8 @@ def _shared_by_threads() -> Iterator[None]:
     preferences of the compiler, and the loader looks for them in the machine. An error of the program itself
     is an exception, so it is still seen.
 
-    At the end JAX forgets the folder of the cache if the user chose none, so that it keeps no programs of the
-    user there.
+    At the end JAX forgets the folder of the cache if the user chose none, so that other programs of the
+    process are not stored in it.
     """
     global _num_blocks
     level = os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1")  # JAX sets 1 where it is not set
