@@ -1,4 +1,4 @@
-"""Print how far a sweep is: runs that are done, running, failed and missing, and the time left.
+"""Print the progress of a sweep: how many runs are done, running, failed or missing, and the time left.
 
 Example:
     cnn-research sweep-status multirun/depth

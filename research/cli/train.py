@@ -56,7 +56,7 @@ COMMAND = Command("config", __doc__, (TrainKeys,), [key.name for key in fields(C
 
 
 def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> None:
-    """Run one configuration. In a sweep on this machine, only plan it; `finish` in `main` runs the plan."""
+    """Run one configuration. In a sweep on this machine, only plan it; `finish` in `main` runs the whole plan."""
     folder, keys = read_folder(values, "run"), pop_keys(values, TrainKeys)
     resume, sweep.retry_failed = keys.resume, keys.sweep.retry_failed
     hydra = HydraConfig.get()
@@ -147,7 +147,9 @@ def _check_given_folder(words: Sequence[str], hydra_words: Sequence[str], *, swe
 
 
 def check_seeds_of_launcher(words: list[str]) -> None:
-    """Print a sentence if a launcher is to run a study with too few seeds; other sweeps plan their runs here.
+    """Print a sentence if a launcher is to run a study with too few seeds.
+
+    For a sweep without a launcher, `finish` in `main` prints the sentence, since it knows the planned runs.
 
     Args:
         words: the words of the command line.

@@ -18,6 +18,7 @@ from typing import Any
 from research.utils.files import made_folder
 
 NAME = "running.json"
+"""Name of the file that is locked; it also says how far the run is."""
 
 ATTEMPTS = 5
 """Number of attempts to take the lock, which `heartbeat` in another process also holds for a moment."""

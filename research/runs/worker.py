@@ -35,7 +35,7 @@ class Worker:
     """A process that calls functions, and is replaced if it dies.
 
     Args:
-        received: returns the signal that was received, or `None`; after a signal the process ends its run.
+        received: returns the signal that was received, or `None`; after a signal, the worker ends its run.
     """
 
     def __init__(self, received: Received) -> None:

@@ -11,7 +11,7 @@ from research.studies.search import importance, outcomes
 
 
 def search_history(study: StudyResults) -> Figure | None:
-    """Validation accuracy by trial, the line is the best so far; and the importance of each key."""
+    """Validation accuracy by trial, with a line for the best so far, and the importance of each key."""
     found = list(enumerate(outcomes(study), start=1))
     groups = {
         "completed": [(x, each.accuracy) for x, each in found if each.run.status == "completed"],
