@@ -26,7 +26,7 @@ REPORTS = ("speed", "error")
 
 @dataclass(frozen=True)
 class ConvKeys:
-    """Keys of this command beside those of the benchmark.
+    """Keys of this command in addition to those of the benchmark.
 
     Args:
         report: what is measured; `error` compares with float64.

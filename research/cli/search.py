@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SearchKeys:
-    """Keys of this command beside those of a run's configuration.
+    """Keys of this command in addition to those of a run's configuration.
 
     Args:
         out: folder of the search; null: a folder in multirun/search, whose name is a hash of the space and

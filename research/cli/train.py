@@ -39,7 +39,7 @@ from research.utils.files import made_folder
 
 @dataclass(frozen=True)
 class TrainKeys:
-    """Keys of this command beside those of a run's configuration.
+    """Keys of this command in addition to those of a run's configuration.
 
     Args:
         run: folder of the run.
@@ -56,7 +56,7 @@ COMMAND = Command("config", __doc__, (TrainKeys,), [key.name for key in fields(C
 
 
 def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> None:
-    """Run one configuration. In a sweep on this machine, only plan it; `finish` in `main` runs the whole plan."""
+    """Run one configuration, or only plan it in a sweep on this machine, where `finish` in `main` runs it."""
     folder, keys = read_folder(values, "run"), pop_keys(values, TrainKeys)
     resume, sweep.retry_failed = keys.resume, keys.sweep.retry_failed
     hydra = HydraConfig.get()

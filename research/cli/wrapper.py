@@ -101,7 +101,7 @@ def run_command(
         if {"--help", "-h"} & set(sys.argv[1:]):
             return print_help(command)
         if any(word.startswith("--info") for word in sys.argv[1:]):
-            logging.getLogger().handlers.clear()  # Hydra adds its own beside those of imported libraries
+            logging.getLogger().handlers.clear()  # Hydra adds its own to those of imported libraries
         if before:
             before(sys.argv[1:])
         start = hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.config_name)
@@ -344,7 +344,7 @@ def _shorten(text: str, longest: int = 700) -> str:
 
 
 def _unknown_key(key: str, command: Command) -> str:
-    """Return an error that lists the keys that exist beside an unknown one."""
+    """Return an error about an unknown key that lists the keys in its place."""
     if new := {**RENAMED, **command.renamed}.get(key):
         return f"{key} is now {new}; give that key instead"
     parent, _, name = key.rpartition(".")

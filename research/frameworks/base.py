@@ -109,7 +109,7 @@ class Entry:
     Args:
         path: "module:class" of a `Framework`.
         packages: distributions whose versions are recorded; their import names are the same.
-        options: keyword arguments of the class beside the task.
+        options: keyword arguments of the class in addition to the task.
         builds_layers: whether the class builds the layers of `research.models`, whose import starts JAX.
     """
 

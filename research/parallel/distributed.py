@@ -101,7 +101,7 @@ def leave() -> None:
 def silence(log: str) -> None:
     """Redirect what native code writes to standard output and standard error to a file.
 
-    What Python code prints still goes to standard output and standard error.
+    Python code still prints to the real standard output and standard error.
 
     Args:
         log: the path of the file.

@@ -22,8 +22,8 @@ def make_feed(layout: Layout, images: np.ndarray, labels: np.ndarray, window: in
 
     Returns:
         The function `feed(order, first)` of an order `[num_steps, B]` and the first step to run. It yields
-        `((images, labels, order), start, stop)`, where the steps from `start` up to and without `stop` are
-        to run. With a window, images and labels are batches `[window, B, ...]`, and `order` is `None`.
+        `((images, labels, order), start, stop)`, where the steps from `start` to `stop - 1` are to be
+        run. With a window, images and labels are batches `[window, B, ...]`, and `order` is `None`.
     """
     if window is None:
         data = jax.device_put((images, labels), layout.everywhere)

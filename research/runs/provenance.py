@@ -19,7 +19,7 @@ from research.utils.cpus import num_cpus
 PACKAGES = ("cnn-research", "jax", "jaxlib", "numpy", "optax", "flax")
 
 XLA_VARIABLES = ("LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
-"""Environment variables beside XLA_FLAGS that change how XLA computes."""
+"""Environment variables in addition to XLA_FLAGS that change how XLA computes."""
 
 
 def provenance(data_checksum: str) -> dict[str, Any]:

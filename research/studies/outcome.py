@@ -74,7 +74,7 @@ class StudyOutcome:
         return Table(table.headers, table.rows, explain_contrasts(self.results), records)
 
     def trials(self) -> Table:
-        """Return a row per pair of rates that was tried for an arm; empty where the study has no tuning."""
+        """Return a row per pair of rates that was tried for an arm; empty if the study has no tuning."""
         return trial_table(self.results)
 
     def figure(self, name: str) -> Figure | None:
@@ -94,7 +94,7 @@ class StudyOutcome:
         """Write the report of every run in the folder, and return the path of ``report.md``.
 
         Args:
-            out: where the report goes; None for the folder of the runs.
+            out: the folder of the report; None for the folder of the runs.
         """
         return write_report(self.folder, out)
 

@@ -61,7 +61,7 @@ def overlay(
     Args:
         values: flat values.
         overrides: flat overrides.
-        explicit: the keys of ``values`` that somebody asked for.
+        explicit: the keys of ``values`` that the user gave.
 
     Example:
         >>> overlay({"model.name": "plain", "model.depth": 2}, {"model.name": "tiny"}, explicit=())

@@ -62,7 +62,7 @@ class Calibration(NamedTuple):
 
 
 def shown_arm(study: StudyResults) -> Arm | None:
-    """Return the arm that the figures of one arm show: the reference, else the first with a completed run."""
+    """Return the arm for figures of one arm: the reference, or else the first arm with a completed run."""
     arms = [arm for arm in study.arms if arm.completed]
     return next((arm for arm in arms if arm.name == study.reference), arms[0] if arms else None)
 

@@ -185,7 +185,7 @@ def differing_keys(runs: Iterable[Run]) -> list[str]:
 
 
 def _refuse_changed_data(runs: Iterable[Run]) -> None:
-    """Raise an error if two runs asked for the same data and had different images."""
+    """Raise an error if two runs have the same settings of the data and read different images."""
     first: dict[str, Run] = {}
     for run in runs:
         checksum = run.outcome.provenance.get("data_checksum")
@@ -304,7 +304,7 @@ def _unplanned_study(runs: list[Run]) -> StudyResults:
 
 
 def _arm(name: str, runs: Sequence[Run], seeds: Iterable[int], planned: bool) -> Arm:
-    """Return an arm in which one run counts per seed: the last completed one, else the last."""
+    """Return an arm in which one run counts per seed: the last completed run, or else the last run."""
     by_seed: dict[int, Run] = {}
     repeated = []
     for run in sorted(runs, key=lambda run: (run.status == "completed", _started(run))):

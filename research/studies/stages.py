@@ -82,7 +82,7 @@ def staged_run(
         plan: the section ``study`` of the last stage's run, with the name of the arm.
         arm: flat overrides of the arm.
         stages: the stages; an empty sequence means one stage without a name.
-        explicit: keys of ``values`` that somebody asked for; they are kept if an override chooses another
+        explicit: keys of ``values`` that the user gave; they are kept if an override chooses another
             model, or another name of another section.
         winning: keys of ``values`` that take precedence over the overrides of a stage, such as those of the
             command line.

@@ -1,7 +1,7 @@
 """Intervals and paired comparisons over the seeds of a study.
 
-Arms share seeds, so arms are compared in pairs. A difference is claimed only where the t interval of the
-paired difference and the Holm-adjusted sign-flip test agree, and only with enough seeds for that test.
+Arms share seeds, so arms are compared in pairs. A difference is claimed only if the t interval of the
+paired difference and the Holm-adjusted sign-flip test agree, and if there are enough seeds for that test.
 """
 
 from collections.abc import Mapping, Sequence

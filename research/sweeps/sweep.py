@@ -117,13 +117,13 @@ def run_apart(config: Config, folder: str | Path, *, retry_failed: bool = True) 
 
 
 def run_recorded(runs: Mapping[Path, Config]) -> dict[Path, RunResult]:
-    """Ask for the devices of the runs, in a worker process in which JAX has not started, and run them."""
+    """Request the CPU devices of the runs in a worker process, before JAX starts there, and run the runs."""
     configure_jax(next(iter(runs.values())))
     return run_together(runs)
 
 
 def _run_here(runs: Mapping[Path, Config], received: Received) -> dict[Path, RunResult]:
-    """Run the runs in this process, whose settings are the user's; several devices need to be asked for."""
+    """Run the runs in this process. JAX keeps the user's settings, unless several CPU devices are needed."""
     config = next(iter(runs.values()))
     if num_cpu_devices(config) > 1:
         configure_jax(config)
@@ -140,7 +140,7 @@ def _outcome(folder: Path, died: bool = False) -> RunResult:
 
 
 def _refuse_continued(folder: Path) -> None:
-    """Refuse a folder of the sweep whose run was trained for more epochs since.
+    """Refuse a folder of the sweep if its run was trained for more epochs in the meantime.
 
     Raises:
         ConfigError: the run in the folder was continued.

@@ -1,4 +1,4 @@
-"""What the modules of Flax linen and Flax NNX share: the arguments of layers, names and optimizers.
+"""The code that Flax linen and Flax NNX share: the arguments of modules, names and optimizers.
 
 Both have the layouts of `research.layers`, and almost the same names of arrays. The name of a module is the
 path of its layer.

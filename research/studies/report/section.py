@@ -82,7 +82,7 @@ class Section:
         drawings: the figures.
         brief: the results in one short table, for a page with several studies.
         background: settings and provenance.
-        commands: the commands that made the runs, where they are known.
+        commands: the commands that made the runs, if they are known.
     """
 
     title: str
