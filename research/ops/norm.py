@@ -190,7 +190,9 @@ def _moments(
         return mean if axis_name is None else lax.pmean(mean, axis_name)
 
     x = x.astype(accumulation_dtype(x))
-    mean = mean_over(x)
+    # The rounding of the first mean would count as a deviation where the values are nearly constant.
+    rough = mean_over(x)
+    mean = rough + mean_over(x - rough)
     return mean, mean_over(jnp.square(x - mean))
 
 

@@ -183,3 +183,20 @@ def test_errors_say_the_numbers():
         group_norm(x, c, c, num_groups=4)
     with pytest.raises(ValueError, match="num_groups=0 must divide"):
         group_norm(x, c, c, num_groups=0)
+
+
+@pytest.mark.parametrize("value", [100.0, 1e4])
+def test_a_constant_channel_is_normalised_to_zero(value):
+    """The sum of many equal numbers is rounded, and the rounding is no deviation."""
+    x = jnp.full((32, 32, 32, 3), 1.1234 * value, jnp.float32)
+    mean, variance = batch_statistics(x)
+    np.testing.assert_allclose(mean, x[0, 0, 0], rtol=1e-6)
+    assert float(jnp.abs(batch_norm(x, mean, variance, jnp.ones(3), jnp.zeros(3))).max()) < 0.5
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e6])
+def test_statistics_of_images_with_a_large_mean(offset):
+    x = (np.random.default_rng(0).normal(size=(64, 16, 16, 3)) + offset).astype(np.float32)
+    mean, variance = batch_statistics(jnp.asarray(x))
+    np.testing.assert_allclose(mean, x.astype(np.float64).mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(variance, x.astype(np.float64).var((0, 1, 2)), rtol=1e-3)
