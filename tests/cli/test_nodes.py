@@ -116,4 +116,4 @@ def test_a_command_says_its_own_name():
 def test_an_unknown_command_is_one_sentence():
     said = run(sys.executable, "-m", "research.cli", "tran")
     assert said.returncode == 2
-    assert said.stderr.startswith("cnn-research: there is no command tran; give one of train, prepare-data,")
+    assert said.stderr.startswith("cnn-research: there is no command tran; give one of train, search,")

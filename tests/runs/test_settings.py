@@ -28,6 +28,7 @@ from research.training.checkpoint import CheckpointError
 # settings that neither change a number of a run nor end it: messages, checks of JAX itself, places, caches,
 # other processes, and functions that no network uses
 OTHERS = """
+jax_pallas_use_mosaic_gpu
 check_vma eager_constant_folding jax2tf_associative_scan_reductions jax2tf_default_native_serialization
 jax_array_garbage_collection_guard jax_auto_pcast jax_bcoo_cusparse_lowering
 jax_captured_constants_report_frames jax_captured_constants_warn_bytes jax_check_static_indices
