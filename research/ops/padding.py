@@ -49,7 +49,7 @@ def pair(value: Size, name: str) -> Pair:
     """
     given = plain(value)
     both = given if isinstance(given, tuple) else (given, given)
-    if len(both) != 2 or any(not isinstance(v, int) or v < 1 for v in both):
+    if len(both) != 2 or any(type(v) is not int or v < 1 for v in both):
         raise ValueError(f"{name} must be a positive int or a pair of them, got {value!r}")
     return both
 

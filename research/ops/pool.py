@@ -59,7 +59,10 @@ def max_pool(
     """
     x = as_images(x)
     window, strides, pads = _geometry(x, window, strides, padding)
-    border = -math.inf if jnp.issubdtype(x.dtype, jnp.floating) else int(jnp.iinfo(x.dtype).min)
+    if x.dtype == jnp.bool_:
+        border = 0
+    else:
+        border = -math.inf if jnp.issubdtype(x.dtype, jnp.floating) else int(jnp.iinfo(x.dtype).min)
     return _pool(x, window, strides, pads, border, first_max)
 
 

@@ -154,3 +154,26 @@ def test_convolution_with_a_symmetric_border(algorithm):
     expected, *gradients = conv_reference(x, kernel, **options, cotangent=np.float64(y))
     for value, reference in zip((y, *pullback(y)), (expected, *gradients), strict=True):
         np.testing.assert_allclose(value, reference, rtol=1e-4, atol=1e-4)
+
+
+def test_max_pool_of_booleans_says_whether_one_is_true():
+    x = np.zeros((1, 4, 4, 1), bool)
+    x[0, 3, 3] = True
+    assert max_pool(x).ravel().tolist() == [False, False, False, True]
+    assert max_pool(x, 3, 2, 1).ravel().tolist() == [False, False, False, True]
+    assert max_pool(x, 5, 1, 2).all(where=x)
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+@pytest.mark.parametrize("algorithm", ["auto", "lax"])
+def test_convolution_without_a_channel_is_refused(algorithm):
+    with pytest.raises(ValueError, match=r"x must have at least one channel, got shape \(1, 4, 4, 0\)"):
+        conv2d(jnp.zeros((1, 4, 4, 0)), jnp.ones((3, 3, 0, 5)), algorithm=algorithm)
+
+
+@pytest.mark.usefixtures("unchecked_shapes")
+def test_a_seed_is_no_key_and_true_is_no_size():
+    with pytest.raises(TypeError, match="keys must be typed keys from jax.random.key, got 0"):
+        dropout(0, jnp.ones((2, 3)), 0.5)
+    with pytest.raises(ValueError, match="window must be a positive int or a pair of them, got True"):
+        max_pool(jnp.ones((1, 4, 4, 1)), True)

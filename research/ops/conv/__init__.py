@@ -135,6 +135,8 @@ def _check(x: Float[Array, "..."], kernel: Float[Array, "..."], groups: int) -> 
     if x.dtype != kernel.dtype:
         raise TypeError(f"x is {x.dtype}, kernel is {kernel.dtype}: they must be of one dtype")
     channels, (features_in, features_out) = x.shape[3], kernel.shape[2:]
+    if channels == 0:
+        raise ValueError(f"x must have at least one channel, got shape {x.shape}")
     if groups < 1 or channels % groups or features_out % groups:
         raise ValueError(
             f"groups={groups} must divide the {channels} channels of x "
