@@ -173,7 +173,8 @@ def test_convolution_without_a_channel_is_refused(algorithm):
 
 @pytest.mark.usefixtures("unchecked_shapes")
 def test_a_seed_is_no_key_and_true_is_no_size():
+    seed: Any = 0
     with pytest.raises(TypeError, match=r"keys must be typed keys from jax\.random\.key, got 0"):
-        dropout(0, jnp.ones((2, 3)), 0.5)
+        dropout(seed, jnp.ones((2, 3)), 0.5)
     with pytest.raises(ValueError, match="window must be a positive int or a pair of them, got True"):
         max_pool(jnp.ones((1, 4, 4, 1)), True)
