@@ -84,10 +84,12 @@ def test_a_signal_to_all_processes_of_a_sweep_ends_it_quietly(tmp_path, number):
 
 @pytest.mark.slow
 def test_a_closed_terminal_ends_a_run_with_a_checkpoint(tmp_path):
-    child, terminal = pty.fork()
-    if child == 0:
-        os.chdir(tmp_path)
-        os.execv(sys.executable, [sys.executable, str(TRAIN), *LONG, "run=cut"])
+    terminal, end = pty.openpty()
+    take_it = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    take_it += "os.execv(sys.argv[1], sys.argv[1:])"
+    command = [sys.executable, "-c", take_it, sys.executable, str(TRAIN), *LONG, "run=cut"]
+    child = subprocess.Popen(command, cwd=tmp_path, stdin=end, stdout=end, stderr=end, start_new_session=True)
+    os.close(end)
 
     def has_begun():
         if select.select([terminal], [], [], 0)[0]:
@@ -96,6 +98,6 @@ def test_a_closed_terminal_ends_a_run_with_a_checkpoint(tmp_path):
 
     wait_for(has_begun)
     os.close(terminal)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
+    assert child.wait() == 128 + signal.SIGHUP
     assert read_run(tmp_path / "cut").status == "preempted"
     assert list((tmp_path / "cut" / "checkpoints").glob("step-*"))
