@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import OverrideParseException
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
 
 from research.cli.keys import Command
 from research.config import ConfigError
@@ -24,6 +25,14 @@ IN_FILES = ("hydra.run.dir", "hydra.output_subdir", "hydra.job.chdir")
 """The keys that a file of a `--config-dir` may also set."""
 
 
+def parse_word(word: str) -> Override | None:
+    """Return a word of a command line as Hydra parses it, or `None` if Hydra refuses it when it composes."""
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None
+
+
 def given_hydra_keys(words: Iterable[str]) -> dict[str, Any]:
     """Return the values of the keys of Hydra on a command line, by dotted name; other words are left out.
 
@@ -33,12 +42,9 @@ def given_hydra_keys(words: Iterable[str]) -> dict[str, Any]:
     """
     given: dict[str, Any] = {}
     for word in words:
-        if not word.lstrip("+~").startswith("hydra"):
+        override = parse_word(word) if word.lstrip("+~").startswith("hydra") else None
+        if override is None:
             continue
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except OverrideParseException:
-            continue  # Hydra reports it when it composes
         value = word.partition("=")[2] if override.is_sweep_override() else override.value()
         given |= dotted_keys({override.key_or_group: value})
     return given

@@ -15,15 +15,15 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
-from hydra.errors import HydraException
 from omegaconf import OmegaConf
 
+from research.cli.hydra_keys import parse_word
 from research.cli.keys import Command
 from research.cli.wrapper import check_choices, compose_again, pop_keys, read_folder, run_command
 from research.config import Config, ConfigError, SearchConfig
 from research.runs.run import leave_accelerators
+from research.utils.nested import is_below
 
 if TYPE_CHECKING:
     import optuna
@@ -51,15 +51,8 @@ FIXED = ("seed", "study", "data.split_seed", "data.validation_fraction", "distri
 
 def sweeps(words: Sequence[str]) -> dict[str, Override]:
     """Return the parsed overrides of a command line that give several values, by their words."""
-    found = {}
-    for word in words:
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except HydraException:
-            continue  # Hydra reports it when it composes
-        if override.is_sweep_override():
-            found[word] = override
-    return found
+    parsed = {word: parse_word(word) for word in words}
+    return {word: override for word, override in parsed.items() if override and override.is_sweep_override()}
 
 
 def distribution(word: str, override: Override) -> "optuna.distributions.BaseDistribution":
@@ -73,7 +66,7 @@ def distribution(word: str, override: Override) -> "optuna.distributions.BaseDis
     key, value = override.get_key_element().lstrip("+"), override.value()
     if key.split(".")[0] not in {each.name for each in fields(Config)}:
         raise ConfigError(f"{word} is not allowed in a search; give {key} one value")
-    if any(key == fixed or key.startswith(f"{fixed}.") for fixed in FIXED):
+    if is_below(key, FIXED):
         raise ConfigError(
             f"{word} is not allowed in a search, whose trials all have one {key}; give one value"
         )

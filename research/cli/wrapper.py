@@ -32,7 +32,7 @@ from omegaconf.errors import (
 )
 
 from research.cli.help import help_text
-from research.cli.hydra_keys import IN_FILES, check_folders, given_hydra_keys, swept_by_keys
+from research.cli.hydra_keys import IN_FILES, check_folders, given_hydra_keys, parse_word, swept_by_keys
 from research.cli.keys import Command
 from research.cli.nodes import CONF, choices, register
 from research.config import RENAMED, ConfigError
@@ -226,10 +226,9 @@ def check_choices(words: list[str]) -> None:
         names = choices(group) if "=" in word else []
         if not names and "(" not in word:
             continue
-        try:
-            override = OverridesParser.create().parse_override(word)
-        except OverrideParseException:
-            continue  # Hydra reports it when it composes
+        override = parse_word(word)
+        if override is None:
+            continue
         if override.is_sweep_override() and _is_empty(override, names):
             raise ConfigError(f"{word} holds no value to sweep over; give a range with at least one")
         for value in _chosen(override) if names else ():
