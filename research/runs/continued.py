@@ -12,6 +12,7 @@ from research.records import RunResult
 from research.records.lock import hold
 from research.runs.run import run
 from research.training.callback import Callback
+from research.training.resume import step_folder
 
 CONTINUED = "continued"
 """Name of the folder in which a run trains its further epochs; it is inside the folder of the run."""
@@ -107,14 +108,14 @@ def settle(folder: str | Path) -> None:
 
 def _copy_last_checkpoint(folder: Path, inside: Path) -> None:
     """Copy the checkpoint of the last step of a run to the run that continues it."""
-    name = f"step-{records.read_run(folder).metrics[-1]['step']:09d}"
-    source, target = folder / "checkpoints" / name, inside / "checkpoints" / name
+    step = records.read_run(folder).metrics[-1]["step"]
+    source, target = (step_folder(place / "checkpoints", step) for place in (folder, inside))
     if not source.is_dir():
         raise ConfigError(
             f"{folder} cannot continue: it holds no checkpoint of its last step ({source}); a run writes one "
             "unless training.checkpoint_every is null"
         )
-    temporary = target.with_name(f".{name}")
+    temporary = target.with_name(f".{target.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary)
     os.replace(temporary, target)

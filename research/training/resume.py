@@ -124,7 +124,7 @@ class Checkpoints:
         return start
 
     def _write(self, step: int, tree: Arrays, meta: dict[str, Any]) -> None:
-        checkpoint.save(self._folder / f"step-{step:09d}", tree, meta)
+        checkpoint.save(step_folder(self._folder, step), tree, meta)
         for old in saved_steps(self._folder)[: -self._keep]:
             shutil.rmtree(old, ignore_errors=True)
 
@@ -141,6 +141,11 @@ class Checkpoints:
 
 def _arrays(position: Position) -> Arrays:
     return Arrays(position.state, position.best)
+
+
+def step_folder(folder: Path, step: int) -> Path:
+    """Return the folder of the checkpoint after a step, in the folder of a run's checkpoints."""
+    return folder / f"step-{step:09d}"
 
 
 def saved_steps(folder: Path) -> list[Path]:
