@@ -300,14 +300,11 @@ class Config:
     debug: DebugConfig = field(default_factory=DebugConfig)
 
     def __post_init__(self) -> None:
-        if self.data.validation_fraction == 0:
-            self._refuse_without_validation()
-
-    def _refuse_without_validation(self) -> None:
-        training = self.training
+        if self.data.validation_fraction != 0:
+            return
         for key, value, allowed in (
-            ("training.keep", training.keep, "last"),
-            ("training.patience", training.patience, None),
+            ("training.keep", self.training.keep, "last"),
+            ("training.patience", self.training.patience, None),
             ("study.tuning", self.study and self.study.tuning and "...", None),
         ):
             if value != allowed:
@@ -341,9 +338,8 @@ class Config:
         if not isinstance(values, Mapping):
             keys = ", ".join(item.name for item in fields(cls))
             raise ConfigError(f"{values!r} is no configuration; give a mapping with the keys {keys}")
-        for key in dotted_keys(values):
-            if key in RENAMED:
-                raise ConfigError(f"{key} is now {RENAMED[key]}; give that key instead")
+        for key in filter(RENAMED.get, dotted_keys(values)):
+            raise ConfigError(f"{key} is now {RENAMED[key]}; give that key instead")
         given = DEFAULT_CHOICES | dict(values)
         named = {key: {"name": given[key]} for key in CHOICES if isinstance(given.get(key), str)}
         return construct(cls, with_recommendations(given | named))

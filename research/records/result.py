@@ -12,7 +12,6 @@ STATUSES = ("completed", "diverged", "stopped", "failed", "preempted", "died", "
 """The statuses of a run. The last three are never stored, because such a run has written no result: its
 process died, another process has its folder, or it has not finished."""
 
-
 FINISHED = ("completed", "diverged", "stopped")
 """Statuses of runs that are over: they never continue. A callback gave up those that are "stopped"."""
 

@@ -14,6 +14,7 @@ from research.studies.report.markdown import escape
 from research.studies.report.table import class_table
 from research.studies.report.write import write_report
 from research.studies.results import read_studies
+from tests.studies.figures.test_figures import FROM_ARRAYS
 
 DEPTHS = ("depth 1", "depth 2")
 HOSTILE = "<script>alert(1)</script>"
@@ -139,16 +140,7 @@ def test_runs_without_arrays_have_tables_and_no_figure_that_needs_them(
     for run in runs:
         (run / "arrays.npz").unlink(missing_ok=True)
     (study,) = read_studies(tmp_path)
-    needing = (
-        "confusion",
-        "reliability",
-        "mistakes",
-        "first_kernels",
-        "kernel_responses",
-        "feature_maps",
-        "summary",
-    )
-    assert [FIGURES[name](study) for name in needing] == [None] * 7
+    assert [FIGURES[name](study) for name in FROM_ARRAYS] == [None] * 7
     text = write_report(tmp_path).read_text()
     assert "| depth 1 | 2 | 90.00" in text
     assert "Scores by class" not in text
