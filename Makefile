@@ -29,7 +29,7 @@ ALL := reproduce $(STUDIES) reproduce-frameworks $(CIFAR)
 .PHONY: help install study $(ALL) unit test test-all faults lint docs docs-serve clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  EXTRAS=dev,frameworks also installs PyTorch and Keras; PYTHON=python3.12 takes that Python"
 
 install: $(STAMP)  ## make .venv with the package and EXTRAS
