@@ -186,13 +186,13 @@ def write_config(folder: str | Path, config: Mapping[str, Any]) -> None:
 
 
 def append_metrics(folder: str | Path, line: Mapping[str, Any]) -> None:
-    """Append one epoch's metrics to `metrics.jsonl`.
+    """Append one epoch's metrics to `metrics.jsonl`, which `start_run` has made.
 
     Raises:
-        OSError: the file cannot be written; the error names it.
+        OSError: the file cannot be written, or was removed while the run trained; the error names it.
     """
     path = Path(folder) / "metrics.jsonl"
-    with naming(path), path.open("a", encoding="utf-8") as file:
+    with naming(path), open(path, "a", encoding="utf-8", opener=_open_existing) as file:
         file.write(json.dumps(line) + "\n")
 
 
@@ -315,6 +315,10 @@ def is_run(folder: Path) -> bool:
         return True
     # Other programs write checkpoints as files, and ours are folders.
     return checkpoints.is_dir() and all(path.is_dir() for path in checkpoints.iterdir())
+
+
+def _open_existing(path: str, flags: int) -> int:
+    return os.open(path, flags & ~os.O_CREAT)
 
 
 def _warn(error: OSError) -> None:

@@ -261,3 +261,17 @@ def test_files_of_others_among_the_checkpoints_are_kept(examples, tmp_path):
         (path / "note").write_text("of others")
     assert run(config(), folder, resume=True).status == "completed"
     assert all((path / "note").read_text() == "of others" for path in others)
+
+
+def test_a_run_whose_folder_is_removed_leaves_nothing_that_would_refuse_the_next(examples, tmp_path):
+    folder, calls = tmp_path / "run", itertools.count(1)
+
+    def remove() -> None:
+        if next(calls) == 2:
+            shutil.rmtree(folder)
+            (folder / "checkpoints").mkdir(parents=True)  # as a checkpoint does that was just being written
+
+    with pytest.raises(FileNotFoundError) as raised:
+        run(config(), folder, [StopOnSignal(remove)])
+    assert raised.value.filename == str(folder / "metrics.jsonl")
+    assert run(config(), folder, resume=True).status == "completed"

@@ -48,6 +48,7 @@ def write_run(
         "study": study,
     }
     records.write_config(folder, config)
+    (Path(folder) / "metrics.jsonl").touch()
     depth = config["model"].get("depth", 1)
     for epoch in range(1, epochs + 1):
         rest = np.exp(-epoch / 2)
