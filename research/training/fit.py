@@ -17,7 +17,7 @@ from research.training.epoch import epoch_order
 from research.training.evaluate import measure, predict_all
 from research.training.nans import Watch, all_finite, first_in_validation
 from research.training.program import Feed, Program
-from research.training.state import Metrics, TrainState, copy_arrays
+from research.training.state import Metrics, TrainState, copy_arrays, eval_params
 
 SECONDS_PER_CALL = 3.0
 """The intended time of a call of the program, in seconds. Callbacks are called after each call."""
@@ -178,7 +178,7 @@ def fit(
                 return ended("stopped", error=next(reason for reason in reasons if reason))
         for callback in callbacks:
             callback.on_complete(Position(state, best, history, totals, seconds))
-    return ended("completed", best if options.keep == "best" else (state.params, state.model_state))
+    return ended("completed", best if options.keep == "best" else eval_params(state))
 
 
 def _validate(program: Program, state: TrainState, split: Split) -> tuple[float | None, float | None]:
@@ -186,9 +186,7 @@ def _validate(program: Program, state: TrainState, split: Split) -> tuple[float 
     if not len(split.labels):
         return None, None
     size = program.eval_batch_size
-    return measure(
-        predict_all(program.predict, state.params, state.model_state, split.images, size), split.labels
-    )
+    return measure(predict_all(program.predict, *eval_params(state), split.images, size), split.labels)
 
 
 def _plus(totals: Totals, metrics: Metrics, start: int, stop: int) -> Totals:
@@ -204,5 +202,5 @@ def _plus(totals: Totals, metrics: Metrics, start: int, stop: int) -> Totals:
 
 
 def _copy(state: TrainState) -> tuple[Params, State]:
-    """Return a copy of the parameters and the model state, which stays valid after the state is donated."""
-    return copy_arrays((state.params, state.model_state))
+    """Return a copy of the parameters that are evaluated, which stays valid after the state is donated."""
+    return copy_arrays(eval_params(state))

@@ -9,7 +9,7 @@ from research.data import Split
 from research.layers.base import Container, by_path, fold_in_keys
 from research.training.objective import Objective
 from research.training.program import Examples, Find, Program, RunSteps
-from research.training.state import Batch, TrainState, copy_arrays
+from research.training.state import Batch, TrainState, copy_arrays, eval_params
 from research.training.step import Preprocess, example_keys
 from research.utils.xla import for_few_calls, jit_for_one_call
 
@@ -113,6 +113,8 @@ class Watch:
 
 def first_in_validation(program: Program, state: TrainState, split: Split) -> str | None:
     """Return the name of the first value that is not finite in an evaluation of a split, or `None`."""
+    params, model_state = eval_params(state)
+    state = state._replace(params=params, model_state=model_state)
     for start in range(0, len(split.labels), program.eval_batch_size):
         batch = Batch(*(jnp.asarray(array[start : start + program.eval_batch_size]) for array in split))
         if name := program.find(state, batch, False):

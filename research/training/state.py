@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from research.layers.base import Layer, Params, Shape, State
+from research.utils.xla import jit_for_one_call
 
 
 class TrainState(NamedTuple):
@@ -76,3 +77,26 @@ def init_state(
 def copy_arrays(tree: Any) -> Any:
     """Return a copy of a tree of arrays on their devices. `jnp.copy` would compile a program per shape."""
     return jax.tree.map(lambda leaf: jax.device_put(leaf, leaf.sharding, may_alias=False), tree)
+
+
+def eval_params(state: TrainState) -> tuple[Params, State]:
+    """Return the parameters and the model state that are evaluated, kept and exported.
+
+    They are those of the state, unless a part of the optimizer's state has a method `eval_params(params)`,
+    which returns other parameters, such as an average. The arrays may be those of the state, so they are
+    invalid after the state is donated.
+    """
+    params = state.params
+    for part in jax.tree.leaves(state.opt_state, is_leaf=_has_eval_params):
+        if _has_eval_params(part):
+            params = _eval_params(part, params)
+    return params, state.model_state
+
+
+def _has_eval_params(part: Any) -> bool:
+    return hasattr(part, "eval_params")
+
+
+@jit_for_one_call
+def _eval_params(part: Any, params: Params) -> Params:
+    return part.eval_params(params)
