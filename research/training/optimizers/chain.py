@@ -1,0 +1,45 @@
+"""What the optimizers share: the types of their arguments, and the chain around them."""
+
+from typing import Annotated, Any
+
+import jax
+import optax
+
+from research.utils.constraints import NonNegative, Positive, Rate
+
+LearningRate = Annotated[float, Positive]
+WeightDecay = Annotated[float, NonNegative]
+ClipNorm = Annotated[float, Positive] | None
+Decay = Annotated[float, Rate]
+Epsilon = Annotated[float, Positive]
+
+
+def is_kernel(params: Any) -> Any:
+    """Return a tree like `params` that is true at the leaves named `kernel`. Only these leaves decay."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: path[-1] == jax.tree_util.DictKey("kernel"), params
+    )
+
+
+def chain(
+    schedule: optax.Schedule,
+    learning_rate: Any,
+    clip_norm: float | None,
+    *parts: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+    """Return clipping, then the parts, then the multiplication by the schedule and by the learning rate.
+
+    Args:
+        schedule: function from a step to the factor of the learning rate.
+        learning_rate: the largest learning rate.
+        clip_norm: largest global norm of the gradients; `None` does not clip them.
+        *parts: transformations of the gradients, in order.
+    """
+    clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
+    scale = optax.scale_by_learning_rate(learning_rate)
+    return optax.chain(clip, *parts, optax.scale_by_schedule(schedule), scale)
+
+
+def decay_kernels(weight_decay: Any) -> optax.GradientTransformation:
+    """Return the addition of the kernels, multiplied by the weight decay, to their updates."""
+    return optax.add_decayed_weights(weight_decay, mask=is_kernel)
