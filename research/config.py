@@ -20,7 +20,7 @@ from research.models import MODELS
 from research.parallel import STRATEGIES
 from research.records import NOT_IN_THE_RESULT, RecordError, parameters_checksum
 from research.training.fit import MONITORS
-from research.training.optimizers import OPTIMIZERS
+from research.training.optimizers import ONLY_SCHEDULE, OPTIMIZERS, make_optimizer
 from research.training.schedules import SCHEDULES
 from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
 from research.utils.nested import dotted_keys
@@ -287,7 +287,7 @@ class Config:
     """
 
     model: Annotated[Named, Functions(MODELS)]
-    optimizer: Annotated[Named, Functions(OPTIMIZERS)]
+    optimizer: Annotated[Named, Functions(OPTIMIZERS, make_optimizer)]
     schedule: Annotated[Named, Functions(SCHEDULES)]
     seed: Annotated[int, Between(0, 2**32 - 1)] = 0
     data: DataConfig = field(default_factory=DataConfig)
@@ -300,8 +300,16 @@ class Config:
     debug: DebugConfig = field(default_factory=DebugConfig)
 
     def __post_init__(self) -> None:
-        if self.data.validation_fraction != 0:
-            return
+        if self.data.validation_fraction == 0:
+            self._refuse_without_validation()
+        groups = self.optimizer.arguments.get("groups", ())
+        for name in (self.optimizer.name, *(group.optimizer for group in groups)):
+            if self.schedule.name != (only := ONLY_SCHEDULE.get(name, self.schedule.name)):
+                raise ConfigError(
+                    f"schedule={self.schedule.name} is not allowed with optimizer={name}; give {only}"
+                )
+
+    def _refuse_without_validation(self) -> None:
         for key, value, allowed in (
             ("training.keep", self.training.keep, "last"),
             ("training.patience", self.training.patience, None),
@@ -312,6 +320,11 @@ class Config:
                     f"{key}={value} is not allowed with data.validation_fraction=0, which leaves no image to "
                     f"validate; give {key}={allowed or 'null'}"
                 )
+        if self.schedule.name == "plateau":
+            raise ConfigError(
+                "schedule=plateau is not allowed with data.validation_fraction=0, which leaves no image to "
+                "validate; give another schedule"
+            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
@@ -341,6 +354,10 @@ class Config:
         for key in filter(RENAMED.get, dotted_keys(values)):
             raise ConfigError(f"{key} is now {RENAMED[key]}; give that key instead")
         given = DEFAULT_CHOICES | dict(values)
+        optimizer = given["optimizer"]
+        name = optimizer.get("name") if isinstance(optimizer, Mapping) else optimizer
+        if "schedule" not in values and isinstance(name, str):
+            given["schedule"] = ONLY_SCHEDULE.get(name, given["schedule"])
         named = {key: {"name": given[key]} for key in CHOICES if isinstance(given.get(key), str)}
         return construct(cls, with_recommendations(given | named))
 

@@ -11,7 +11,7 @@ import yaml
 from research.config import Config, ConfigError
 from research.data import DATASETS
 from research.models import MODELS
-from research.training.optimizers import OPTIMIZERS
+from research.training.optimizers import OPTIMIZERS, Group
 from research.training.schedules import SCHEDULES
 
 
@@ -200,6 +200,8 @@ TABLES = {"model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
 def test_the_defaults_of_a_choice_are_those_of_its_signature(group, name):
     parameters = inspect.signature(TABLES[group][name]).parameters.values()
     defaults = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+    if group == "optimizer":
+        defaults |= {"groups": (), "layer_decay": 1.0, "lookahead": None, "lookahead_step_size": 0.5}
     assert getattr(Config.from_dict({group: name}), group).arguments == defaults
 
 
@@ -273,8 +275,40 @@ def test_without_a_validation_split_the_last_parameters_are_kept(values, message
         Config.from_dict({"data": {"validation_fraction": 0}, "training": values})
 
 
+def test_the_plateau_is_refused_without_a_validation_split():
+    values = {"data": {"validation_fraction": 0}, "training": {"keep": "last"}, "schedule": "plateau"}
+    with pytest.raises(ConfigError, match=r"schedule=plateau is not allowed with data\.validation_fraction=0"):
+        Config.from_dict(values)
+
+
 def test_epochs_that_were_added_later_are_in_the_fingerprint():
     at_once = Config.from_dict({"training": {"epochs": 40}})
     later = Config.from_dict({"training": {"epochs": 40, "continued_from": [20]}})
     assert later.training.continued_from == (20,)
     assert later.fingerprint() != at_once.fingerprint()
+
+
+def test_groups_of_parameters_are_mappings_of_checked_keys():
+    group = {"match": "*/bias", "learning_rate": 2, "weight_decay": 0}
+    config = Config.from_dict({"optimizer": {"name": "sgd", "groups": [group]}})
+    assert config.optimizer.arguments["groups"] == (Group("*/bias", None, 2.0, 0.0),)
+    assert Config.from_dict(config.to_dict()) == config
+    for wrong, sentence in (
+        ({"learning_rate": 2}, r"optimizer\.groups\.match is missing"),
+        ({"match": "*", "rate": 2}, r"there is no key optimizer\.groups\.rate; allowed: match, optimizer"),
+        ({"match": "*", "learning_rate": -1}, r"optimizer\.groups\.learning_rate=-1 is not allowed"),
+        ({"match": "*", "optimizer": "adm"}, r"optimizer\.groups\.optimizer=adm is not allowed; give one of"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            Config.from_dict({"optimizer": {"name": "sgd", "groups": [wrong]}})
+
+
+def test_schedule_free_takes_the_constant_schedule_by_default_and_no_other():
+    for optimizer in ("schedule_free_adamw", {"name": "schedule_free_adamw", "learning_rate": 0.1}):
+        assert Config.from_dict({"optimizer": optimizer}).schedule.name == "constant"
+    assert Config.from_dict({"optimizer": "adam"}).schedule.name == "cosine"
+    sentence = "schedule=cosine is not allowed with optimizer=schedule_free_adamw; give constant"
+    groups = [{"match": "logits", "optimizer": "schedule_free_adamw"}]
+    for optimizer in ("schedule_free_adamw", {"name": "adam", "groups": groups}):
+        with pytest.raises(ConfigError, match=sentence):
+            Config.from_dict({"optimizer": optimizer, "schedule": "cosine"})

@@ -128,7 +128,7 @@ def _row(key: str, default: Any, meanings: Mapping[str, str], allowed: str) -> R
 
 
 def _function_rows(table: Functions, name: str, prefix: str) -> list[Row]:
-    meanings = read_arguments(table.functions[name])
+    meanings = read_arguments(table.common) | read_arguments(table.functions[name])
     return [
         _row(prefix + key, to_plain(default), meanings, allowed_values(hint))
         for key, (hint, default) in table.parameters(name).items()

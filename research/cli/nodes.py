@@ -11,6 +11,7 @@ from hydra.core.config_store import ConfigStore
 
 from research.cli.keys import Command, Row, choice_rows
 from research.config import CHOICES
+from research.training.optimizers import ONLY_SCHEDULE
 from research.utils.conf import CONF
 from research.utils.nested import nested
 
@@ -23,6 +24,8 @@ def register(command: Command) -> None:
     for group in command.groups:
         for name, rows in choice_rows(group).items():
             node = {"name": name} | _defaults(rows).get(group, {})
+            if group == "optimizer" and name in ONLY_SCHEDULE and "schedule" in command.groups:
+                node["defaults"] = [{"override /schedule": ONLY_SCHEDULE[name]}]
             store.store(group=group, name=name, node=node, provider="research")
     store.store(name="keys", node=_defaults(command.rows()), provider="research")
     if "study" in command.config_keys:

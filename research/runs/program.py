@@ -28,7 +28,7 @@ from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
 from research.training.nans import make_find
 from research.training.objective import make_cross_entropy
-from research.training.optimizers import RATES, make_optimizer, set_rates
+from research.training.optimizers import RATES, group_params, make_optimizer, set_rates
 from research.training.program import Program, make_timed, make_timed_alone
 from research.training.schedules import SCHEDULES
 from research.training.state import TrainState, init_state
@@ -100,7 +100,8 @@ def check(config: Config) -> None:
         raise ConfigError("logging=tensorboard needs tensorboardX: pip install 'cnn-research[tensorboard]'")
     locate(config.data.name, config.data.dir)
     dataset = DATASETS[config.data.name]
-    build_network(config.model, dataset.image_shape, dataset.num_classes)
+    net = build_network(config.model, dataset.image_shape, dataset.num_classes)
+    _refuse_unused_groups(config, net, dataset.image_shape)
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,8 @@ class ProgramSpec:
 
     def make_optimizer(self) -> optax.GradientTransformation:
         """Return the optimizer; its learning rate and weight decay are set later, in its state."""
-        return make_optimizer(self.optimizer.name, self.make_schedule(), **self.optimizer.arguments)
+        layers = [name for name, _ in self.net.layers]
+        return make_optimizer(self.optimizer.name, self.make_schedule(), layers, **self.optimizer.arguments)
 
     @property
     def axis_name(self) -> str | None:
@@ -209,6 +211,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
     num_evaluating = layout.num_run_groups * layout.num_shards
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     _refuse_too_large(config, net, dataset.image_shape)
+    _refuse_unused_groups(config, net, dataset.image_shape)
     num_steps = num_train // training.batch_size
     if training.epochs * num_steps > MAX_STEPS:
         raise ConfigError(
@@ -256,6 +259,15 @@ def _refuse_too_large(config: Config, net: Sequential, image_shape: tuple[int, i
             f"model={config.model.name} has {num_parameters:,} parameters here, whose training takes "
             f"{needed / 1e9:,.0f} GB; this machine has {there / 1e9:,.0f} GB"
         )
+
+
+def _refuse_unused_groups(config: Config, net: Sequential, image_shape: tuple[int, int, int]) -> None:
+    """Refuse a group of parameters that takes no parameter of the network."""
+    params, _ = abstract_init(net, (1, *image_shape))
+    try:
+        group_params(params, config.optimizer.arguments["groups"])
+    except ValueError as error:
+        raise ConfigError(f"optimizer.groups: {error}") from error
 
 
 PART_BYTES = 8 * 2**20

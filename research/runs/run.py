@@ -26,6 +26,7 @@ from research.training import checkpoint
 from research.training.callback import Callback
 from research.training.evaluate import make_predict, measure, predict_all
 from research.training.fit import FitOptions, first_position, fit
+from research.training.plateau import make_plateau
 from research.training.program import Program
 from research.training.resume import Checkpoints, saved_steps
 from research.utils.xla import for_few_calls
@@ -135,6 +136,10 @@ def _train(config: Config, folder: Path, callbacks: Sequence[Callback], load: Lo
             f"training.continued_from={list(training.continued_from)} is not allowed, because {folder} holds "
             "no checkpoint of an earlier run; give resume=true and a larger training.epochs"
         )
+    options = {}
+    if config.schedule.name == "plateau":
+        arguments = config.schedule.arguments
+        options["plateau"] = make_plateau(training.monitor, program.num_epochs, **arguments)
     fitted = fit(
         program,
         position,
@@ -149,6 +154,7 @@ def _train(config: Config, folder: Path, callbacks: Sequence[Callback], load: Lo
             checkpoint_every=training.checkpoint_every,
             find_nans=config.debug.nans,
             learning_rate=rates["learning_rate"],
+            **options,
         ),
         callbacks=[*callbacks, CheckpointWriter(checkpoints, program, training.checkpoint_every)],
     )

@@ -16,6 +16,7 @@ from research.training.callback import Callback, EpochMetrics, Position, Totals,
 from research.training.epoch import epoch_order
 from research.training.evaluate import measure, predict_all
 from research.training.nans import Watch, all_finite, first_in_validation
+from research.training.optimizers import set_learning_rate
 from research.training.program import Feed, Program
 from research.training.state import Metrics, TrainState, copy_arrays, eval_params
 
@@ -36,6 +37,7 @@ class FitOptions:
         checkpoint_every: number of steps between checkpoints; a call ends at each multiple of it.
         find_nans: keep a copy of the state, and name the first value that is not finite if a run diverges.
         learning_rate: peak learning rate, which is written to the metrics.
+        plateau: a function from the history to the factor of the learning rate in the next epoch.
     """
 
     keep: str = "best"
@@ -45,6 +47,7 @@ class FitOptions:
     checkpoint_every: int | None = None
     find_nans: bool = False
     learning_rate: float = 1.0
+    plateau: Callable[[Sequence[EpochMetrics]], float] = lambda history: 1.0
 
 
 class FitResult(NamedTuple):
@@ -126,6 +129,9 @@ def fit(
         for epoch in range(len(history) + 1, program.num_epochs + 1):
             if options.patience is not None and epoch - 1 - best_epoch(history, monitor) >= options.patience:
                 break
+            if (factor := options.plateau(history)) != 1:
+                opt_state = set_learning_rate(state.opt_state, factor * options.learning_rate)
+                state = state._replace(opt_state=opt_state)
             order = epoch_order(order_key, epoch, program.num_train, program.batch_size)
             for examples, start, end in feed(order, step - (epoch - 1) * program.steps_per_epoch):
                 while start < end:
@@ -167,7 +173,7 @@ def fit(
                 train_accuracy=totals.correct / totals.num_examples,
                 validation_loss=loss,
                 validation_accuracy=accuracy,
-                learning_rate=options.learning_rate * program.learning_rate_factor(step - 1),
+                learning_rate=options.learning_rate * program.learning_rate_factor(step - 1) * factor,
                 seconds=seconds,
             )
             history, totals = (*history, line), Totals()

@@ -51,17 +51,29 @@ class Functions:
 
     Args:
         functions: functions by name.
+        common: a function whose keywords may be given with every name, or `None`.
     """
 
     functions: Mapping[str, Callable[..., Any]]
+    common: Callable[..., Any] | None = None
 
     def parameters(self, name: str) -> dict[str, tuple[Any, Any]]:
-        """Return the annotation and the default of each keyword of the function of that name."""
-        function = self.functions[name]
-        hints = typing.get_type_hints(function, include_extras=True)
-        parameters = inspect.signature(function).parameters.values()
-        keywords = [p for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY]
-        return {p.name: (hints[p.name], p.default) for p in keywords}
+        """Return the annotation and the default of each keyword that may be given with that name."""
+        common = {} if self.common is None else keywords(self.common)
+        return keywords(self.functions[name]) | common
+
+
+def keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
+    """Return the annotation and the default of each argument that can only be given by keyword.
+
+    Example:
+        >>> def function(x, *, depth: int = 3): ...
+        >>> keywords(function)
+        {'depth': (<class 'int'>, 3)}
+    """
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    return {p.name: (hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
 
 
 def construct(cls: type[T], values: Mapping[str, Any], key: str = "") -> T:

@@ -32,7 +32,7 @@ def run(optimizer, steps=5, params: Any = PARAMS, grads: Any = GRADS) -> Any:
     return params
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("name", sorted(OPTAX))
 def test_each_equals_optax_of_that_name(name):
     ours = run(make_optimizer(name, constant(5), learning_rate=0.1, weight_decay=0.0))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), ours, run(OPTAX[name]))
@@ -64,7 +64,7 @@ def recursion(name, theta, gradient, decay, steps):
     return theta
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("name", sorted(OPTAX))
 def test_each_follows_the_recursion_of_its_docstring(name):
     with jax.enable_x64(True):
         params, grads = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), (PARAMS, GRADS))
@@ -96,7 +96,7 @@ DEFAULTS = {
 
 
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("name", sorted(CORES))
 def test_each_has_the_bits_of_its_chain_with_its_default_rates(name, clip_norm):
     def chain(learning_rate, weight_decay):
         mask = {"conv": {"kernel": True, "bias": False}}

@@ -26,6 +26,21 @@ VALUES = [
     ("warmup_cosine", {}, 3, [0.5, 1, 0.5, 0]),
     ("warmup_cosine", {"warmup": 0.99, "final": 0.2}, 3, [1 / 3, 2 / 3, 1, 0.2, 0.2]),
     ("warmup_cosine", {"warmup": 0.4, "final": 0.2}, 6, [1 / 3, 2 / 3, 1, 0.8828427, 0.6, 0.3171573, 0.2]),
+    ("cosine_restarts", {}, 2, [1, 1, 0]),
+    ("cosine_restarts", {"cycles": 2, "growth": 1.0, "final": 0.2}, 4, [1, 0.6, 1, 0.6, 0.2]),
+    ("cosine_restarts", {"cycles": 2}, 6, [1, 0.5, 1, 0.8535534, 0.5, 0.1464466, 0]),
+    ("polynomial", {}, 2, [1, 0.5, 0, 0]),
+    ("polynomial", {"power": 2.0, "final": 0.2}, 4, [1, 0.65, 0.4, 0.25, 0.2]),
+    ("trapezoid", {}, 2, [0.5, 1, 0]),
+    ("trapezoid", {}, 3, [0.5, 1, 1, 0]),
+    (
+        "trapezoid",
+        {"warmup": 0.3, "decay": 0.4, "final": 0.5},
+        10,
+        [0.25, 0.5, 0.75, 1, 1, 1, 1, 0.875, 0.75],
+    ),
+    ("trapezoid", {"warmup": 0.9, "decay": 0.9}, 3, [1 / 3, 2 / 3, 1, 0]),
+    ("plateau", {}, 3, [1, 1, 1]),
 ]
 
 

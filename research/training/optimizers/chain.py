@@ -35,11 +35,15 @@ def chain(
         clip_norm: largest global norm of the gradients; `None` does not clip them.
         *parts: transformations of the gradients, in order.
     """
-    clip = optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)
     scale = optax.scale_by_learning_rate(learning_rate)
-    return optax.chain(clip, *parts, optax.scale_by_schedule(schedule), scale)
+    return optax.chain(clip_gradients(clip_norm), *parts, optax.scale_by_schedule(schedule), scale)
 
 
 def decay_kernels(weight_decay: Any) -> optax.GradientTransformation:
     """Return the addition of the kernels, multiplied by the weight decay, to their updates."""
     return optax.add_decayed_weights(weight_decay, mask=is_kernel)
+
+
+def clip_gradients(clip_norm: float | None) -> optax.GradientTransformation:
+    """Return the clipping of gradients to a global norm of at most `clip_norm`; `None` does not clip them."""
+    return optax.identity() if clip_norm is None else optax.clip_by_global_norm(clip_norm)

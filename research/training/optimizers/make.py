@@ -1,12 +1,19 @@
 """The optimizer of a name, with its learning rate and weight decay as data of its state."""
 
 import inspect
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any
 
 import jax
+import numpy as np
 import optax
 
+from research.training.optimizers.chain import clip_gradients
+from research.training.optimizers.groups import Group, by_group, group_params
+from research.training.optimizers.lookahead import lookahead as make_lookahead
 from research.training.optimizers.table import OPTIMIZERS
+from research.utils.constraints import AtLeastOne, Between
 from research.utils.lookup import lookup
 
 RATES = ("learning_rate", "weight_decay")
@@ -14,15 +21,31 @@ RATES = ("learning_rate", "weight_decay")
 
 
 def make_optimizer(
-    name: str, schedule: optax.Schedule, **arguments: Any
+    name: str,
+    schedule: optax.Schedule,
+    layers: Sequence[str] = (),
+    *,
+    groups: tuple[Group, ...] = (),
+    layer_decay: Annotated[float, Between(0, 1, low_excluded=True)] = 1.0,
+    lookahead: Annotated[int, AtLeastOne] | None = None,
+    lookahead_step_size: Annotated[float, Between(0, 1, low_excluded=True)] = 0.5,
+    **arguments: Any,
 ) -> optax.GradientTransformationExtraArgs:
     """Return the optimizer of that name with its learning rate and weight decay as data of its state.
 
-    Runs that differ in these two rates only share one compiled program.
+    Runs that differ in these two rates only share one compiled program. The keywords are arguments of every
+    optimizer.
 
     Args:
         name: a name of `OPTIMIZERS`.
         schedule: function from a step to the factor of the learning rate, in [0, 1].
+        layers: the names of the layers from the images to the logits; only `layer_decay` needs them.
+        groups: mappings with `match` (a pattern such as `*/bias`), `optimizer`, `learning_rate` and
+            `weight_decay`. The first group that matches a parameter is taken, and its rates are factors,
+            unless it names an optimizer.
+        layer_decay: the learning rate of a layer divided by that of the next layer with a kernel.
+        lookahead: number of steps between updates of the slow weights; null: there are none.
+        lookahead_step_size: step size of the slow weights, in (0, 1].
         arguments: arguments of the optimizer of that name; those that are left out have its defaults.
 
     Raises:
@@ -39,9 +62,25 @@ def make_optimizer(
     function = lookup(OPTIMIZERS, name, "optimizer")
     parameters = inspect.signature(function).parameters
     rates = {rate: arguments.pop(rate, parameters[rate].default) for rate in RATES}
+    in_groups = bool(groups) or layer_decay != 1.0
+    clip_norm = arguments.pop("clip_norm", None) if in_groups else None  # the norm is that of all gradients
+    group_all = partial(group_params, groups=groups, layer_decay=layer_decay, layers=layers)
 
     def with_rates(learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
-        return function(schedule, learning_rate=learning_rate, weight_decay=weight_decay, **arguments)
+        def make(group: Group) -> optax.GradientTransformation:
+            given = {rate: value for rate in RATES if (value := getattr(group, rate)) is not None}
+            if group.optimizer is not None:
+                return OPTIMIZERS[group.optimizer](schedule, **given)
+            scaled = {"learning_rate": learning_rate, "weight_decay": weight_decay}
+            scaled |= {rate: scaled[rate] * factor for rate, factor in given.items()}
+            return function(schedule, **scaled, **arguments)
+
+        optimizer = make(Group("*"))
+        if in_groups:
+            optimizer = optax.chain(clip_gradients(clip_norm), by_group(make, group_all))
+        if lookahead is not None:
+            optimizer = make_lookahead(optimizer, lookahead, lookahead_step_size)
+        return optimizer
 
     return optax.inject_hyperparams(with_rates)(**rates)
 
@@ -49,3 +88,11 @@ def make_optimizer(
 def set_rates(opt_state: Any, *, learning_rate: jax.Array, weight_decay: jax.Array) -> Any:
     """Return the state of an optimizer of `make_optimizer` with other rates, float32 `[]`."""
     return opt_state._replace(hyperparams={"learning_rate": learning_rate, "weight_decay": weight_decay})
+
+
+def set_learning_rate(opt_state: Any, learning_rate: float) -> Any:
+    """Return the state of an optimizer of `make_optimizer` with another learning rate on the same devices."""
+    rates = opt_state.hyperparams
+    old = rates["learning_rate"]
+    new = jax.device_put(np.asarray(learning_rate, old.dtype), old.sharding)
+    return set_rates(opt_state, **(rates | {"learning_rate": new}))
