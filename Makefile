@@ -54,10 +54,13 @@ $(VENV)/.installed-base: $(BIN)/python pyproject.toml setup.py constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@touch $@
 
+# the study compares all optimizers; these are the six of the published comparison
+OPTIMIZERS = 'optimizer=sgd,momentum,adagrad,rmsprop,adam,adamw' 'study.arms=[sgd,momentum,adagrad,rmsprop,adam,adamw]'
+
 study: $(VENV)/.installed-base  ## compare depths, activations, optimizers and frameworks on real digits; ends with the report
 	$(TRAIN) +study=depth hydra.sweep.dir=$(STUDY_DIR)/depth
 	$(TRAIN) +study=activation hydra.sweep.dir=$(STUDY_DIR)/activation
-	$(TRAIN) +study=optimizer hydra.sweep.dir=$(STUDY_DIR)/optimizer
+	$(TRAIN) +study=optimizer $(OPTIMIZERS) hydra.sweep.dir=$(STUDY_DIR)/optimizer
 	$(BIN)/python scripts/compare_frameworks.py seeds=$(SEEDS) out=$(STUDY_DIR)/frameworks
 	$(BIN)/python scripts/report.py $(STUDY_DIR)
 
@@ -67,7 +70,7 @@ reproduce: $(STUDIES) reproduce-frameworks  ## the published comparisons on MNIS
 	$(BIN)/python scripts/report.py $(RUNS) --out $(RESULTS)
 
 $(STUDIES): reproduce-%: $(VENV)/.installed-frameworks
-	$(TRAIN) +study=$* $(SETUP) $(if $(filter optimizer,$*),,'study.tuning=$(TUNING)') hydra.sweep.dir=$(RUNS)/$* $(CAN_FAIL)
+	$(TRAIN) +study=$* $(if $(filter optimizer,$*),$(OPTIMIZERS),'study.tuning=$(TUNING)') $(SETUP) hydra.sweep.dir=$(RUNS)/$* $(CAN_FAIL)
 
 reproduce-frameworks: $(VENV)/.installed-frameworks
 	$(BIN)/python scripts/compare_frameworks.py data=$(DATA) seeds=$(SEEDS) training.epochs=$(FRAMEWORK_EPOCHS) \

@@ -16,7 +16,7 @@ from research.runs.preemption import StopOnSignal
 from research.runs.run import run
 from research.training import checkpoint
 from research.training.checkpoint import CheckpointError
-from research.training.optimizers import OPTIMIZERS
+from research.training.optimizers import ONLY_SCHEDULE, OPTIMIZERS
 from research.training.schedules import SCHEDULES
 
 NUM_STEPS = 12
@@ -29,8 +29,8 @@ def config(
     return Config.from_dict(
         {
             "model": {"name": model},
-            "optimizer": {"name": optimizer},
-            "schedule": {"name": schedule},
+            "optimizer": optimizer,
+            "schedule": schedule,
             "data": {"train_limit": 140, "augmentations": list(augmentations)},
             "parallel": {"name": parallel, "num_devices": 1 if parallel == "single" else 4},
             "training": {"epochs": 3, "batch_size": 32, "scan_steps": 1, "xla_optimization_level": 0}
@@ -74,8 +74,8 @@ CASES = [
         id=f"{optimizer}-{schedule}-{'-'.join(augmentations) or 'plain'}-{steps}",
     )
     for optimizer, schedule, augmentations, steps in zip(
-        OPTIMIZERS,
-        itertools.cycle(SCHEDULES),
+        list(OPTIMIZERS)[:7],  # the others are among the settings below
+        itertools.cycle(list(SCHEDULES)[:6]),
         itertools.cycle([(), *((name,) for name in AUGMENTATIONS), tuple(AUGMENTATIONS)]),
         itertools.cycle([1, 4, 5, 11, NUM_STEPS]),  # within an epoch, at its end, at the end
         strict=False,
@@ -99,6 +99,8 @@ def test_an_interrupted_run_ends_with_the_same_bits(settings, steps, tmp_path):
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("augmentations", [(), tuple(AUGMENTATIONS)])
 def test_every_combination_goes_on(optimizer, schedule, augmentations, tmp_path):
+    if schedule != ONLY_SCHEDULE.get(optimizer, schedule):
+        pytest.skip("the configuration is refused")
     settings = {"optimizer": optimizer, "schedule": schedule, "augmentations": augmentations}
     test_an_interrupted_run_ends_with_the_same_bits(settings, 6, tmp_path)
 
@@ -111,6 +113,10 @@ def test_every_combination_goes_on(optimizer, schedule, augmentations, tmp_path)
         {"window": 3},
         *({"parallel": strategy} for strategy in STRATEGIES if strategy != "single"),
         {"patience": 1, "optimizer": "sgd"},
+        {"schedule": {"name": "plateau", "patience": 1, "tolerance": 0.9}},
+        {"optimizer": "schedule_free_adamw", "schedule": "constant", "parallel": "shard_map"},
+        {"optimizer": {"name": "muon", "lookahead": 5, "layer_decay": 0.5}, "parallel": "pmap"},
+        {"optimizer": {"name": "sgd", "groups": [{"match": "logits", "optimizer": "prodigy"}]}},
         pytest.param({"model": "modern_cnn"}, marks=pytest.mark.slow),  # batch normalisation
     ],
     ids=str,

@@ -141,6 +141,13 @@ def test_the_monitor_drives_the_kept_parameters_and_the_patience(run, program, d
     assert measure(logits, digits.validation.labels)[0] == min(losses)
 
 
+def test_the_plateau_gives_the_learning_rate_of_each_epoch(run):
+    fitted = run(learning_rate=0.02, plateau=lambda history: 1e-30 ** len(history))
+    losses = [line.validation_loss for line in fitted.history]
+    assert losses[0] == losses[1] == losses[2]
+    assert [line.learning_rate for line in fitted.history] == pytest.approx([1.0, 1e-30, 1e-60])
+
+
 def test_keep_last_returns_those_of_the_last_epoch(run, program, digits):
     fitted = run(epochs=6, keep="last")
     assert fitted.best_epoch == 6

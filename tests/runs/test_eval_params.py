@@ -1,0 +1,31 @@
+"""Validation, the best checkpoint, the test split and the loaded network use the averaged parameters."""
+
+import jax
+import numpy as np
+
+from research.config import Config
+from research.runs.load import load_trained
+from research.runs.program import build_data, program_spec
+from research.runs.run import evaluate, run
+
+
+def test_a_run_evaluates_and_keeps_the_slow_weights(tmp_path):
+    """The slow weights do not move within a run that is shorter than their period."""
+    config = Config.from_dict(
+        {
+            "model": "tiny",
+            "optimizer": {"name": "adam", "lookahead": 1000},
+            "data": {"train_limit": 128},
+            "training": {"epochs": 2, "xla_optimization_level": 0},
+        }
+    )
+    result = run(config, tmp_path / "run")
+    trained = load_trained(tmp_path / "run")
+    init = program_spec(config, build_data(config)).init
+    start = init(jax.random.key(0), np.float32(0), np.float32(0)).params
+    jax.tree.map(np.testing.assert_array_equal, trained.params, start)
+    assert result.best_epoch == 1
+    assert evaluate(tmp_path / "run") == {
+        "test_loss": result.test_loss,
+        "test_accuracy": result.test_accuracy,
+    }
