@@ -267,6 +267,17 @@ CHOICES = (*DEFAULT_CHOICES, "data", "parallel")
 """Keys of `Config` whose value may be a name alone."""
 
 
+def default_choices(optimizer: Any) -> dict[str, Any]:
+    """Return the names of the choices that are not given, for the name of an optimizer or `None`.
+
+    Example:
+        >>> default_choices("schedule_free_adamw")["schedule"], default_choices(None)["schedule"]
+        ('constant', 'cosine')
+    """
+    schedule = ONLY_SCHEDULE.get(optimizer) if isinstance(optimizer, str) else None
+    return DEFAULT_CHOICES | ({"schedule": schedule} if schedule else {})
+
+
 @dataclass(frozen=True)
 class Config:
     """The configuration of a run.
@@ -353,11 +364,9 @@ class Config:
             raise ConfigError(f"{values!r} is no configuration; give a mapping with the keys {keys}")
         for key in filter(RENAMED.get, dotted_keys(values)):
             raise ConfigError(f"{key} is now {RENAMED[key]}; give that key instead")
-        given = DEFAULT_CHOICES | dict(values)
-        optimizer = given["optimizer"]
-        name = optimizer.get("name") if isinstance(optimizer, Mapping) else optimizer
-        if "schedule" not in values and isinstance(name, str):
-            given["schedule"] = ONLY_SCHEDULE.get(name, given["schedule"])
+        optimizer = values.get("optimizer")
+        given = default_choices(optimizer.get("name") if isinstance(optimizer, Mapping) else optimizer)
+        given |= dict(values)
         named = {key: {"name": given[key]} for key in CHOICES if isinstance(given.get(key), str)}
         return construct(cls, with_recommendations(given | named))
 

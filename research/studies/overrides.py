@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from research.config import CHOICES, DEFAULT_CHOICES, Config, ConfigError
+from research.config import CHOICES, Config, ConfigError, default_choices
+from research.training.optimizers import ONLY_SCHEDULE
 from research.utils.nested import dotted_keys, nested
 
 NOT_AN_OVERRIDE = {
@@ -56,7 +57,8 @@ def overlay(
     """Return flat values with some overrides on top.
 
     If an override chooses another name for a section, such as another model, the values of that section are
-    those of the former choice. They are dropped, unless they are in ``explicit``.
+    those of the former choice. They are dropped, unless they are in ``explicit``. The schedule is
+    dropped in the same way if the override chooses an optimizer that takes one schedule only.
 
     Args:
         values: flat values.
@@ -66,12 +68,16 @@ def overlay(
     Example:
         >>> overlay({"model.name": "plain", "model.depth": 2}, {"model.name": "tiny"}, explicit=())
         {'model.name': 'tiny'}
+        >>> overlay({"schedule.name": "cosine"}, {"optimizer.name": "schedule_free_adamw"}, explicit=())
+        {'optimizer.name': 'schedule_free_adamw'}
     """
     changed = {
         section
         for section in CHOICES
         if (name := f"{section}.name") in overrides and overrides[name] != values.get(name)
     }
+    if "optimizer" in changed and overrides["optimizer.name"] in ONLY_SCHEDULE:
+        changed.add("schedule")
     kept = {
         key: value for key, value in values.items() if key.partition(".")[0] not in changed or key in explicit
     }
@@ -84,7 +90,8 @@ def make_config(values: Mapping[str, Any], plan: Mapping[str, Any] | None) -> Co
     Raises:
         ConfigError: a key is unknown, or a value is not allowed.
     """
-    names = {f"{section}.name": name for section, name in DEFAULT_CHOICES.items()}
+    choices = default_choices(values.get("optimizer.name"))
+    names = {f"{section}.name": name for section, name in choices.items()}
     try:
         sections = nested(names | dict(values))
     except ValueError as error:

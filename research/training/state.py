@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import optax
 
 from research.layers.base import Layer, Params, Shape, State
-from research.utils.xla import jit_for_one_call
 
 
 class TrainState(NamedTuple):
@@ -97,6 +96,6 @@ def _has_eval_params(part: Any) -> bool:
     return hasattr(part, "eval_params")
 
 
-@jit_for_one_call
+@jax.jit
 def _eval_params(part: Any, params: Params) -> Params:
     return part.eval_params(params)

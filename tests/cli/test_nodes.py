@@ -10,10 +10,10 @@ from omegaconf import OmegaConf
 from research.cli import nodes, wrapper
 from research.cli.keys import choice_rows
 from research.cli.train import COMMAND, TrainKeys
-from research.config import CHOICES, Config, TrainingConfig
+from research.config import CHOICES, Config, ConfigError, TrainingConfig
 from research.models import MODELS
 from research.models.mlp import mlp
-from research.training.optimizers import OPTIMIZERS
+from research.training.optimizers import OPTIMIZERS, Group
 from research.training.schedules import SCHEDULES
 from research.utils.docstrings import read_arguments
 
@@ -39,6 +39,21 @@ def test_a_name_gives_the_same_run_from_python_and_from_the_command_line(group, 
 def test_every_table_is_covered():
     for group, table in (("model", MODELS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
         assert list(choice_rows(group)) == list(table)
+
+
+def test_schedule_free_has_the_constant_schedule_and_is_refused_with_another():
+    assert composed("optimizer=schedule_free_adamw").schedule.name == "constant"
+    assert composed("optimizer=adamw").schedule.name == "cosine"
+    with pytest.raises(ConfigError, match="schedule=step is not allowed with optimizer=schedule_free_adamw"):
+        composed("optimizer=schedule_free_adamw", "schedule=step")
+
+
+def test_groups_of_parameters_are_mappings_on_the_command_line():
+    words = ("optimizer=muon", "optimizer.groups=[{match: '*/bias', learning_rate: 2}, {match: '!conv1'}]")
+    assert composed(*words, "optimizer.lookahead=5").optimizer.arguments["groups"] == (
+        Group("*/bias", learning_rate=2.0),
+        Group("!conv1"),
+    )
 
 
 def test_a_new_function_in_a_table_is_a_new_choice(monkeypatch):

@@ -1,6 +1,7 @@
 """Validation, the best checkpoint, the test split and the loaded network use the averaged parameters."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from research.config import Config
@@ -22,7 +23,7 @@ def test_a_run_evaluates_and_keeps_the_slow_weights(tmp_path):
     result = run(config, tmp_path / "run")
     trained = load_trained(tmp_path / "run")
     init = program_spec(config, build_data(config)).init
-    start = init(jax.random.key(0), np.float32(0), np.float32(0)).params
+    start = init(jax.random.key(0), jnp.float32(0), jnp.float32(0)).params
     jax.tree.map(np.testing.assert_array_equal, trained.params, start)
     assert result.best_epoch == 1
     assert evaluate(tmp_path / "run") == {

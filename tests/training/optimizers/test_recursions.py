@@ -157,7 +157,7 @@ def test_radam_takes_the_threshold_of_the_paper():
     assert not np.allclose(one_array("radam", "logits/bias", 4.0), one_array("radam", "logits/bias"))
 
 
-RATES = {"sgd": 0.001, "momentum": 0.0005, "nesterov": 0.0005, "adagrad": 0.5, "prodigy": 1.0, "muon": 0.02}
+RATES = {"sgd": 0.2, "adagrad": 0.3, "prodigy": 1.0}
 
 
 def test_lookahead_follows_the_recursion_of_its_docstring():
@@ -178,12 +178,12 @@ def test_lookahead_follows_the_recursion_of_its_docstring():
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_each_minimises_and_compiles_once_for_all_rates(name):
-    """The functions are Rosenbrock's and a quadratic with curvatures of 1 and 100."""
+    """The functions are a hundredth of Rosenbrock's, and a quadratic with curvatures of 0.02 and 2."""
 
     def loss(params: Any) -> jax.Array:
         x, y = params["rosenbrock"]["kernel"][0]
         a, b = params["quadratic"]["kernel"][0]
-        return (1 - x) ** 2 + 100 * (y - x**2) ** 2 + (a - 1) ** 2 + 100 * (b + 1) ** 2
+        return (0.1 - 0.1 * x) ** 2 + (y - x**2) ** 2 + (0.1 * a - 0.1) ** 2 + (b + 1) ** 2
 
     num_steps = 4000
     schedule = (constant if name == "schedule_free_adamw" else cosine)(num_steps)
@@ -207,11 +207,11 @@ def test_each_minimises_and_compiles_once_for_all_rates(name):
         params, state = jax.lax.fori_loop(0, num_steps, step, (params, state))
         return loss(eval_params(state_of(params, state))[0])
 
-    rate = RATES.get(name, 0.03)
+    rate = RATES.get(name, 0.1)
     losses = [
         float(minimise({"learning_rate": jnp.float32(rate * factor), "weight_decay": jnp.float32(0)}))
         for factor in (1.0, 1e-6)
     ]
     assert len(traces) == 1
-    assert losses[0] < 0.1
-    assert losses[1] > 100
+    assert losses[0] < 0.001
+    assert losses[1] > 1
