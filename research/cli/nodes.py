@@ -25,7 +25,8 @@ def register(command: Command) -> None:
         for name, rows in choice_rows(group).items():
             node = {"name": name} | _defaults(rows).get(group, {})
             if group == "optimizer" and name in ONLY_SCHEDULE and "schedule" in command.groups:
-                node["defaults"] = [{"override /schedule": ONLY_SCHEDULE[name]}]
+                # the package is that of the group in the file of the command
+                node["defaults"] = [{"override /schedule@_global_.schedule": ONLY_SCHEDULE[name]}]
             store.store(group=group, name=name, node=node, provider="research")
     store.store(name="keys", node=_defaults(command.rows()), provider="research")
     if "study" in command.config_keys:
