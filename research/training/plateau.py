@@ -11,10 +11,10 @@ from research.training.callback import EpochMetrics
 from research.utils.xla import jit_for_one_call
 
 MEASURES: dict[str, Callable[[EpochMetrics], float]] = {
-    "accuracy": lambda line: 1 - line.validation_accuracy,
-    "loss": lambda line: line.validation_loss,
+    "accuracy": lambda line: 1 - (line.validation_accuracy or 0.0),
+    "loss": lambda line: line.validation_loss or 0.0,
 }
-"""Measures of an epoch on the validation split, of which the lowest is the best."""
+"""Measures of an epoch on the validation split, of which the lowest is the best; without the split they do not change."""
 
 
 def make_plateau(
