@@ -14,7 +14,7 @@ MEASURES: dict[str, Callable[[EpochMetrics], float]] = {
     "accuracy": lambda line: 1 - (line.validation_accuracy or 0.0),
     "loss": lambda line: line.validation_loss or 0.0,
 }
-"""Measures of an epoch on the validation split, of which the lowest is the best; without the split they do not change."""
+"""Measures of an epoch on the validation split, of which the lowest is the best; 0 without the split."""
 
 
 def make_plateau(
