@@ -1,6 +1,7 @@
 """The factor of the learning rate that falls when training stops improving."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -38,11 +39,11 @@ def make_plateau(
         >>> [plateau([line] * num_epochs) for num_epochs in range(4)]
         [1.0, 1.0, 0.5, 0.25]
     """
-    reduce = optax.contrib.reduce_on_plateau(factor, patience, rtol=tolerance, cooldown=cooldown)
+    reduce: Any = optax.contrib.reduce_on_plateau(factor, patience, rtol=tolerance, cooldown=cooldown)
 
     @jit_for_one_call
     def factors(values: jax.Array) -> jax.Array:
-        def after(state: optax.contrib.ReduceLROnPlateauState, value: jax.Array) -> tuple:
+        def after(state: Any, value: jax.Array) -> tuple[Any, Any]:
             _, state = reduce.update((), state, value=value)
             return state, state.scale
 

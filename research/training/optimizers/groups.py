@@ -104,10 +104,10 @@ def by_group(
     def partition(params: Any) -> optax.GradientTransformation:
         tree = group_all(params)
         names = {group: str(number) for number, group in enumerate(dict.fromkeys(jax.tree.leaves(tree)))}
-        transforms = {name: make(group) for group, name in names.items()}
+        transforms: dict[Any, Any] = {name: make(group) for group, name in names.items()}
         return optax.partition(transforms, jax.tree.map(names.get, tree))
 
     return optax.GradientTransformation(
         lambda params: partition(params).init(params),
-        lambda grads, state, params=None: partition(grads).update(grads, state, params),
+        lambda updates, state, params=None: partition(updates).update(updates, state, params),
     )

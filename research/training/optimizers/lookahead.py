@@ -44,15 +44,18 @@ def lookahead(
 
     Source: Zhang, Lucas, Hinton & Ba (2019), Lookahead optimizer: k steps forward, 1 step back, algorithm 1.
     """
-    inner = optax.lookahead(fast, sync_period, slow_step_size)
+    inner: Any = optax.lookahead(fast, sync_period, slow_step_size)
+
+    pair: Any = optax.LookaheadParams
 
     def init(params: Any) -> LookaheadState:
         # The slow weights are a copy, since the state of training is donated to each step.
         slow = jax.tree.map(jnp.copy, params)
-        return LookaheadState(inner.init(optax.LookaheadParams(params, slow)), slow)
+        return LookaheadState(inner.init(pair(params, slow)), slow)
 
-    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, LookaheadState]:
-        updates, new = inner.update(grads, state.inner, optax.LookaheadParams(params, state.slow))
-        return updates.fast, LookaheadState(new, optax.apply_updates(state.slow, updates.slow))
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, LookaheadState]:
+        updates, new = inner.update(updates, state.inner, pair(params, state.slow))
+        slow: Any = optax.apply_updates(state.slow, updates.slow)
+        return updates.fast, LookaheadState(new, slow)
 
     return optax.GradientTransformation(init, update)

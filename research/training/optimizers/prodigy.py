@@ -76,14 +76,14 @@ def prodigy(
     def rate(step: Any) -> Any:
         return learning_rate * schedule(step)
 
-    inner = optax.contrib.prodigy(rate, (b1, b2), eps=epsilon, estim_lr0=first_distance)
+    inner: Any = optax.contrib.prodigy(rate, (b1, b2), eps=epsilon, estim_lr0=first_distance)
 
     def init(params: Any) -> Any:
         # A copy of the first parameters is kept, since the state of training is donated to each step.
         return inner.init(jax.tree.map(jnp.copy, params))
 
-    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        updates, new = inner.update(grads, state, params)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        updates, new = inner.update(updates, state, params)
         correction = jnp.sqrt(1 - b2**new.count) / (1 - b1**new.count)
         decay = weight_decay * state.estim_lr * rate(state.count) * correction
         return jax.tree.map(

@@ -84,10 +84,10 @@ def schedule_free_adamw(
     """
     scale = optax.scale_by_rms(b2, epsilon, eps_in_sqrt=False, bias_correction=True)
     base = chain(schedule, learning_rate, clip_norm, scale, decay_kernels(weight_decay))
-    inner = optax.contrib.schedule_free(base, learning_rate, b1)
+    inner: Any = optax.contrib.schedule_free(base, learning_rate, b1)
 
-    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, ScheduleFreeState]:
-        updates, new = inner.update(grads, state.inner, params)
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, ScheduleFreeState]:
+        updates, new = inner.update(updates, state.inner, params)
         return updates, ScheduleFreeState(new)
 
     return optax.GradientTransformation(lambda params: ScheduleFreeState(inner.init(params)), update)

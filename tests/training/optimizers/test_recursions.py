@@ -164,7 +164,7 @@ def test_lookahead_follows_the_recursion_of_its_docstring():
     """The fast weights take steps of 0.1 times the gradient; every third step pulls the slow ones by 0.25."""
     optimizer = make_optimizer("sgd", constant(1), learning_rate=0.1, lookahead=3, lookahead_step_size=0.25)
     fast = slow = 2.0
-    params = {"bias": jnp.float32(fast)}
+    params: Any = {"bias": jnp.float32(fast)}
     state = optimizer.init(params)
     for t in range(1, 8):
         fast -= 0.1 * 3 * fast
@@ -173,7 +173,8 @@ def test_lookahead_follows_the_recursion_of_its_docstring():
         updates, state = optimizer.update(jax.tree.map(lambda p: 3 * p, params), state, params)
         params = optax.apply_updates(params, updates)
         np.testing.assert_allclose(params["bias"], fast, rtol=1e-5)
-        np.testing.assert_allclose(eval_params(state_of(params, state))[0]["bias"], slow, rtol=1e-5)
+        used: Any = eval_params(state_of(params, state))[0]
+        np.testing.assert_allclose(used["bias"], slow, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
