@@ -35,7 +35,7 @@ class Jax(Framework):
 
     def __init__(self, task: Task, algorithm: str) -> None:
         net = make_network(task, algorithm=algorithm)
-        numbers = {"learning_rate": task.learning_rate}
+        numbers: dict[str, Any] = {"learning_rate": task.learning_rate}
         numbers |= {"epsilon": ADAM_EPSILON} if task.optimizer == "adam" else {}
         optimizer = make_optimizer(task.optimizer, SCHEDULES["constant"](1), **numbers)
         objective = make_cross_entropy()
