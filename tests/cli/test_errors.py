@@ -23,7 +23,10 @@ MISTAKES = {
         "there is no key model.depth; allowed in model:",
     ),
     "model": (["model=plane"], "model=plane is not allowed; give one of classic, conv_pair, mlp,"),
-    "optimizer": (["optimizer=adm"], "optimizer=adm is not allowed; give one of adagrad, adam, adamax, adamw,"),
+    "optimizer": (
+        ["optimizer=adm"],
+        "optimizer=adm is not allowed; give one of adagrad, adam, adamax, adamw,",
+    ),
     "schedule": (["schedule=cos"], "schedule=cos is not allowed; give one of constant, cosine,"),
     "dataset": (["data=minst"], "data=minst is not allowed; give one of cifar10, cifar100, digits,"),
     "study": (
@@ -112,7 +115,10 @@ MISTAKES = {
     ),
     "large limit": (["data.train_limit=9999"], "data.train_limit=9999; allowed: 1 to 1294 for digits"),
     "syntax": (["seed=["], "seed=["),
-    "group by a number": (["optimizer=32"], "optimizer=32 is not allowed; give one of adagrad, adam, adamax, adamw,"),
+    "group by a number": (
+        ["optimizer=32"],
+        "optimizer=32 is not allowed; give one of adagrad, adam, adamax, adamw,",
+    ),
     "run by a number": (["run=97"], "run=97 is not allowed; give the path of a folder, such as ./97"),
     "run without a path": (["run="], "run= is not allowed; give the path of a folder"),
     "no run": (["~run"], "run=null is not allowed; give the path of a folder"),
