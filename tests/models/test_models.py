@@ -10,6 +10,7 @@ import pytest
 from research.analysis import count_parameters
 from research.layers.base import abstract_init
 from research.models import MODELS
+from research.training.optimizers.muon import HEAD
 
 DIGITS, MNIST, CIFAR = (8, 8, 1), (28, 28, 1), (32, 32, 3)
 
@@ -75,6 +76,7 @@ def test_every_model_takes_the_common_names_and_is_a_value(name):
     again = model(DIGITS, 10, **arguments)
     assert net == again != model(DIGITS, 10)
     assert hash(net) == hash(again)
+    assert net.layers[-1][0] == HEAD  # Muon leaves this layer to Adam
     with pytest.raises(ValueError, match="unknown activation 'magic'"):
         model(DIGITS, 10, activation="magic")
     with pytest.raises(ValueError, match="unknown initializer 'magic'"):

@@ -40,11 +40,9 @@ def test_a_step_counts_and_is_pure(net, preprocess, digits, assert_same):
     assert float(metrics.loss) > 0
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+@pytest.mark.parametrize("name", sorted(list(OPTIMIZERS)[:7]))  # the others are in test_recursions.py
 def test_every_optimizer_overfits_one_batch(net, preprocess, digits, name):
-    rates = {"sgd": 0.2, "momentum": 0.05, "nesterov": 0.05, "adagrad": 0.1, "lion": 0.003, "prodigy": 1.0}
-    rates |= {"muon": 0.03, "radam": 0.02}
-    rate = rates.get(name, 0.01)
+    rate = {"sgd": 0.2, "momentum": 0.05, "nesterov": 0.05, "adagrad": 0.1}.get(name, 0.01)
     train_step, state = make(net, preprocess, name, rate)
     batch = batch_of(digits, 16)
     order = jnp.zeros((200, 16), jnp.int32) + jnp.arange(16, dtype=jnp.int32)

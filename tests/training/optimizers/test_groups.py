@@ -8,8 +8,6 @@ import numpy as np
 import optax
 import pytest
 
-from research.layers.base import abstract_init
-from research.models import MODELS
 from research.training.optimizers import Group, group_params, make_optimizer, set_rates
 from research.training.optimizers.groups import matches
 from research.training.schedules import constant
@@ -134,18 +132,16 @@ def test_parameters_of_other_groups_are_evaluated_as_they_are():
 
 
 def test_the_singular_values_of_muons_updates_are_near_one():
-    net = MODELS["simple_resnet"]((8, 8, 3), 10, widths=(8, 16), blocks=1)
-    params, _ = abstract_init(net, (1, 8, 8, 3))
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(0), len(leaves))
-    grads = jax.tree.unflatten(
-        structure, [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
-    )
+    shapes = {"conv1": (3, 3, 3, 8), "conv2": (3, 3, 8, 16), "dense1": (16, 64), "logits": (64, 10)}
+    keys = jax.random.split(jax.random.key(0), len(shapes))
+    grads = {
+        layer: {"kernel": jax.random.normal(key, shape), "bias": jnp.ones(shape[-1])}
+        for key, (layer, shape) in zip(keys, shapes.items(), strict=True)
+    }
     optimizer = make_optimizer("muon", constant(1), learning_rate=1.0, weight_decay=0.0)
-    updates, _ = jax.jit(optimizer.update)(grads, optimizer.init(grads), grads)
-    num_kernels = 0
-    for path, update in by_path(updates).items():
-        if not path.endswith("kernel") or path.startswith("logits"):
+    updates = by_path(jax.jit(optimizer.update)(grads, optimizer.init(grads), grads)[0])
+    for path, update in updates.items():
+        if path.endswith("bias") or path.startswith("logits"):
             np.testing.assert_allclose(abs(update), 0.15, rtol=1e-3)  # the first step of Adam
             continue
         matrix = update.reshape(-1, update.shape[-1])
@@ -153,12 +149,3 @@ def test_the_singular_values_of_muons_updates_are_near_one():
         values = np.linalg.svd(matrix, compute_uv=False) / max(1, columns / rows) ** 0.5
         assert values.min() > 0.5
         assert values.max() < 1.3
-        num_kernels += 1
-    assert num_kernels > 4
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_every_network_has_the_head_that_muon_leaves_to_adam(name):
-    net = MODELS[name]((32, 32, 3), 10)
-    params: Any = abstract_init(net, (1, 32, 32, 3))[0]
-    assert params["logits"]["kernel"].shape[-1] == 10
