@@ -21,9 +21,10 @@ from research.parallel import STRATEGIES
 from research.records import NOT_IN_THE_RESULT, RecordError, parameters_checksum
 from research.training.fit import MONITORS
 from research.training.optimizers import ONLY_SCHEDULE, OPTIMIZERS, make_optimizer
+from research.training.losses import CROSS_ENTROPY, LOSSES
 from research.training.schedules import SCHEDULES
-from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
-from research.utils.nested import dotted_keys
+from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive
+from research.utils.nested import dotted_keys, nested
 from research.utils.strict import ConfigError as ConfigError
 from research.utils.strict import Functions, construct, to_plain
 from research.utils.strict import Named as Named
@@ -31,6 +32,8 @@ from research.utils.strict import Named as Named
 RENAMED = {
     "training.replicas": "training.runs_per_program",
     "parallel.mesh.replica": "parallel.mesh.run",
+    "training.label_smoothing": "loss.label_smoothing",
+    "model.batch_norm": "model.norm",
 }
 """Keys that were renamed: the new name by the old name."""
 
@@ -74,7 +77,6 @@ class TrainingConfig:
         epochs: number of passes over the training split; null: what the dataset recommends.
         batch_size: number of images in a training step; null: what the dataset recommends.
         eval_batch_size: largest number of images that are evaluated at a time.
-        label_smoothing: share of the probability that the loss spreads evenly over all classes.
         keep: `best` keeps the parameters of the best epoch, `last` those of the last epoch.
         monitor: measure on the validation split that decides which epoch is best; the lower loss decides
             between equal accuracies.
@@ -101,7 +103,6 @@ class TrainingConfig:
     epochs: Annotated[int, AtLeastOne] = RECOMMENDED
     batch_size: Annotated[int, AtLeastOne] = RECOMMENDED
     eval_batch_size: Annotated[int, AtLeastOne] = 256
-    label_smoothing: Annotated[float, Rate] = 0.0
     keep: Annotated[str, OneOf(("best", "last"))] = "best"
     monitor: Annotated[str, OneOf(MONITORS)] = "accuracy"
     patience: Annotated[int, AtLeastOne] | None = None
@@ -262,7 +263,7 @@ class StudyConfig:
             raise ConfigError(f"study.reference={self.reference} is not allowed; give one of {arms}")
 
 
-DEFAULT_CHOICES = {"model": "plain", "optimizer": "adam", "schedule": "cosine"}
+DEFAULT_CHOICES = {"model": "plain", "optimizer": "adam", "schedule": "cosine", "loss": CROSS_ENTROPY.name}
 CHOICES = (*DEFAULT_CHOICES, "data", "parallel")
 """Keys of `Config` whose value may be a name alone."""
 
@@ -287,6 +288,7 @@ class Config:
         optimizer: the optimizer.
         schedule: factor of the learning rate at each step.
         seed: seed of the parameters, the order of the images and all other random numbers.
+        loss: the loss that training minimises; the loss of an evaluation is always the cross-entropy.
         data: the images.
         training: how long and how to train.
         parallel: the devices.
@@ -301,6 +303,7 @@ class Config:
     optimizer: Annotated[Named, Functions(OPTIMIZERS, make_optimizer)]
     schedule: Annotated[Named, Functions(SCHEDULES)]
     seed: Annotated[int, Between(0, 2**32 - 1)] = 0
+    loss: Annotated[Named, Functions(LOSSES)] = CROSS_ENTROPY
     data: DataConfig = field(default_factory=DataConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
@@ -369,6 +372,32 @@ class Config:
         given |= dict(values)
         named = {key: {"name": given[key]} for key in CHOICES if isinstance(given.get(key), str)}
         return construct(cls, with_recommendations(given | named))
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> "Config":
+        """Build the configuration of a run on disk, which an earlier version may have written.
+
+        Keys that were renamed since then are read as their new names.
+
+        Args:
+            values: the content of the run's `config.yaml`.
+
+        Raises:
+            ConfigError: this version cannot read the configuration.
+
+        Example:
+            >>> old = {"model": {"name": "plain", "batch_norm": True}, "training": {"label_smoothing": 0.1}}
+            >>> config = Config.from_record(old)
+            >>> config.model.arguments["norm"], config.loss.arguments["label_smoothing"]
+            ('batch', 0.1)
+        """
+        flat = dotted_keys(values)
+        for old in RENAMED.keys() & flat.keys():
+            value = flat.pop(old)
+            flat[RENAMED[old]] = ("batch" if value else "none") if old == "model.batch_norm" else value
+        if "loss.label_smoothing" in flat:
+            flat.setdefault("loss.name", DEFAULT_CHOICES["loss"])
+        return cls.from_dict(nested(flat))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the plain dict that `from_dict` reads."""

@@ -200,7 +200,7 @@ def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config
         ConfigError: the command line asks for another configuration.
     """
     others = [word for word in overrides if not re.match(r"(run|resume|parallel|distributed)[.\w]*=", word)]
-    started_with = Config.from_dict(records.read_config(folder))
+    started_with = Config.from_record(records.read_config(folder))
     started_with = replace(started_with, distributed=config.distributed)
     if any(word.startswith("parallel") for word in overrides):
         batch_norm = started_with.parallel.batch_norm

@@ -13,7 +13,7 @@ from research.frameworks.base import ADAM_EPSILON, Arrays, Framework, Task
 from research.frameworks.networks import make_network
 from research.frameworks.networks.names import flatten
 from research.training.epoch import make_run_steps
-from research.training.objective import make_cross_entropy
+from research.training.losses import cross_entropy
 from research.training.optimizers import make_optimizer
 from research.training.schedules import SCHEDULES
 from research.training.state import Batch, TrainState
@@ -38,15 +38,14 @@ class Jax(Framework):
         numbers: dict[str, Any] = {"learning_rate": task.learning_rate}
         numbers |= {"epsilon": ADAM_EPSILON} if task.optimizer == "adam" else {}
         optimizer = make_optimizer(task.optimizer, SCHEDULES["constant"](1), **numbers)
-        objective = make_cross_entropy()
-        train_step = make_train_step(net, optimizer, objective, lambda images, keys=None: images)
+        train_step = make_train_step(net, optimizer, cross_entropy, lambda images, keys=None: images)
         self._one_program = algorithm != "lax"
         self._num_rows = 0
         self._step: Any = jax.jit(train_step, donate_argnums=0)
         self._run_steps: Any = jax.jit(make_run_steps(train_step), donate_argnums=0)
 
         def loss(params: Any, images: Any, labels: Any) -> jax.Array:
-            return objective(net.apply(params, {}, images, train=True)[0], labels).mean()
+            return cross_entropy(net.apply(params, {}, images, train=True)[0], labels).mean()
 
         def start(params: Any) -> TrainState:
             return TrainState(jnp.int32(0), params, {}, optimizer.init(params), jax.random.key(0))

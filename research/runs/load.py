@@ -78,7 +78,7 @@ def load_trained(folder: str | Path) -> TrainedNetwork:
     record = records.read_run(folder)
     if record.result is None or record.status != "completed":
         raise records.RecordError(f"{folder} has no parameters to evaluate: the run is {record.status}")
-    config = Config.from_dict(record.config)
+    config = Config.from_record(record.config)
     dataset = build_data(config)
     if dataset.checksum != record.result.provenance["data_checksum"]:
         raise records.RecordError(

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from research.config import PRECISIONS, Config, ConfigError, Named
@@ -26,8 +27,8 @@ from research.runs.devices import build_layout, check_parallel
 from research.runs.settings import pinned_settings, with_same_settings
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
+from research.training.losses import make_loss, resolve
 from research.training.nans import make_find
-from research.training.objective import make_cross_entropy
 from research.training.optimizers import RATES, group_params, make_optimizer, set_rates
 from research.training.program import Program, make_timed, make_timed_alone
 from research.training.schedules import SCHEDULES
@@ -47,6 +48,18 @@ def build_network(model: Named, image_shape: tuple[int, int, int], num_classes: 
         return MODELS[model.name](image_shape, num_classes, **model.arguments)
     except ValueError as error:
         raise ConfigError(f"model={model.name}: {error}") from error
+
+
+def build_loss(config: Config, labels: np.ndarray, num_classes: int) -> Named:
+    """Return the loss of a configuration, whose class weights are numbers.
+
+    Raises:
+        ConfigError: a list has another length than the classes or losses that it belongs to.
+    """
+    try:
+        return resolve(config.loss, labels, num_classes)
+    except ValueError as error:  # its message begins with the key
+        raise ConfigError(str(error)) from error
 
 
 def build_data(config: Config) -> Dataset:
@@ -102,6 +115,7 @@ def check(config: Config) -> None:
     dataset = DATASETS[config.data.name]
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     _refuse_unused_groups(config, net, dataset.image_shape)
+    build_loss(config, np.arange(dataset.num_classes), dataset.num_classes)
 
 
 @dataclass(frozen=True)
@@ -134,7 +148,7 @@ class ProgramSpec:
     optimizer: Named
     schedule: Named
     num_steps: int
-    label_smoothing: float
+    loss: Named
     preprocess: Preprocess
     image_shape: tuple[int, int, int]
     num_train: int
@@ -172,7 +186,7 @@ class ProgramSpec:
         return make_train_step(
             Remat(net) if self.remat else net,
             self.make_optimizer(),
-            make_cross_entropy(self.label_smoothing),
+            make_loss(self.loss),
             self.preprocess,
             axis_name=self.axis_name,
             num_parts=self.num_parts,
@@ -225,7 +239,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         optimizer=Named(config.optimizer.name, arguments),
         schedule=config.schedule,
         num_steps=training.epochs * num_steps,
-        label_smoothing=training.label_smoothing,
+        loss=build_loss(config, dataset.train.labels, dataset.num_classes),
         preprocess=build_preprocess(config, dataset),
         image_shape=dataset.image_shape,
         num_train=num_train,
@@ -366,7 +380,7 @@ def _compile(spec: ProgramSpec) -> Program:
         run_steps,
         predict,
         jit_for_one_call(spec.trace),
-        make_find(spec.net, make_cross_entropy(spec.label_smoothing), spec.preprocess),
+        make_find(spec.net, make_loss(spec.loss), spec.preprocess),
         partial(make_feed, layout, window=spec.window),
         lambda step: float(factor(step)),
         num_train=spec.num_train,

@@ -8,7 +8,7 @@ import numpy as np
 
 from research.layers import Params, Sequential, State
 from research.layers.rewrite import with_algorithm
-from research.training.objective import make_cross_entropy
+from research.training.losses import cross_entropy
 from research.training.program import Predict
 from research.training.step import Preprocess
 from research.utils.xla import jit_for_one_call
@@ -73,7 +73,7 @@ def predict_all(
     return np.concatenate([np.asarray(part) for part in logits])[: len(images)]
 
 
-_cross_entropy = jit_for_one_call(make_cross_entropy())
+_cross_entropy = jit_for_one_call(cross_entropy)
 
 
 def measure(logits: np.ndarray, labels: np.ndarray) -> tuple[float, float]:

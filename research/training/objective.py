@@ -1,49 +1,19 @@
-"""The loss that training minimises."""
+"""Labels as numbers of classes or as probabilities, and what a loss does with both."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-import optax
+
+from research.utils.constraints import NonNegative, OneOf
 
 Objective = Callable[[jax.Array, jax.Array], jax.Array]
-"""A function of logits `[N, K]` and integer labels `[N]` that returns the loss of each example `[N]`."""
+"""A function of logits `[N, ..., K]` and labels that returns the loss of each example `[N]`. The labels are
+the numbers of the classes `[N, ...]`, or soft labels `[N, ..., K]`, which are probabilities."""
 
-
-def make_cross_entropy(label_smoothing: float = 0.0) -> Objective:
-    r"""Return a function that computes the cross-entropy of each example.
-
-    $$
-    \ell_n = -\sum_k q_{nk} \log \mathrm{softmax}(z_n)_k,\quad
-    q_{nk} = (1 - \epsilon)\,[k = y_n] + \epsilon / K
-    $$
-
-    where $z_n$ are the logits and $y_n$ is the label of example $n$.
-
-    Args:
-        label_smoothing: the smoothing $\epsilon$, in [0, 1).
-
-    Returns:
-        A function of logits `[N, K]` and integer labels `[N]`. It returns the losses `[N]` in nats, in
-        float32 or a wider dtype of the logits.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> float(make_cross_entropy()(jnp.zeros((1, 2)), jnp.array([0]))[0])  # log 2
-        0.6931471824645996
-
-    Source: for label smoothing, Szegedy et al., Rethinking the Inception Architecture for Computer Vision,
-    2016, section 7.
-    """
-
-    def cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-        if not label_smoothing:
-            return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), label_smoothing)
-        return optax.softmax_cross_entropy(logits, targets.astype(logits.dtype))
-
-    return cross_entropy
+ClassWeights = Annotated[str, OneOf(("balanced",))] | tuple[Annotated[float, NonNegative], ...] | None
+"""Factors of the loss of each class. `losses.resolve` replaces `balanced` with numbers."""
 
 
 def is_correct(logits: jax.Array, labels: jax.Array) -> jax.Array:
@@ -51,6 +21,29 @@ def is_correct(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
     Args:
         logits: the logits `[N, K]`.
-        labels: the integer labels `[N]`.
+        labels: the classes `[N]`, or soft labels `[N, K]`, of which the largest one counts.
     """
-    return jnp.argmax(logits, axis=-1) == labels
+    classes = jnp.argmax(labels, axis=-1) if is_soft(labels, logits) else labels
+    return jnp.argmax(logits, axis=-1) == classes
+
+
+def is_soft(labels: jax.Array, logits: jax.Array) -> bool:
+    """Return whether labels are probabilities `[N, ..., K]`, and not the numbers of classes `[N, ...]`."""
+    return labels.ndim == logits.ndim
+
+
+def soft_labels(labels: jax.Array, logits: jax.Array) -> jax.Array:
+    """Return labels as probabilities `[N, ..., K]`, with the dtype of the logits.
+
+    Example:
+        >>> soft_labels(jnp.array([1]), jnp.zeros((1, 3))).tolist()
+        [[0.0, 1.0, 0.0]]
+    """
+    if is_soft(labels, logits):
+        return labels.astype(logits.dtype)
+    return jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+
+
+def wide(logits: jax.Array) -> jax.Array:
+    """Return the logits in float32, or in their own dtype if that is wider."""
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))

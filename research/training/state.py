@@ -34,7 +34,7 @@ class Batch(NamedTuple):
 
     Args:
         images: the images `[N, H, W, C]`, uint8.
-        labels: the labels `[N]`, int32.
+        labels: the classes `[N]`, int32, or soft labels `[N, K]`, float32.
     """
 
     images: jax.Array

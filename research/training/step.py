@@ -45,7 +45,7 @@ def make_train_step(
     Args:
         net: the network, whose outputs are logits `[N, K]`.
         optimizer: the optimizer, which turns gradients into updates.
-        objective: a function of logits `[N, K]` and labels `[N]` that returns losses `[N]`.
+        objective: a function of logits `[N, K]` and labels that returns losses `[N]`; see `losses`.
         preprocess: a function `preprocess(images, keys=keys)` that scales and augments the images.
         axis_name: the axis of `shard_map` or `pmap` over which the batch is split in equal parts. It is
             `None` if the step gets the whole batch, as under jit.

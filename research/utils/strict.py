@@ -75,6 +75,10 @@ def keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     parameters = inspect.signature(function).parameters.values()
     return {p.name: (hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
 
+    def named(self, name: str) -> Named:
+        """Return the function of that name with the defaults of its keywords."""
+        return Named(name, tuple(sorted((key, item) for key, (_, item) in self.parameters(name).items())))
+
 
 def construct(cls: type[T], values: Mapping[str, Any], key: str = "") -> T:
     """Build a frozen dataclass from a plain dict, and check every value against its annotation.
@@ -134,8 +138,9 @@ def allowed_values(hint: Any) -> str:
         >>> allowed_values(tuple[Annotated[int, AtLeastOne], ...])
         'a list; each item: a whole number, at least 1'
     """
-    if _is_optional(hint):
-        return f"{allowed_values(_without_none(hint))}, or null"
+    if _is_union(hint):
+        options = typing.get_args(hint)
+        return ", or ".join("null" if option is type(None) else allowed_values(option) for option in options)
     if typing.get_origin(hint) is tuple:
         return f"a list; each item: {allowed_values(typing.get_args(hint)[0])}"
     if typing.get_origin(hint) is not Annotated:
@@ -171,8 +176,17 @@ def _build(hint: Any, value: Any, key: str) -> Any:
         if built is None or built not in constraint:
             raise _refusal(key, value, allowed_values(hint))
         return built
-    if _is_optional(hint):
-        return None if value is None else _build(_without_none(hint), value, key)
+    if _is_union(hint):
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+        if value is None:
+            return None
+        if len(options) == 1:
+            return _build(options[0], value, key)
+        is_list = isinstance(value, list | tuple)  # one option is a list, and the other is none
+        try:
+            return _build(next(o for o in options if (typing.get_origin(o) is tuple) == is_list), value, key)
+        except ConfigError:
+            raise _refusal(key, value, allowed_values(hint)) from None
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
             raise _refusal(key, value, "a list")
@@ -217,12 +231,8 @@ def _build_items(hints: Mapping[str, Any], values: Any, key: str) -> dict[str, A
     return {name: _build(hints[name], values[name], prefix + name) for name in hints if name in values}
 
 
-def _is_optional(hint: Any) -> bool:
+def _is_union(hint: Any) -> bool:
     return isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union
-
-
-def _without_none(hint: Any) -> Any:
-    return next(option for option in typing.get_args(hint) if option is not type(None))
 
 
 def _wrong_type(hint: type, value: Any) -> bool:

@@ -14,7 +14,7 @@ from research.layers.rewrite import with_axis_name, without_chunks
 from research.parallel import DATA_AXIS, EXPLICIT_COLLECTIVES, STRATEGIES, Layout, make_feed
 from research.parallel.hlo import Collective, collectives
 from research.training.epoch import epoch_order, make_run_steps
-from research.training.objective import make_cross_entropy
+from research.training.losses import cross_entropy
 from research.training.optimizers import make_optimizer
 from research.training.schedules import constant
 from research.training.state import TrainState
@@ -83,7 +83,7 @@ def train(digits):
         step = make_train_step(
             with_axis_name(net, None if local_batch_norm else axis_name),
             optimizer,
-            objective or make_cross_entropy(),
+            objective or cross_entropy,
             (lambda images, keys=None: preprocess(images, keys=keys).astype(dtype))
             if cast_images
             else preprocess,

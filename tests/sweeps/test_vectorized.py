@@ -25,7 +25,7 @@ from research.sweeps import vectorized
 from research.sweeps.lockstep import Lockstep
 from research.sweeps.vectorized import groups, run_together
 from research.training.epoch import epoch_order, make_run_steps
-from research.training.objective import make_cross_entropy
+from research.training.losses import cross_entropy
 from research.training.optimizers import make_optimizer
 from research.training.program import RunMany, RunSteps
 from research.training.schedules import constant
@@ -195,7 +195,7 @@ def test_runs_are_spread_over_devices(strategy, mesh, tmp_path):
 @pytest.mark.parametrize("at_once", [True, False])
 def test_the_program_gives_what_one_of_a_run_gives(net, preprocess, digits, assert_same, at_once):
     optimizer = make_optimizer("adam", constant(1))
-    run_steps = make_run_steps(make_train_step(net, optimizer, make_cross_entropy(), preprocess))
+    run_steps = make_run_steps(make_train_step(net, optimizer, cross_entropy, preprocess))
     keys = jax.random.split(jax.random.key(0), 3)
     states = jax.vmap(lambda key: init_state(net, optimizer, key, (1, 8, 8, 1)))(keys)
     train = digits.train

@@ -12,8 +12,8 @@ from research.training.callback import Callback, EpochMetrics
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict, measure, predict_all
 from research.training.fit import FitOptions, best_epoch, first_position, fit
+from research.training.losses import cross_entropy
 from research.training.nans import make_find
-from research.training.objective import make_cross_entropy
 from research.training.optimizers import make_optimizer, set_rates
 from research.training.program import Program, make_timed
 from research.training.schedules import constant
@@ -30,13 +30,13 @@ def program(net, preprocess):
         rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
         return state._replace(opt_state=set_rates(state.opt_state, **rates))
 
-    train_step = make_train_step(net, optimizer, make_cross_entropy(), preprocess)
+    train_step = make_train_step(net, optimizer, cross_entropy, preprocess)
     return Program(
         jax.jit(init),
         make_timed(jax.jit(make_run_steps(train_step), donate_argnums=0)),
         jax.jit(make_predict(net, preprocess)),
         lambda params, model_state, images: net.trace(params, model_state, images, train=False)[2],
-        make_find(net, make_cross_entropy(), preprocess),
+        make_find(net, cross_entropy, preprocess),
         partial(make_feed, Layout.of(1)),
         lambda step: 1.0,
         num_train=0,

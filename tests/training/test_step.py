@@ -5,7 +5,7 @@ import optax
 import pytest
 
 from research.training.epoch import epoch_order, make_run_steps
-from research.training.objective import make_cross_entropy
+from research.training.losses import cross_entropy
 from research.training.optimizers import OPTIMIZERS, make_optimizer
 from research.training.schedules import constant
 from research.training.state import Batch, init_state
@@ -15,7 +15,7 @@ from research.training.step import make_train_step
 def make(net, preprocess, name="adam", learning_rate=0.01):
     optimizer = make_optimizer(name, constant(1), learning_rate=learning_rate)
     state = init_state(net, optimizer, jax.random.key(0), (1, 8, 8, 1))
-    return make_train_step(net, optimizer, make_cross_entropy(), preprocess), state
+    return make_train_step(net, optimizer, cross_entropy, preprocess), state
 
 
 def batch_of(digits, count):
