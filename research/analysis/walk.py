@@ -18,6 +18,7 @@ SameShape = (
     | layers.LayerNorm
     | layers.Residual
     | layers.SpatialDropout
+    | layers.StochasticDepth
     | SkippedPool
 )
 """Layers without a kernel whose output has the shape of the input."""

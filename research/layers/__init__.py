@@ -4,7 +4,7 @@ from research.layers.activation import Activation
 from research.layers.base import Array, Key, Layer, Params, Sequential, Shape, State
 from research.layers.conv import Conv2D, DepthwiseSeparableConv
 from research.layers.dense import Dense, Flatten
-from research.layers.dropout import Dropout, SpatialDropout
+from research.layers.dropout import Dropout, SpatialDropout, StochasticDepth
 from research.layers.initializers import INITIALIZERS
 from research.layers.norm import BatchNorm, GroupNorm, LayerNorm
 from research.layers.pool import AdaptivePool, AveragePool, GlobalAveragePool, MaxPool
@@ -34,4 +34,5 @@ __all__ = [
     "Shape",
     "SpatialDropout",
     "State",
+    "StochasticDepth",
 ]

@@ -7,7 +7,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Shaped
 
 from research.layers.base import Array, Key, ParameterFree, Params, State, make_hashable
-from research.ops.dropout import dropout, spatial_dropout
+from research.ops.dropout import dropout, spatial_dropout, stochastic_depth
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,38 @@ class SpatialDropout(ParameterFree):
     ) -> tuple[Shaped[Array, " n *features"], State]:
         """Return `x` with dropout if `train` is true and unchanged otherwise, and an empty state."""
         return (spatial_dropout(_need_keys(self, key), x, self.rate) if train else jnp.asarray(x)), {}
+
+
+@dataclass(frozen=True)
+class StochasticDepth(ParameterFree):
+    """Drop whole examples, as `Dropout` drops elements. In a residual block the input is then the output.
+
+    Args:
+        rate: the probability of dropping an example, in [0, 1).
+
+    Raises:
+        ValueError: `rate` is out of range, or `apply` is called with `train=True` and without keys.
+
+    Source: Huang et al. (2016), Deep networks with stochastic depth, section 3.
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        make_hashable(self)
+        _check_rate(self.rate)
+
+    def apply(
+        self,
+        params: Params,
+        state: State,
+        x: Shaped[ArrayLike, " n *features"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Shaped[Array, " n *features"], State]:
+        """Return `x` with dropout if `train` is true and unchanged otherwise, and an empty state."""
+        return (stochastic_depth(_need_keys(self, key), x, self.rate) if train else jnp.asarray(x)), {}
 
 
 def _check_rate(rate: float) -> None:

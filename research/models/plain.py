@@ -3,9 +3,20 @@
 from functools import partial
 from typing import Annotated
 
-from research.layers import Activation, BatchNorm, Conv2D, Dense, Flatten, Layer, MaxPool, Sequential, Shape
+from research.layers import Activation, Conv2D, Dense, Flatten, Layer, MaxPool, Sequential, Shape
 from research.models.assemble import assemble
-from research.models.keywords import ActivationName, AlgorithmName, Counts, InitializerName, PaddingName
+from research.models.keywords import (
+    ActivationName,
+    AlgorithmName,
+    Counts,
+    DropoutKind,
+    DropRate,
+    InitializerName,
+    NormName,
+    PaddingName,
+    dropout_layers,
+    norm_layers,
+)
 from research.utils.constraints import Between
 
 MAX_DEPTH = 4
@@ -18,7 +29,9 @@ def plain(
     depth: Annotated[int, Between(1, MAX_DEPTH)] = 2,
     widths: Counts = (32, 64, 64, 64),
     padding: PaddingName = "SAME",
-    batch_norm: bool = False,
+    norm: NormName = "none",
+    dropout: DropRate = 0.0,
+    dropout_kind: DropoutKind = "unit",
     activation: ActivationName = "relu",
     initializer: InitializerName = "he_normal",
     algorithm: AlgorithmName = "auto",
@@ -35,7 +48,9 @@ def plain(
         depth: the number of convolutions, which is at most the number of widths.
         widths: the numbers of features of the convolutions; only the first `depth` are used.
         padding: the padding of the convolutions, `SAME` or `VALID`.
-        batch_norm: whether batch normalisation follows each convolution, which then has no bias.
+        norm: the name in `NORMS` of the normalisation after each convolution, which then has no bias.
+        dropout: the probability of dropping after each convolution's activation and pool, in [0, 1).
+        dropout_kind: what is dropped, `unit` for single elements or `spatial` for whole channels.
         activation: the name of the activation function in `ACTIVATIONS`.
         initializer: the name of the initializer in `INITIALIZERS`.
         algorithm: the name of the convolution algorithm in `CONV_ALGORITHMS`, or `auto`.
@@ -51,14 +66,13 @@ def plain(
     if not 1 <= depth <= largest:
         raise ValueError(f"depth must be between 1 and {largest}, got {depth}")
     layers: list[tuple[str, Layer]] = []
-    conv = partial(
-        Conv2D, padding=padding, use_bias=not batch_norm, initializer=initializer, algorithm=algorithm
-    )
+    use_bias = norm == "none"
+    conv = partial(Conv2D, padding=padding, use_bias=use_bias, initializer=initializer, algorithm=algorithm)
     for i in range(1, depth + 1):
         layers.append((f"conv{i}", conv(widths[i - 1])))
-        layers += [(f"norm{i}", BatchNorm())] if batch_norm else []
-        layers.append((f"act{i}", Activation(activation)))
+        layers += [*norm_layers(f"norm{i}", norm), (f"act{i}", Activation(activation))]
         layers += [(f"pool{i}", MaxPool(2))] if i <= 2 else []
-    layers += [("pool2", MaxPool(2))] if depth == 1 else []
+        layers += [("pool2", MaxPool(2))] if depth == 1 else []
+        layers += dropout_layers(f"drop{i}", dropout, dropout_kind)
     layers += [("flatten", Flatten()), ("logits", Dense(num_classes, initializer=initializer))]
     return assemble(layers, image_shape)

@@ -84,6 +84,33 @@ def check_keys(keys: Array, num_examples: int) -> None:
         raise ValueError(f"keys has shape {keys.shape}, x has {num_examples} examples; give a key for each")
 
 
+def stochastic_depth(
+    keys: Key[Array, " n"], x: Float[Array, " n *features"], rate: float
+) -> Float[Array, " n *features"]:
+    """Drop whole examples as `dropout` drops elements, with one draw per example.
+
+    Args:
+        keys: the typed keys `[N]`, one per example.
+        x: the input `[N, ...]`, of floating point numbers.
+        rate: the probability of dropping an example, in [0, 1).
+
+    Returns:
+        An array with the shape and dtype of `x`.
+
+    Raises:
+        ValueError: `rate` is out of range, or there is not one key per example.
+        TypeError: `keys` are not typed keys.
+
+    Example:
+        >>> keys = jax.random.split(jax.random.key(0), 20)
+        >>> sorted(set(stochastic_depth(keys, jnp.ones((20, 2)), 0.5).sum(1).tolist()))
+        [0.0, 4.0]
+
+    Source: Huang et al. (2016), Deep networks with stochastic depth, section 3, scaled while training.
+    """
+    return _drop(keys, x, rate, (1,) * (x.ndim - 1))
+
+
 def _drop(keys: Array, x: Array, rate: float, mask_shape: tuple[int, ...]) -> Array:
     """Multiply each example by a random mask of `mask_shape`, which is broadcast over the example."""
     if not 0 <= rate < 1:

@@ -48,7 +48,7 @@ def small(name):
 
 NETS = {name: small(name) for name in MODELS}
 NETS["plain, batch norm"] = MODELS["plain"](
-    IMAGE_SHAPE, NUM_CLASSES, depth=2, widths=(3, 4), batch_norm=True, activation="gelu", padding="VALID"
+    IMAGE_SHAPE, NUM_CLASSES, depth=2, widths=(3, 4), norm="batch", activation="gelu", padding="VALID"
 )
 NETS["strides, groups and dilation"] = Sequential(
     (

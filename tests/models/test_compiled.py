@@ -9,7 +9,7 @@ import pytest
 from research.data import DATASETS, Preprocess
 from research.models import MODELS
 from research.training.epoch import make_run_steps
-from research.training.objective import make_cross_entropy
+from research.training.losses import cross_entropy
 from research.training.optimizers import make_optimizer
 from research.training.state import init_state
 from research.training.step import make_train_step
@@ -29,7 +29,7 @@ def compiled_epoch(name: str, **arguments) -> str:
     net = MODELS[name](dataset.image_shape, 10, **arguments)
     optimizer = make_optimizer("sgd", lambda step: 1.0)
     middle = (0.5,) * dataset.image_shape[2]
-    step = make_train_step(net, optimizer, make_cross_entropy(0.0), Preprocess(middle, middle, ()))
+    step = make_train_step(net, optimizer, cross_entropy, Preprocess(middle, middle, ()))
     state = jax.eval_shape(lambda: init_state(net, optimizer, jax.random.key(0), (1, *dataset.image_shape)))
     images = jax.ShapeDtypeStruct((16, *dataset.image_shape), jnp.uint8)
     labels, order = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((16,), (2, 8)))

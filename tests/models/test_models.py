@@ -22,11 +22,11 @@ DIGITS, MNIST, CIFAR = (8, 8, 1), (28, 28, 1), (32, 32, 3)
         ("plain", MNIST, {"depth": 2}, 50_186),
         ("plain", MNIST, {"depth": 3}, 87_114),
         ("plain", MNIST, {"depth": 4}, 124_042),
-        ("plain", MNIST, {"depth": 2, "batch_norm": True}, 50_186 + 32 + 64),
+        ("plain", MNIST, {"depth": 2, "norm": "batch"}, 50_186 + 32 + 64),
         (
             "plain",
             MNIST,
-            {"depth": 3, "widths": (16, 32, 64), "padding": "VALID", "batch_norm": True},
+            {"depth": 3, "widths": (16, 32, 64), "padding": "VALID", "norm": "batch"},
             29_178,
         ),
         ("tiny", MNIST, {}, 5_258),
@@ -99,7 +99,7 @@ def test_algorithm_reaches_every_convolution(name):
 def test_jit_gives_what_eager_gives():
     """A jaxlib that miscompiles must fail here."""
     image_shape = (14, 14, 1)
-    net = MODELS["plain"](image_shape, 10, depth=2, batch_norm=True)
+    net = MODELS["plain"](image_shape, 10, depth=2, norm="batch")
     rng = np.random.default_rng(0)
 
     def fill(leaf):

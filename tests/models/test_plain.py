@@ -25,7 +25,7 @@ def test_depth_out_of_range(depth):
 
 
 def test_batch_norm_comes_between_convolution_and_activation():
-    layers = plain((8, 8, 1), 10, depth=2, batch_norm=True).layers
+    layers = plain((8, 8, 1), 10, depth=2, norm="batch").layers
     names = [name for name, _ in layers]
     assert names[:3] == ["conv1", "norm1", "act1"]
     assert [layer for name, layer in layers if name.startswith("norm")] == [BatchNorm(), BatchNorm()]

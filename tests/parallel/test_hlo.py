@@ -37,7 +37,7 @@ def test_one_device_exchanges_nothing(train):
 
 @pytest.mark.parametrize("strategy", ["jit", "shard_map", "pmap"])
 def test_batch_norm_adds_its_statistics(train, strategy):
-    net = MODELS["plain"]((8, 8, 1), 10, batch_norm=True, **SMALL)
+    net = MODELS["plain"]((8, 8, 1), 10, norm="batch", **SMALL)
     num_norms = sum(isinstance(layer, BatchNorm) for _, layer in net.layers)
     assert num_norms == 2
     trained = train(net, strategy, Layout.of(4), PREPROCESS, num_steps=1)
@@ -48,7 +48,7 @@ def test_batch_norm_adds_its_statistics(train, strategy):
 
 
 def test_local_batch_norm_adds_nothing(train):
-    net = MODELS["plain"]((8, 8, 1), 10, batch_norm=True, **SMALL)
+    net = MODELS["plain"]((8, 8, 1), 10, norm="batch", **SMALL)
     trained = train(net, "shard_map", Layout.of(4), PREPROCESS, num_steps=1, local_batch_norm=True)
     (exchange,) = [found for found in trained.collectives if found.in_loop]
     assert exchange.num_bytes == num_bytes((trained.state.params, trained.state.model_state))

@@ -50,7 +50,7 @@ def gradient(net, params, state, x, key):
 
 
 def test_rematerialisation_changes_no_gradient():
-    net = MODELS["plain"]((8, 8, 1), 10, widths=(8, 8, 8, 8), batch_norm=True)
+    net = MODELS["plain"]((8, 8, 1), 10, widths=(8, 8, 8, 8), norm="batch")
     params, state = draw(net, jnp.float32)
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 8, 8, 1)), jnp.float32)
     keys = jax.random.split(jax.random.key(0), 4)

@@ -56,11 +56,11 @@ def test_arms_by_value_have_names_and_the_reference_may_be_a_value():
 
 
 def test_an_arm_may_have_several_overrides_or_none():
-    arms = {"plain": None, "normalised": {"model.batch_norm": True, "optimizer": {"learning_rate": 0.01}}}
+    arms = {"plain": None, "normalised": {"model.norm": "batch", "optimizer": {"learning_rate": 0.01}}}
     study = Study("norm", arms=arms, reference="plain")
-    assert study.config("plain", 0).model.arguments["batch_norm"] is False
+    assert study.config("plain", 0).model.arguments["norm"] == "none"
     config = study.config("normalised", 0)
-    assert config.model.arguments["batch_norm"] is True
+    assert config.model.arguments["norm"] == "batch"
     assert config.optimizer.arguments["learning_rate"] == 0.01
 
 
