@@ -20,10 +20,10 @@ from research.models import MODELS
 from research.parallel import STRATEGIES
 from research.records import NOT_IN_THE_RESULT, RecordError, parameters_checksum
 from research.training.fit import MONITORS
-from research.training.optimizers import ONLY_SCHEDULE, OPTIMIZERS, make_optimizer
 from research.training.losses import CROSS_ENTROPY, LOSSES
+from research.training.optimizers import ONLY_SCHEDULE, OPTIMIZERS, make_optimizer
 from research.training.schedules import SCHEDULES
-from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive
+from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
 from research.utils.nested import dotted_keys, nested
 from research.utils.strict import ConfigError as ConfigError
 from research.utils.strict import Functions, construct, to_plain
@@ -80,6 +80,10 @@ class TrainingConfig:
         keep: `best` keeps the parameters of the best epoch, `last` those of the last epoch.
         monitor: measure on the validation split that decides which epoch is best; the lower loss decides
             between equal accuracies.
+        ema: decay of an exponential moving average of the parameters and batch statistics over the steps,
+            which is evaluated and kept; null: none.
+        swa_from: first epoch whose parameters at its end count in the average over epochs, which is evaluated
+            and kept; its batch statistics are computed once more at the end of the run. null: no average.
         patience: number of epochs without a better epoch before training stops; null: no limit.
         scan_steps: largest number of steps in a call of the compiled program; null: as many as take 3 s.
         window: number of steps whose images are on the device at a time; null: the whole training split.
@@ -105,6 +109,8 @@ class TrainingConfig:
     eval_batch_size: Annotated[int, AtLeastOne] = 256
     keep: Annotated[str, OneOf(("best", "last"))] = "best"
     monitor: Annotated[str, OneOf(MONITORS)] = "accuracy"
+    ema: Annotated[float, Rate] | None = None
+    swa_from: Annotated[int, AtLeastOne] | None = None
     patience: Annotated[int, AtLeastOne] | None = None
     scan_steps: Annotated[int, AtLeastOne] | None = None
     window: Annotated[int, AtLeastOne] | None = None
@@ -117,6 +123,20 @@ class TrainingConfig:
     keep_checkpoints: Annotated[int, AtLeastOne] = 2
     continued_from: tuple[Annotated[int, AtLeastOne], ...] | None = None
     runs_per_program: Annotated[int, Between(1, 1024)] = 1
+
+    def __post_init__(self) -> None:
+        if self.swa_from is None:
+            return
+        if self.ema is not None:
+            raise ConfigError(
+                f"training.ema={self.ema} is not allowed beside training.swa_from={self.swa_from}; give one "
+                "of the two keys"
+            )
+        if self.epochs is not None and self.swa_from > self.epochs:
+            raise ConfigError(
+                f"training.swa_from={self.swa_from} is not allowed; give at most the {self.epochs} epochs of "
+                "training.epochs"
+            )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from research.layers import Params, Sequential, State
 from research.layers.base import abstract_init
 from research.runs.program import build_data, build_network, build_preprocess, eval_batch_size
 from research.training import checkpoint
-from research.training.optimizers import set_rates
+from research.training.optimizers import set_noise_key, set_rates
 from research.training.resume import FINAL
 from research.training.state import TrainState
 
@@ -60,8 +60,11 @@ def start_from(folder: str | Path, state: TrainState, optimizer: optax.GradientT
         ) from error
     rates = state.opt_state.hyperparams
     opt_state = set_rates(optimizer.init(there["params"]), **rates)
+    noise_key = optax.tree.get(state.opt_state, "rng_key")
+    opt_state = opt_state if noise_key is None else set_noise_key(opt_state, noise_key)
     placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), opt_state, state.opt_state)
-    return state._replace(opt_state=placed, **there)
+    average = jax.tree.map(jnp.copy, (there["params"], there["model_state"])) if state.average else ()
+    return state._replace(opt_state=placed, average=average, **there)
 
 
 def load_trained(folder: str | Path) -> TrainedNetwork:

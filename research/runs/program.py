@@ -16,15 +16,16 @@ import optax
 
 from research.config import PRECISIONS, Config, ConfigError, Named
 from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
-from research.layers import Params, Sequential, State
+from research.layers import BatchNorm, Params, Sequential, State
 from research.layers.base import abstract_init
 from research.layers.remat import Remat
-from research.layers.rewrite import with_axis_name, without_chunks
+from research.layers.rewrite import rewrite, with_axis_name, without_chunks
 from research.models import MODELS
 from research.parallel import DATA_AXIS, EXPLICIT_COLLECTIVES, STRATEGIES, Layout, compile_stacked, make_feed
 from research.parallel.distributed import largest
 from research.runs.devices import build_layout, check_parallel
 from research.runs.settings import pinned_settings, with_same_settings
+from research.training.average import Weight, ema, swa
 from research.training.epoch import make_run_steps
 from research.training.evaluate import make_predict
 from research.training.losses import make_loss, resolve
@@ -160,6 +161,8 @@ class ProgramSpec:
     local_batch_norm: bool
     num_parts: int
     remat: bool
+    ema: float | None
+    swa_from: int | None
     runs_per_program: int
     optimization_level: int | None
     use_fusion_emitters: bool
@@ -190,13 +193,41 @@ class ProgramSpec:
             self.preprocess,
             axis_name=self.axis_name,
             num_parts=self.num_parts,
+            average_weight=self.average_weight,
         )
+
+    @property
+    def average_weight(self) -> Weight | None:
+        """Weight of the newest parameters in the average of a run; `None` if there is no average."""
+        if self.swa_from is not None:
+            return swa(self.swa_from, self.num_train // self.batch_size)
+        return None if self.ema is None else ema(self.ema)
 
     def init(self, key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array, /) -> TrainState:
         """Return the first state of a run, for a typed key and the two rates, float32 scalars."""
-        state = init_state(self.net, self.make_optimizer(), key, (1, *self.image_shape))
+        averaged = self.average_weight is not None
+        state = init_state(self.net, self.make_optimizer(), key, (1, *self.image_shape), averaged=averaged)
         rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
         return state._replace(opt_state=set_rates(state.opt_state, **rates))
+
+    def add_statistics(
+        self, mean: State, params: Params, model_state: State, images: jax.Array, count: jax.Array, /
+    ) -> State:
+        """Return the mean of the statistics of batches in every batch normalisation after one more batch.
+
+        Args:
+            mean: the mean over the batches before.
+            params: the parameters.
+            model_state: a model state, whose values are not used.
+            images: the images of the batch `[B, H, W, C]`, which are not augmented.
+            count: the number of batches with this one, int32 `[]`.
+        """
+        net = rewrite(
+            self.net, lambda each: replace(each, decay=0.0) if isinstance(each, BatchNorm) else each
+        )
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(0), count), len(images))
+        statistics = net.apply(params, model_state, self.preprocess(images), train=True, key=keys)[1]
+        return optax.incremental_update(statistics, mean, 1 / count)
 
     def trace(self, params: Params, model_state: State, images: Any, /) -> dict[str, jax.Array]:
         """Return the output of each layer for images `[N, H, W, C]`, by the layer's name."""
@@ -253,6 +284,8 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         num_parts=training.accumulate
         or choose_num_parts(net, dataset.image_shape, training.batch_size // layout.num_shards, strategy),
         remat=training.remat == "blocks",
+        ema=training.ema,
+        swa_from=training.swa_from,
         runs_per_program=training.runs_per_program,
         optimization_level=training.xla_optimization_level,
         use_fusion_emitters=training.xla_cpu_use_fusion_emitters,
@@ -373,6 +406,15 @@ def _compile(spec: ProgramSpec) -> Program:
     def predict(params: Params, model_state: State, images: Any, /) -> jax.Array:
         return compiled_predict(params, model_state, layout.put_batch(images))
 
+    def recompute(params: Params, model_state: State, images: np.ndarray, /) -> State:
+        add = jax.jit(spec.add_statistics, out_shardings=states.model_state, compiler_options=for_few_calls())
+        size = spec.eval_batch_size
+        rows = np.resize(np.arange(len(images)), (-(-len(images) // size), size))  # the last batch is filled
+        for count, row in enumerate(rows, start=1):
+            batch = layout.put_batch(images[row])
+            model_state = add(model_state, params, model_state, batch, jnp.int32(count))
+        return model_state
+
     factor = jit_for_one_call(spec.make_schedule())
     memory = executable.memory_analysis()
     return Program(
@@ -391,6 +433,7 @@ def _compile(spec: ProgramSpec) -> Program:
         compile_seconds=time.perf_counter() - began,
         temporary_bytes=None if memory is None else memory.temp_size_in_bytes,
         executable=executable,
+        recompute=None if spec.swa_from is None else recompute,
         whole=layout.replicate if jax.process_count() > 1 else lambda tree: tree,
         largest=largest,
     )

@@ -158,6 +158,9 @@ def _train(config: Config, folder: Path, callbacks: Sequence[Callback], load: Lo
         ),
         callbacks=[*callbacks, CheckpointWriter(checkpoints, program, training.checkpoint_every)],
     )
+    if program.recompute and fitted.params is not None and fitted.model_state is not None:
+        images = dataset.train.images
+        fitted = fitted._replace(model_state=program.recompute(fitted.params, fitted.model_state, images))
     if fitted.status == "preempted":
         return preempted(str(fitted.error), f"after {fitted.num_steps} of {program.num_steps} steps")
     is_trial = config.study is not None and config.study.trial

@@ -46,6 +46,10 @@ and the metrics of each run. The runs share images and labels."""
 Predict = Callable[[Params, State, jax.Array | np.ndarray], jax.Array]
 """`predict(params, model_state, images)` returns the logits `[B, K]` of images `[B, H, W, C]`."""
 
+Recompute = Callable[[Params, State, np.ndarray], State]
+"""`recompute(params, model_state, images)` returns the model state whose batch statistics are the means over
+the batches of all training images `[N, H, W, C]`, computed with these parameters."""
+
 Trace = Callable[[Params, State, np.ndarray], dict[str, jax.Array]]
 """`trace(params, model_state, images)` returns the output of each layer by the layer's name."""
 
@@ -79,6 +83,8 @@ class Program:
         compile_seconds: time of tracing and compiling; 0 if an earlier run compiled the program.
         temporary_bytes: temporary memory of the training steps; `None` if the backend does not report it.
         executable: the compiled training steps, which tell their text; `None` if they are compiled later.
+        recompute: computes batch statistics once more for the parameters that are kept; `None` if those of
+            the training are kept.
         whole: `whole(tree)` returns the arrays of a tree with a copy in every process.
         largest: `largest(value)` returns the largest of the values of all processes.
     """
@@ -99,6 +105,7 @@ class Program:
     compile_seconds: float = 0.0
     temporary_bytes: int | None = None
     executable: jax.stages.Compiled | None = None
+    recompute: Recompute | None = None
     whole: Callable[[Any], Any] = _unchanged
     largest: Callable[[float], float] = float
 

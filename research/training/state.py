@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from research.layers.base import Layer, Params, Shape, State
+from research.training.optimizers import set_noise_key
 
 
 class TrainState(NamedTuple):
@@ -20,6 +21,7 @@ class TrainState(NamedTuple):
         model_state: the state of the network, such as running averages.
         opt_state: the state of the optimizer, an `optax.OptState`.
         key: a single typed key, from which the keys of all steps are made.
+        average: the averages of `params` and of `model_state`, or `()` if the run keeps no average.
     """
 
     step: jax.Array
@@ -27,6 +29,7 @@ class TrainState(NamedTuple):
     model_state: State
     opt_state: Any
     key: jax.Array
+    average: tuple[()] | tuple[Params, State] = ()
 
 
 class Batch(NamedTuple):
@@ -56,20 +59,28 @@ class Metrics(NamedTuple):
 
 
 def init_state(
-    net: Layer, optimizer: optax.GradientTransformation, key: jax.Array, in_shape: Shape
+    net: Layer,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    in_shape: Shape,
+    *,
+    averaged: bool = False,
 ) -> TrainState:
     """Return the state before the first step.
 
     Args:
         net: the network.
         optimizer: the optimizer.
-        key: a single typed key. `fold_in(key, 0)` gives the parameters, and `fold_in(key, 1)` is the key of
-            the state.
+        key: a single typed key. `fold_in(key, 0)` gives the parameters, `fold_in(key, 1)` is the key of the
+            state, and `fold_in(key, 3)` that of gradient noise.
         in_shape: the shape of the input of the network, `[N, H, W, C]`. `N` may be any number.
+        averaged: whether the state holds an average of the parameters and of the model state.
     """
     params, model_state = net.init(jax.random.fold_in(key, 0), in_shape)
+    opt_state = set_noise_key(optimizer.init(params), jax.random.fold_in(key, 3))
+    average = (params, model_state) if averaged else ()
     return TrainState(
-        jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params), jax.random.fold_in(key, 1)
+        jnp.zeros((), jnp.int32), params, model_state, opt_state, jax.random.fold_in(key, 1), average
     )
 
 
@@ -81,10 +92,12 @@ def copy_arrays(tree: Any) -> Any:
 def eval_params(state: TrainState) -> tuple[Params, State]:
     """Return the parameters and the model state that are evaluated, kept and exported.
 
-    They are those of the state, unless a part of the optimizer's state has a method `eval_params(params)`,
-    which returns other parameters, such as an average. The arrays may be those of the state, so they are
-    invalid after the state is donated.
+    They are the averages of the state if it has any. Otherwise they are those of the state, unless a part of
+    the optimizer's state has a method `eval_params(params)`, which returns other parameters. The arrays may
+    be those of the state, so they are invalid after the state is donated.
     """
+    if state.average:
+        return state.average
     params = state.params
     for part in jax.tree.leaves(state.opt_state, is_leaf=_has_eval_params):
         if _has_eval_params(part):

@@ -9,6 +9,7 @@ import optax
 
 from research.layers.base import Layer, fold_in_keys
 from research.training.accumulate import accumulate
+from research.training.average import Weight
 from research.training.collectives import average, position, varying
 from research.training.objective import Objective, is_correct
 from research.training.state import Batch, Metrics, TrainState
@@ -35,6 +36,7 @@ def make_train_step(
     *,
     axis_name: str | None = None,
     num_parts: int = 1,
+    average_weight: Weight | None = None,
 ) -> TrainStep:
     """Return the training step.
 
@@ -51,6 +53,8 @@ def make_train_step(
             `None` if the step gets the whole batch, as under jit.
         num_parts: the number of parts of a batch. Their gradients are computed one after the other, and
             added.
+        average_weight: the weight of the new parameters in the average that the state holds; `None` if it
+            holds no average.
 
     Returns:
         The pure function `train_step(state, batch) -> (state, metrics)`.
@@ -64,16 +68,28 @@ def make_train_step(
         correct = is_correct(logits, batch.labels).sum(dtype=losses.dtype).astype(jnp.int32)
         return losses.mean(), (model_state, Metrics(losses.sum(), correct, jnp.int32(losses.size)))
 
+    with_extra_args = optax.with_extra_args_support(optimizer)
     gradient = accumulate(jax.grad(mean_loss, has_aux=True), num_parts, axis_name)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         keys = example_keys(state, batch.labels.shape[0], axis_name)
-        everywhere = varying(state.params, axis_name)
-        grads, (model_state, metrics) = gradient(everywhere, state.model_state, batch, keys)
+
+        def gradient_at(params: Any) -> Any:
+            return gradient(varying(params, axis_name), state.model_state, batch, keys)
+
+        def grad_fn(params: Any, _: int) -> Any:  # for SAM, which takes a second gradient of the batch
+            return average(gradient_at(params)[0], axis_name)
+
+        grads, (model_state, metrics) = gradient_at(state.params)
         grads, model_state = average((grads, model_state), axis_name)
-        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        updates, opt_state = with_extra_args.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
         params: Any = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, model_state, opt_state, state.key), metrics
+        new = TrainState(state.step + 1, params, model_state, opt_state, state.key)
+        if average_weight is not None:
+            weight = average_weight(new.step)
+            mean = optax.incremental_update((params, model_state), state.average, weight)
+            new = new._replace(average=mean)
+        return new, metrics
 
     return train_step
 

@@ -62,6 +62,10 @@ class Functions:
         common = {} if self.common is None else keywords(self.common)
         return keywords(self.functions[name]) | common
 
+    def named(self, name: str) -> Named:
+        """Return the function of that name with the defaults of its keywords."""
+        return Named(name, tuple(sorted((key, item) for key, (_, item) in self.parameters(name).items())))
+
 
 def keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     """Return the annotation and the default of each argument that can only be given by keyword.
@@ -74,10 +78,6 @@ def keywords(function: Callable[..., Any]) -> dict[str, tuple[Any, Any]]:
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
     return {p.name: (hints[p.name], p.default) for p in parameters if p.kind is p.KEYWORD_ONLY}
-
-    def named(self, name: str) -> Named:
-        """Return the function of that name with the defaults of its keywords."""
-        return Named(name, tuple(sorted((key, item) for key, (_, item) in self.parameters(name).items())))
 
 
 def construct(cls: type[T], values: Mapping[str, Any], key: str = "") -> T:

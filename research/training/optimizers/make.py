@@ -9,11 +9,11 @@ import jax
 import numpy as np
 import optax
 
-from research.training.optimizers.chain import clip_gradients
 from research.training.optimizers.groups import Group, by_group, group_params
 from research.training.optimizers.lookahead import lookahead as make_lookahead
+from research.training.optimizers.regularize import regularize, sharpness_aware
 from research.training.optimizers.table import OPTIMIZERS
-from research.utils.constraints import AtLeastOne, Between
+from research.utils.constraints import AtLeastOne, Between, NonNegative, Positive
 from research.utils.lookup import lookup
 
 RATES = ("learning_rate", "weight_decay")
@@ -29,6 +29,12 @@ def make_optimizer(
     layer_decay: Annotated[float, Between(0, 1, low_excluded=True)] = 1.0,
     lookahead: Annotated[int, AtLeastOne] | None = None,
     lookahead_step_size: Annotated[float, Between(0, 1, low_excluded=True)] = 0.5,
+    clip_value: Annotated[float, Positive] | None = None,
+    clip_agc: Annotated[float, Positive] | None = None,
+    gradient_noise: Annotated[float, NonNegative] = 0.0,
+    l1: Annotated[float, NonNegative] = 0.0,
+    max_norm: Annotated[float, Positive] | None = None,
+    sam: Annotated[float, Positive] | None = None,
     **arguments: Any,
 ) -> optax.GradientTransformationExtraArgs:
     """Return the optimizer of that name with its learning rate and weight decay as data of its state.
@@ -46,6 +52,15 @@ def make_optimizer(
         layer_decay: the learning rate of a layer divided by that of the next layer with a kernel.
         lookahead: number of steps between updates of the slow weights; null: there are none.
         lookahead_step_size: step size of the slow weights, in (0, 1].
+        clip_value: largest magnitude of each number of the gradients; null does not clip them.
+        clip_agc: largest norm of the gradient of each unit, as a multiple of the norm of the unit's
+            parameters; null does not clip them.
+        gradient_noise: variance of the noise that is added to the gradients in the first step. In step t it
+            is divided by t^0.55.
+        l1: factor of the signs of the kernels, which are added to their gradients.
+        max_norm: largest norm of the part of a kernel that belongs to one output channel; null: no limit.
+        sam: distance at which sharpness-aware minimisation takes the gradient, in a second gradient of each
+            step; null: there is one gradient, at the parameters.
         arguments: arguments of the optimizer of that name; those that are left out have its defaults.
 
     Raises:
@@ -63,7 +78,10 @@ def make_optimizer(
     parameters = inspect.signature(function).parameters
     rates = {rate: arguments.pop(rate, parameters[rate].default) for rate in RATES}
     in_groups = bool(groups) or layer_decay != 1.0
-    clip_norm = arguments.pop("clip_norm", None) if in_groups else None  # the norm is that of all gradients
+    changes: dict[str, Any] = {"clip_value": clip_value, "clip_agc": clip_agc, "l1": l1, "max_norm": max_norm}
+    changes["gradient_noise"] = gradient_noise
+    if in_groups or any(changes.values()):  # the norm is that of all gradients, before anything is added
+        changes["clip_norm"] = arguments.pop("clip_norm", None)
     group_all = partial(group_params, groups=groups, layer_decay=layer_decay, layers=layers)
 
     def with_rates(learning_rate: Any, weight_decay: Any) -> optax.GradientTransformation:
@@ -75,12 +93,12 @@ def make_optimizer(
             scaled |= {rate: scaled[rate] * factor for rate, factor in given.items()}
             return function(schedule, **scaled, **arguments)
 
-        optimizer = make(Group("*"))
-        if in_groups:
-            optimizer = optax.chain(clip_gradients(clip_norm), by_group(make, group_all))
+        optimizer = by_group(make, group_all) if in_groups else make(Group("*"))
+        if any(changes.values()):
+            optimizer = regularize(optimizer, **changes)
         if lookahead is not None:
             optimizer = make_lookahead(optimizer, lookahead, lookahead_step_size)
-        return optimizer
+        return optimizer if sam is None else sharpness_aware(optimizer, sam)
 
     return optax.inject_hyperparams(with_rates)(**rates)
 
