@@ -11,6 +11,7 @@ import yaml
 from research.config import Config, ConfigError
 from research.data import DATASETS
 from research.models import MODELS
+from research.training.losses import LOSSES
 from research.training.optimizers import OPTIMIZERS, Group
 from research.training.schedules import SCHEDULES
 
@@ -75,6 +76,23 @@ def test_to_dict_and_from_dict_are_inverse():
         ({"data": ["mnist"]}, r"data=\['mnist'\] is not allowed; give a mapping with the keys name"),
         ({"training": {"replicas": 8}}, "training.replicas is now training.runs_per_program; give that key"),
         ({"parallel": {"mesh": {"replica": 2}}}, "parallel.mesh.replica is now parallel.mesh.run"),
+        (
+            {"training": {"label_smoothing": 0.1}},
+            "label_smoothing is now loss.label_smoothing; give",
+        ),
+        (
+            {"model": {"name": "plain", "batch_norm": True}},
+            "model.batch_norm is now model.norm; give that",
+        ),
+        (
+            {"model": {"name": "plain", "stochastic_depth": 0.1}},
+            r"there is no key model\.stochastic_depth; allowed: depth, widths",
+        ),
+        (
+            {"model": {"name": "plain", "norm": "batchnorm"}},
+            "norm=batchnorm is not .* one of batch, group",
+        ),
+        ({"optimizer": {"name": "sgd", "sam": 0}}, "optimizer.sam=0 is not allowed; give a number, above 0"),
     ],
 )
 def test_a_wrong_value_names_the_key_the_value_and_what_is_allowed(values, message):
@@ -193,7 +211,7 @@ def test_null_is_the_number_that_the_dataset_recommends_and_has_its_fingerprint(
     assert other.training.batch_size == spec.batch_size
 
 
-TABLES = {"model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+TABLES = {"model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
 
 
 @pytest.mark.parametrize(("group", "name"), [(group, name) for group in TABLES for name in TABLES[group]])
@@ -202,6 +220,8 @@ def test_the_defaults_of_a_choice_are_those_of_its_signature(group, name):
     defaults = {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
     if group == "optimizer":
         defaults |= {"groups": (), "layer_decay": 1.0, "lookahead": None, "lookahead_step_size": 0.5}
+        defaults |= {"clip_value": None, "clip_agc": None, "gradient_noise": 0.0, "l1": 0.0}
+        defaults |= {"max_norm": None, "sam": None}
     assert getattr(Config.from_dict({group: name}), group).arguments == defaults
 
 
@@ -286,6 +306,21 @@ def test_epochs_that_were_added_later_are_in_the_fingerprint():
     later = Config.from_dict({"training": {"epochs": 40, "continued_from": [20]}})
     assert later.training.continued_from == (20,)
     assert later.fingerprint() != at_once.fingerprint()
+
+
+def test_a_run_from_before_its_keys_were_renamed_is_read():
+    values = Config.from_dict({"model": {"name": "plain", "norm": "batch"}}).to_dict()
+    values["model"]["batch_norm"] = values["model"].pop("norm") == "batch"
+    values["training"]["label_smoothing"] = 0.1
+    values["training"]["replicas"] = values["training"].pop("runs_per_program")
+    del values["loss"]
+    config = Config.from_record(values)
+    assert config.model.arguments["norm"] == "batch"
+    assert config.loss.arguments == {"label_smoothing": 0.1, "class_weights": None}
+    assert config.training.runs_per_program == 1
+    assert Config.from_record(config.to_dict()) == config
+    values["model"]["batch_norm"] = False
+    assert Config.from_record(values).model.arguments["norm"] == "none"
 
 
 def test_groups_of_parameters_are_mappings_of_checked_keys():

@@ -407,6 +407,8 @@ def _compile(spec: ProgramSpec) -> Program:
         return compiled_predict(params, model_state, layout.put_batch(images))
 
     def recompute(params: Params, model_state: State, images: np.ndarray, /) -> State:
+        if not model_state:
+            return model_state
         add = jax.jit(spec.add_statistics, out_shardings=states.model_state, compiler_options=for_few_calls())
         size = spec.eval_batch_size
         rows = np.resize(np.arange(len(images)), (-(-len(images) // size), size))  # the last batch is filled

@@ -84,12 +84,10 @@ def make_train_step(
         grads, model_state = average((grads, model_state), axis_name)
         updates, opt_state = with_extra_args.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
         params: Any = optax.apply_updates(state.params, updates)
-        new = TrainState(state.step + 1, params, model_state, opt_state, state.key)
+        mean: Any = state.average
         if average_weight is not None:
-            weight = average_weight(new.step)
-            mean = optax.incremental_update((params, model_state), state.average, weight)
-            new = new._replace(average=mean)
-        return new, metrics
+            mean = optax.incremental_update((params, model_state), mean, average_weight(state.step + 1))
+        return TrainState(state.step + 1, params, model_state, opt_state, state.key, mean), metrics
 
     return train_step
 

@@ -13,6 +13,7 @@ from research.cli.train import COMMAND, TrainKeys
 from research.config import CHOICES, Config, ConfigError, TrainingConfig
 from research.models import MODELS
 from research.models.mlp import mlp
+from research.training.losses import LOSSES
 from research.training.optimizers import OPTIMIZERS, Group
 from research.training.schedules import SCHEDULES
 from research.utils.docstrings import read_arguments
@@ -37,7 +38,8 @@ def test_a_name_gives_the_same_run_from_python_and_from_the_command_line(group, 
 
 
 def test_every_table_is_covered():
-    for group, table in (("model", MODELS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+    tables = {"model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
+    for group, table in tables.items():
         assert list(choice_rows(group)) == list(table)
 
 

@@ -2,9 +2,18 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from research.layers import BatchNorm, Dense, Dropout, Residual, Sequential, SpatialDropout
+from research.layers import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Residual,
+    Sequential,
+    SpatialDropout,
+    StochasticDepth,
+)
 
-BOTH = pytest.mark.parametrize("kind", [Dropout, SpatialDropout])
+BOTH = pytest.mark.parametrize("kind", [Dropout, SpatialDropout, StochasticDepth])
 NET = Sequential((("drop1", SpatialDropout(0.3)), ("block", Residual(Sequential((("drop", Dropout(0.5)),))))))
 
 
@@ -58,3 +67,15 @@ def test_spatial_dropout_keeps_or_drops_channels_whole(quick_jit):
     y = apply(jnp.ones((4, 3, 3, 16)))
     assert (y == y[:, :1, :1]).all()
     assert set(jnp.unique(y).tolist()) == {0.0, 2.0}
+
+
+def test_stochastic_depth_keeps_or_drops_the_body_of_each_example_whole(quick_jit):
+    keys = jax.random.split(jax.random.key(0), 400)
+    block = Residual(Sequential((("act", Activation("relu")), ("depth", StochasticDepth(0.25)))))
+    x = jnp.ones((400, 2, 2, 3))
+    y = quick_jit(lambda x: block.apply({}, {}, x, train=True, key=keys)[0])(x)
+    assert (y == y[:, :1, :1, :1]).all()
+    dropped = y[:, 0, 0, 0] == 1
+    assert jnp.allclose(y[~dropped], 1 + 1 / 0.75)
+    assert abs(dropped.mean() - 0.25) < 0.08
+    assert (block.apply({}, {}, x, train=False)[0] == 2).all()

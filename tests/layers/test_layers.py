@@ -24,6 +24,7 @@ from research.layers import (
     Residual,
     Sequential,
     SpatialDropout,
+    StochasticDepth,
 )
 from research.layers.base import Layer, abstract_init, out_shape
 
@@ -53,6 +54,8 @@ CASES = [
     (Dropout(0.5), IMAGES, IMAGES),
     (Dropout(0.5), VECTORS, VECTORS),
     (SpatialDropout(0.5), IMAGES, IMAGES),
+    (StochasticDepth(0.5), IMAGES, IMAGES),
+    (StochasticDepth(0.5), VECTORS, VECTORS),
     (Sequential((("conv", Conv2D(2)), ("norm", BatchNorm()), ("flatten", Flatten()))), IMAGES, (3, 160)),
     (Residual(Sequential((("conv", Conv2D(4)), ("drop", Dropout(0.1))))), IMAGES, IMAGES),
     (Residual(Conv2D(6, strides=2), Conv2D(6, 1, 2)), IMAGES, (3, 4, 5, 6)),

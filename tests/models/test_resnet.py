@@ -1,7 +1,7 @@
 import jax
 import pytest
 
-from research.layers import Conv2D, Layer, Residual, Sequential
+from research.layers import Conv2D, Dropout, Layer, Residual, Sequential, StochasticDepth
 from research.layers.base import abstract_init
 from research.models.resnet import simple_resnet
 
@@ -37,3 +37,29 @@ def test_numbers_of_stages_and_blocks():
 def test_nothing_to_build(arguments):
     with pytest.raises(ValueError, match="at least one width and one block are needed, got"):
         blocks(**arguments)
+
+
+def bodies(**arguments):
+    return [dict(block.body.layers) for block in blocks(**arguments) if isinstance(block.body, Sequential)]
+
+
+def test_stochastic_depth_rises_linearly_to_the_last_block():
+    found = [body["depth"] for body in bodies(stochastic_depth=0.3)]
+    assert found == [StochasticDepth(0.3 * i / 6) for i in range(1, 7)]
+    assert all(list(body)[-1] == "depth" for body in bodies(stochastic_depth=0.3))
+    assert not any("depth" in body for body in bodies())
+
+
+def test_dropout_comes_before_the_second_convolution_of_a_block():
+    (body,) = bodies(widths=(8,), blocks=1, dropout=0.1)
+    assert list(body) == ["conv1", "norm1", "act1", "drop1", "conv2", "norm2"]
+    assert body["drop1"] == Dropout(0.1)
+
+
+def test_without_a_norm_every_convolution_has_a_bias():
+    net = simple_resnet((32, 32, 3), 10, widths=(8, 16, 32), blocks=1, norm="none")
+    params, state = abstract_init(net, (1, 32, 32, 3))
+    assert state == {}
+    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(params)]
+    assert not [path for path in paths if "norm" in path]
+    assert len([path for path in paths if "conv" in path and "bias" in path]) == 9

@@ -1,6 +1,8 @@
 """Train a network for some steps by a strategy, on some of the eight CPU devices of the tests."""
 
 import os
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -72,12 +74,15 @@ def train(digits):
         objective=None,
         local_batch_norm: bool = False,
         cast_images: bool = True,
+        arguments: Mapping[str, Any] = MappingProxyType({}),
         **step_options,
     ) -> Trained:
         dtype = jnp.float64 if jax.config.read("jax_enable_x64") else jnp.float32
-        optimizer = make_optimizer("adam", constant(1), learning_rate=1e-3)
+        optimizer = make_optimizer("adam", constant(1), learning_rate=1e-3, **arguments)
         params, model_state = draw(net, dtype)
         state = TrainState(jnp.int32(0), params, model_state, optimizer.init(params), jax.random.key(0))
+        if step_options.get("average_weight"):
+            state = state._replace(average=jax.tree.map(jnp.copy, (params, model_state)))
         net = without_chunks(net) if strategy == "jit" else net
         axis_name = DATA_AXIS if strategy in EXPLICIT_COLLECTIVES else None
         step = make_train_step(

@@ -1,6 +1,8 @@
 """Every strategy on every number of devices gives what one device gives."""
 
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,8 @@ from research.data import Preprocess
 from research.layers import Dropout, Flatten, Sequential
 from research.models import MODELS
 from research.parallel import Layout
+from research.training.average import ema
+from research.training.losses import focal
 
 from .conftest import relative_error
 
@@ -132,3 +136,44 @@ def test_local_batch_norm_is_another_thing(train, resnet_step):
     # means of equal parts average to the mean of all; only the first norm sees the same inputs
     first = [s.model_state["norm1"]["mean"] for s in (local.state, resnet_step.state)]
     np.testing.assert_allclose(*first, rtol=1e-4, atol=1e-6)
+
+
+REGULARIZED = MODELS["simple_resnet"](
+    (8, 8, 1), 10, widths=(8, 16), blocks=1, norm="none", dropout=0.1, stochastic_depth=0.3
+)
+REGULARIZERS: dict[str, Any] = {"l1": 1e-4, "gradient_noise": 1e-4, "max_norm": 1.0, "clip_value": 0.5}
+
+
+@pytest.fixture(scope="module")
+def regularized(train):
+    with jax.enable_x64(True):
+        return train_regularized(train, "single", Layout.of(1))
+
+
+def train_regularized(train, *where, **options):
+    changes = REGULARIZERS | {"sam": 0.05}
+    objective = partial(focal, class_weights=tuple(range(1, 11)))
+    return train(
+        REGULARIZED,
+        *where,
+        PREPROCESS,
+        num_steps=3,
+        objective=objective,
+        arguments=changes,
+        average_weight=ema(0.9),
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    ("strategy", "num_devices", "num_parts"),
+    [("jit", 8, 1), ("shard_map", 2, 1), ("pmap", 4, 1), ("single", 1, 4)],
+)
+def test_regularisation_and_averages_are_the_same_on_every_strategy(
+    train, regularized, strategy, num_devices, num_parts
+):
+    with jax.enable_x64(True):
+        trained = train_regularized(train, strategy, Layout.of(num_devices), num_parts=num_parts)
+    assert relative_error(trained.state.params, regularized.state.params) <= 1e-10
+    assert relative_error(trained.state.average, regularized.state.average) <= 1e-6  # its weight is float32
+    assert relative_error(trained.state.average[0], regularized.state.params) > 1e-4

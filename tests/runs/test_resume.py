@@ -4,6 +4,7 @@ import itertools
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import jax.numpy as jnp
 import pytest
@@ -20,17 +21,26 @@ from research.training.optimizers import ONLY_SCHEDULE, OPTIMIZERS
 from research.training.schedules import SCHEDULES
 
 NUM_STEPS = 12
+RESNET = {"name": "simple_resnet", "widths": [4, 8], "blocks": 1, "dropout": 0.1, "stochastic_depth": 0.2}
+REGULARIZED = {"name": "adam", "sam": 0.05, "l1": 1e-4, "gradient_noise": 1e-4, "max_norm": 3.0}
 
 
 def config(
-    optimizer="adam", schedule="cosine", model="tiny", augmentations=(), parallel="single", **training
+    optimizer: Any = "adam",
+    schedule="cosine",
+    model="tiny",
+    augmentations=(),
+    parallel="single",
+    loss: Any = "cross_entropy",
+    **training,
 ) -> Config:
     """Three epochs of four steps."""
     return Config.from_dict(
         {
-            "model": {"name": model},
+            "model": RESNET if model == "resnet" else {"name": model},
             "optimizer": optimizer,
             "schedule": schedule,
+            "loss": loss,
             "data": {"train_limit": 140, "augmentations": list(augmentations)},
             "parallel": {"name": parallel, "num_devices": 1 if parallel == "single" else 4},
             "training": {"epochs": 3, "batch_size": 32, "scan_steps": 1, "xla_optimization_level": 0}
@@ -124,6 +134,8 @@ def test_every_combination_goes_on(optimizer, schedule, augmentations, tmp_path)
             "schedule": {"name": "plateau", "patience": 1, "tolerance": 0.9},
             "parallel": "pmap",
         },
+        {"ema": 0.9, "model": "resnet", "optimizer": REGULARIZED, "loss": {"name": "focal"}},
+        {"swa_from": 2, "model": "resnet", "parallel": "jit"},
         pytest.param({"model": "modern_cnn"}, marks=pytest.mark.slow),  # batch normalisation
     ],
     ids=str,

@@ -1,5 +1,7 @@
 """Regularisation around an optimizer: each against its formula."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,6 +97,7 @@ def test_sam_takes_the_gradient_uphill(name):
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_without_regularisation_the_state_is_that_of_the_optimizer(name):
-    none = {"clip_value": None, "clip_agc": None, "gradient_noise": 0.0, "l1": 0.0, "max_norm": None}
+    none: dict[str, Any] = dict.fromkeys(("clip_value", "clip_agc", "max_norm", "sam"))
+    none |= {"gradient_noise": 0.0, "l1": 0.0}
     states = [make_optimizer(name, constant(1), **given).init(PARAMS) for given in ({}, none)]
     assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])

@@ -51,7 +51,7 @@ def regularize(
     Source: for `clip_agc`, Brock et al. (2021), High-performance large-scale image recognition without
     normalization, section 4.1; for `gradient_noise`, Neelakantan et al. (2015), Adding gradient noise
     improves learning for very deep networks, section 3; for `max_norm`, Srivastava et al. (2014), Dropout,
-    section 5.1; for `sam`, Foret et al. (2021), Sharpness-aware minimization, algorithm 1.
+    section 5.1.
     """
     parts = [
         optax.clip(clip_value) if clip_value else None,
