@@ -99,7 +99,7 @@ def focal(
     Source: Lin et al. (2017), Focal loss for dense object detection, equation 5.
     """
     logits = wide(logits)
-    losses = optax.losses.sigmoid_focal_loss(logits, soft_labels(labels, logits), alpha, gamma)
+    losses = optax.losses.sigmoid_focal_loss(logits, soft_labels(labels, logits), alpha=alpha, gamma=gamma)
     return _per_example(losses.sum(-1), logits, labels, class_weights)
 
 
@@ -189,7 +189,7 @@ def poly(
     equation 6.
     """
     logits = wide(logits)
-    losses = optax.losses.poly_loss_cross_entropy(logits, soft_labels(labels, logits), epsilon)
+    losses = optax.losses.poly_loss_cross_entropy(logits, soft_labels(labels, logits), epsilon=epsilon)
     return _per_example(losses, logits, labels, class_weights)
 
 

@@ -1,5 +1,6 @@
 """Averages of the parameters over steps and epochs."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -40,8 +41,6 @@ def test_swa_is_the_mean_of_the_last_parameters_of_the_epochs():
 
 
 def test_a_step_averages_the_new_parameters_and_the_model_state_which_are_evaluated(net, preprocess, digits):
-    import jax
-
     optimizer = make_optimizer("sgd", constant(9))
     state = init_state(net, optimizer, jax.random.key(0), (1, 8, 8, 1), averaged=True)
     step = jax.jit(make_train_step(net, optimizer, cross_entropy, preprocess, average_weight=ema(0.5)))
@@ -59,7 +58,7 @@ def test_a_step_averages_the_new_parameters_and_the_model_state_which_are_evalua
 @pytest.mark.parametrize(
     ("training", "message"),
     [
-        ({"ema": 1}, "training.ema=1 is not allowed; give a number, at least 0 and below 1, or null"),
+        ({"ema": 1}, "training.ema=1 is not allowed; give a number, at least 0 and below 1"),
         ({"ema": 0.9, "swa_from": 2}, "training.ema=0.9 is not allowed beside training.swa_from=2; give one"),
         ({"swa_from": 4, "epochs": 3}, "training.swa_from=4 is not allowed; give at most the 3 epochs"),
     ],

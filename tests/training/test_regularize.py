@@ -8,7 +8,8 @@ import numpy as np
 import optax
 import pytest
 
-from research.training.optimizers import OPTIMIZERS, make_optimizer, regularize, set_noise_key
+from research.training.optimizers import OPTIMIZERS, make_optimizer, set_noise_key
+from research.training.optimizers.regularize import regularize
 from research.training.schedules import constant
 
 PARAMS = {"conv": {"kernel": jnp.array([[3.0, -1.0], [4.0, 0.0]]), "bias": jnp.array([0.5, -2.0])}}
