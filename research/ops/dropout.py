@@ -85,7 +85,7 @@ def check_keys(keys: Array, num_examples: int) -> None:
 
 
 def stochastic_depth(
-    keys: Key[Array, " n"], x: Float[Array, " n *features"], rate: float
+    keys: Key[Array, " n"], x: Float[ArrayLike, " n *features"], rate: float
 ) -> Float[Array, " n *features"]:
     """Drop whole examples as `dropout` drops elements, with one draw per example.
 
@@ -99,7 +99,7 @@ def stochastic_depth(
 
     Raises:
         ValueError: `rate` is out of range, or there is not one key per example.
-        TypeError: `keys` are not typed keys.
+        TypeError: `keys` are not typed keys, or `x` does not hold floating point numbers.
 
     Example:
         >>> keys = jax.random.split(jax.random.key(0), 20)
@@ -108,7 +108,21 @@ def stochastic_depth(
 
     Source: Huang et al. (2016), Deep networks with stochastic depth, section 3, scaled while training.
     """
+    x = as_float(x)
     return _drop(keys, x, rate, (1,) * (x.ndim - 1))
+
+
+def check_keys(keys: Array, num_examples: int) -> None:
+    """Raise an error unless `keys` is an array of typed keys, one for each of `num_examples` examples.
+
+    Raises:
+        ValueError: there is not one key per example.
+        TypeError: `keys` are not typed keys.
+    """
+    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+        raise TypeError(f"keys must be typed keys from jax.random.key, got {keys.dtype}{list(keys.shape)}")
+    if keys.shape != (num_examples,):
+        raise ValueError(f"keys has shape {keys.shape}, x has {num_examples} examples; give a key for each")
 
 
 def _drop(keys: Array, x: Array, rate: float, mask_shape: tuple[int, ...]) -> Array:

@@ -227,7 +227,8 @@ class ProgramSpec:
         )
         keys = jax.random.split(jax.random.fold_in(jax.random.key(0), count), len(images))
         statistics = net.apply(params, model_state, self.preprocess(images), train=True, key=keys)[1]
-        return optax.incremental_update(statistics, mean, 1 / count)
+        added: Any = optax.incremental_update(statistics, mean, 1 / count)
+        return added
 
     def trace(self, params: Params, model_state: State, images: Any, /) -> dict[str, jax.Array]:
         """Return the output of each layer for images `[N, H, W, C]`, by the layer's name."""

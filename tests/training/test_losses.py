@@ -9,6 +9,8 @@ import pytest
 
 from research.config import Config, ConfigError
 from research.training.losses import LOSSES, make_loss, resolve
+from research.training.losses import focal as focal_loss
+from research.training.losses import mse as mse_loss
 from research.training.objective import is_correct
 from research.utils.strict import Functions, Named
 
@@ -139,7 +141,7 @@ def test_a_weighted_sum_adds_its_terms():
     logits, labels = jnp.asarray(RNG.normal(size=(3, 4)), jnp.float32), jnp.array([0, 3, 1])
     terms = named("focal", gamma=1.0), named("mse")
     total = make_loss(named("weighted_sum", terms=terms, weights=(0.5, 2.0)))(logits, labels)
-    expected = 0.5 * LOSSES["focal"](logits, labels, gamma=1.0) + 2 * LOSSES["mse"](logits, labels)
+    expected = 0.5 * focal_loss(logits, labels, gamma=1.0) + 2 * mse_loss(logits, labels)
     np.testing.assert_allclose(total, expected, rtol=1e-6)
 
 

@@ -12,13 +12,13 @@ from research.training.optimizers import OPTIMIZERS, make_optimizer, set_noise_k
 from research.training.optimizers.regularize import regularize
 from research.training.schedules import constant
 
-PARAMS = {"conv": {"kernel": jnp.array([[3.0, -1.0], [4.0, 0.0]]), "bias": jnp.array([0.5, -2.0])}}
-GRADS = {"conv": {"kernel": jnp.array([[0.3, 0.2], [-0.4, 5.0]]), "bias": jnp.array([4.0, 0.0])}}
+PARAMS: Any = {"conv": {"kernel": jnp.array([[3.0, -1.0], [4.0, 0.0]]), "bias": jnp.array([0.5, -2.0])}}
+GRADS: Any = {"conv": {"kernel": jnp.array([[0.3, 0.2], [-0.4, 5.0]]), "bias": jnp.array([4.0, 0.0])}}
 
 
-def step(params=PARAMS, grads=GRADS, name="sgd", **arguments):
+def step(params: Any = PARAMS, grads: Any = GRADS, name="sgd", **arguments) -> dict[str, jax.Array]:
     optimizer = make_optimizer(name, constant(1), learning_rate=1.0, weight_decay=0.0, **arguments)
-    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    updates: Any = optimizer.update(grads, optimizer.init(params), params)[0]
     return updates["conv"]
 
 
@@ -31,7 +31,7 @@ def test_l1_adds_the_signs_of_kernels():
 
 def test_l1_and_weight_decay_are_an_elastic_net():
     optimizer = make_optimizer("sgd", constant(1), learning_rate=1.0, weight_decay=0.1, l1=0.5)
-    updates, _ = optimizer.update(GRADS, optimizer.init(PARAMS), PARAMS)
+    updates: Any = optimizer.update(GRADS, optimizer.init(PARAMS), PARAMS)[0]
     kernel = PARAMS["conv"]["kernel"]
     expected = -(GRADS["conv"]["kernel"] + 0.5 * jnp.sign(kernel) + 0.1 * kernel)
     np.testing.assert_allclose(updates["conv"]["kernel"], expected, rtol=1e-6)
@@ -69,7 +69,8 @@ def test_gradient_noise_has_its_variance_and_depends_on_the_key():
     state = optimizer.init(params)
 
     def noise(state):
-        return np.asarray(optimizer.update(params, state, params)[0]["kernel"])
+        updates: Any = optimizer.update(params, state, params)[0]
+        return np.asarray(updates["kernel"])
 
     assert noise(state).std() == pytest.approx(0.2, rel=0.03)
     second = optimizer.update(params, state, params)[1]
