@@ -221,7 +221,7 @@ def test_the_defaults_of_a_choice_are_those_of_its_signature(group, name):
     if group == "optimizer":
         defaults |= {"groups": (), "layer_decay": 1.0, "lookahead": None, "lookahead_step_size": 0.5}
         defaults |= {"clip_value": None, "clip_agc": None, "gradient_noise": 0.0, "l1": 0.0}
-        defaults |= {"max_norm": None, "sam": None}
+        defaults |= {"max_norm": None, "sam": None, "decay_all": False}
     assert getattr(Config.from_dict({group: name}), group).arguments == defaults
 
 

@@ -407,6 +407,7 @@ def _compile(spec: ProgramSpec) -> Program:
     def predict(params: Params, model_state: State, images: Any, /) -> jax.Array:
         return compiled_predict(params, model_state, layout.put_batch(images))
 
+    @pinned_settings()
     def recompute(params: Params, model_state: State, images: np.ndarray, /) -> State:
         if not model_state:
             return model_state

@@ -103,3 +103,23 @@ def test_without_regularisation_the_state_is_that_of_the_optimizer(name):
     none |= {"gradient_noise": 0.0, "l1": 0.0}
     states = [make_optimizer(name, constant(1), **given).init(PARAMS) for given in ({}, none)]
     assert jax.tree.structure(states[0]) == jax.tree.structure(states[1])
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_decay_all_decays_biases_as_kernels(name):
+    """A number that is called a bias decays as one that is called a kernel does without the key."""
+
+    def updates(leaf, weight_decay, **arguments):
+        params: Any = {"logits": {leaf: jnp.array([0.5, -2.0])}}
+        grads = jax.tree.map(lambda _: jnp.array([4.0, 1.0]), params)
+        optimizer = make_optimizer(
+            name, constant(1), learning_rate=0.1, weight_decay=weight_decay, **arguments
+        )
+        new: Any = optimizer.update(grads, optimizer.init(params), params)[0]
+        return new["logits"][leaf]
+
+    every = updates("bias", 0.3, decay_all=True)
+    np.testing.assert_allclose(every, updates("kernel", 0.3), rtol=1e-6)
+    np.testing.assert_array_equal(updates("bias", 0.3), updates("bias", 0.0))
+    if name not in ("adam", "adamax", "nadam", "radam", "adagrad", "prodigy", "lamb"):
+        assert not np.allclose(every, updates("bias", 0.0), rtol=1e-3)

@@ -1,6 +1,8 @@
 """What the optimizers share: the types of their arguments, and the chain around them."""
 
-from typing import Annotated, Any
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
 import jax
 import optax
@@ -15,7 +17,7 @@ Epsilon = Annotated[float, Positive]
 
 
 def is_kernel(params: Any) -> Any:
-    """Return a tree like `params` that is true at the leaves named `kernel`. Only these leaves decay."""
+    """Return a tree like `params` that is true at the leaves named `kernel`."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: path[-1] == jax.tree_util.DictKey("kernel"), params
     )
@@ -39,9 +41,27 @@ def chain(
     return optax.chain(clip_gradients(clip_norm), *parts, optax.scale_by_schedule(schedule), scale)
 
 
+class OnAll(NamedTuple):
+    """A weight decay of all parameters. A number alone is a weight decay of kernels."""
+
+    rate: Any
+
+
+def rate_and_mask(weight_decay: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """Return the rate of a weight decay, and a function from parameters to whether each of them decays."""
+    if isinstance(weight_decay, OnAll):
+        return weight_decay.rate, partial(jax.tree.map, lambda _: True)
+    return weight_decay, is_kernel
+
+
 def decay_kernels(weight_decay: Any) -> optax.GradientTransformation:
-    """Return the addition of the kernels, multiplied by the weight decay, to their updates."""
-    return optax.add_decayed_weights(weight_decay, mask=is_kernel)
+    """Return the addition of the kernels, multiplied by the weight decay, to their updates.
+
+    Args:
+        weight_decay: the factor, or `OnAll(factor)`, which adds all parameters.
+    """
+    rate, mask = rate_and_mask(weight_decay)
+    return optax.add_decayed_weights(rate, mask=mask)
 
 
 def clip_gradients(clip_norm: float | None) -> optax.GradientTransformation:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 import optax
 
+from research.training.optimizers.chain import OnAll
 from research.training.optimizers.groups import Group, by_group, group_params
 from research.training.optimizers.lookahead import lookahead as make_lookahead
 from research.training.optimizers.regularize import regularize, sharpness_aware
@@ -29,6 +30,7 @@ def make_optimizer(
     layer_decay: Annotated[float, Between(0, 1, low_excluded=True)] = 1.0,
     lookahead: Annotated[int, AtLeastOne] | None = None,
     lookahead_step_size: Annotated[float, Between(0, 1, low_excluded=True)] = 0.5,
+    decay_all: bool = False,
     clip_value: Annotated[float, Positive] | None = None,
     clip_agc: Annotated[float, Positive] | None = None,
     gradient_noise: Annotated[float, NonNegative] = 0.0,
@@ -52,6 +54,7 @@ def make_optimizer(
         layer_decay: the learning rate of a layer divided by that of the next layer with a kernel.
         lookahead: number of steps between updates of the slow weights; null: there are none.
         lookahead_step_size: step size of the slow weights, in (0, 1].
+        decay_all: whether biases and the parameters of normalisation decay too, and not kernels alone.
         clip_value: largest magnitude of each number of the gradients; null does not clip them.
         clip_agc: largest norm of the gradient of each unit, as a multiple of the norm of the unit's
             parameters; null does not clip them.
@@ -91,6 +94,8 @@ def make_optimizer(
                 return OPTIMIZERS[group.optimizer](schedule, **given)
             scaled = {"learning_rate": learning_rate, "weight_decay": weight_decay}
             scaled |= {rate: scaled[rate] * factor for rate, factor in given.items()}
+            if decay_all:
+                scaled["weight_decay"] = OnAll(scaled["weight_decay"])
             return function(schedule, **scaled, **arguments)
 
         optimizer = by_group(make, group_all) if in_groups else make(Group("*"))

@@ -13,7 +13,7 @@ from research.training.optimizers.chain import (
     LearningRate,
     WeightDecay,
     clip_gradients,
-    is_kernel,
+    rate_and_mask,
 )
 from research.utils.constraints import Positive
 
@@ -76,6 +76,7 @@ def prodigy(
     def rate(step: Any) -> Any:
         return learning_rate * schedule(step)
 
+    decay_rate, decays = rate_and_mask(weight_decay)
     inner: Any = optax.contrib.prodigy(rate, (b1, b2), eps=epsilon, estim_lr0=first_distance)
 
     def init(params: Any) -> Any:
@@ -85,12 +86,12 @@ def prodigy(
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         updates, new = inner.update(updates, state, params)
         correction = jnp.sqrt(1 - b2**new.count) / (1 - b1**new.count)
-        decay = weight_decay * state.estim_lr * rate(state.count) * correction
+        decay = decay_rate * state.estim_lr * rate(state.count) * correction
         return jax.tree.map(
-            lambda update, param, decays: update - decay * param if decays else update,
+            lambda update, param, decayed: update - decay * param if decayed else update,
             updates,
             params,
-            is_kernel(params),
+            decays(params),
         ), new
 
     return optax.chain(clip_gradients(clip_norm), optax.GradientTransformation(init, update))

@@ -33,6 +33,7 @@ from research.models.keywords import ACTIVATIONS, CONV_ALGORITHMS, INITIALIZERS
 from research.runs import run as run_module
 from research.runs.program import ProgramSpec, build_data, program_spec
 from research.training.evaluate import make_predict
+from research.training.losses import LOSSES
 from research.training.optimizers import OPTIMIZERS
 from research.training.schedules import SCHEDULES
 from research.training.state import Batch, init_state
@@ -53,10 +54,11 @@ PLANS = sorted(
     f"+{group}={path.stem}" for group, folder in PLAN_FOLDERS.items() for path in CONF.glob(f"{folder}/*")
 )
 
+TABLES = {"model": MODELS, "optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
 KEYS = sorted(
     {
         key
-        for group, table in (("model", MODELS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES))
+        for group, table in TABLES.items()
         for name in table
         for key in dotted_keys(Config.from_dict({group: {"name": name}}).to_dict())
     }
