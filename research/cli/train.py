@@ -213,7 +213,7 @@ def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config
     if not others:
         inside = folder / CONTINUED
         begun = (inside / "config.yaml").exists() and not records.is_finished(inside)
-        return Config.from_dict(records.read_config(inside)) if begun else started_with
+        return Config.from_record(records.read_config(inside)) if begun else started_with
     epochs, started = config.training.epochs, started_with.training
     as_started = started_with
     if given_keys(others) != {"training.epochs"}:

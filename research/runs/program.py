@@ -128,7 +128,7 @@ class ProgramSpec:
         optimizer: name and arguments of the optimizer, without learning rate and weight decay.
         schedule: name and arguments of the schedule.
         num_steps: number of steps of the run.
-        label_smoothing: share of the probability that the loss spreads evenly over all classes.
+        loss: name and arguments of the loss, with numbers as class weights.
         preprocess: function that turns the pixels of images into the input of the network.
         image_shape: `(H, W, C)` of one image.
         num_train: number of training images.
@@ -140,6 +140,8 @@ class ProgramSpec:
         local_batch_norm: whether batch norm uses the statistics of the part of a batch on each device.
         num_parts: number of parts of a batch that are computed one after the other.
         remat: whether the activations inside blocks are computed again for the gradient.
+        ema: decay of the average of the parameters over steps; `None`: there is no such average.
+        swa_from: first epoch in the average of the parameters over epochs; `None`: there is no such average.
         runs_per_program: the largest number of runs that the program trains together.
         optimization_level: optimization level of XLA for the training steps; `None` is XLA's own.
         use_fusion_emitters: whether XLA on the CPU uses its fusion emitters for the training steps.
