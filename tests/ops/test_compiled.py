@@ -14,7 +14,7 @@ from research.ops.adaptive_pool import (
     global_max_pool,
 )
 from research.ops.conv import CONV_ALGORITHMS, conv2d
-from research.ops.dropout import dropout, spatial_dropout
+from research.ops.dropout import dropout, spatial_dropout, stochastic_depth
 from research.ops.norm import batch_norm, batch_statistics, group_norm, layer_norm
 from research.ops.pool import average_pool, max_pool
 
@@ -60,6 +60,7 @@ OPS = {
     "group_norm": with_vectors(lambda x, s, b: group_norm(x, s, b, num_groups=2)),
     "dropout": with_keys(dropout),
     "spatial_dropout": with_keys(spatial_dropout),
+    "stochastic_depth": with_keys(stochastic_depth),
     **ACTIVATIONS,
 }
 

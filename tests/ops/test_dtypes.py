@@ -38,7 +38,7 @@ def test_64_bit_numbers_change_no_float32_convolution(algorithm):
 
 
 def test_a_network_of_float32_parameters_stays_in_float32_with_64_bit_numbers():
-    net = MODELS["plain"]((8, 8, 1), 10, batch_norm=True)
+    net = MODELS["plain"]((8, 8, 1), 10, norm="batch")
     params, state = jax.eval_shape(lambda: net.init(jax.random.key(0), (1, 8, 8, 1)))
 
     def loss(params, state, x):

@@ -18,7 +18,7 @@ from research.ops.adaptive_pool import (
 from research.ops.batch_norm import normalize_batch
 from research.ops.conv import CONV_ALGORITHMS, conv2d
 from research.ops.conv.patches import col2im, im2col
-from research.ops.dropout import dropout, spatial_dropout
+from research.ops.dropout import dropout, spatial_dropout, stochastic_depth
 from research.ops.maximum import first_max
 from research.ops.norm import batch_norm, batch_statistics, group_norm, layer_norm
 from research.ops.padding import pad2d
@@ -48,6 +48,7 @@ COMPUTE = {
     "group_norm": lambda x: group_norm(x, ONES, ONES, num_groups=TWO),
     "dropout": lambda x: dropout(keys(x), x, np.float64(0.5)),
     "spatial_dropout": lambda x: spatial_dropout(keys(x), x, 0.5),
+    "stochastic_depth": lambda x: stochastic_depth(keys(x), x, 0.5),
 }
 EXACT = {
     "im2col": partial(im2col, kernel_size=[3, 3]),
