@@ -1,5 +1,6 @@
 """Runs that keep an average of their parameters."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -24,7 +25,7 @@ def test_swa_computes_the_batch_statistics_of_the_average_once_more(tmp_path):
     batches = np.resize(np.arange(len(images)), (-(-len(images) // size), size))
     means, variances = [], []
     for batch in batches:
-        x = trained.preprocess(images[batch])
+        x = trained.preprocess(jnp.asarray(images[batch]))
         outputs = trained.net.trace(trained.params, trained.model_state, x, train=False)[2]["conv1"]
         means.append(np.asarray(outputs, np.float64).mean((0, 1, 2)))
         variances.append(np.asarray(outputs, np.float64).var((0, 1, 2)))
