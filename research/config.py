@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any
 
-from research.data import AUGMENTATIONS, DATASETS
+from research.data import AUGMENTATIONS, DATASETS, RECIPES
 from research.models import MODELS
 from research.parallel import STRATEGIES
 from research.records import NOT_IN_THE_RESULT, RecordError, parameters_checksum
@@ -56,7 +56,8 @@ class DataConfig:
         test_fraction: share of digits that becomes the test split; other datasets have their own test split.
         split_seed: seed of the shuffle before the validation split is taken.
         train_limit: number of training images to use; null: all.
-        augmentations: names of random changes of the training images, which are applied in this order.
+        augmentations: random changes of the training images, which are applied in this order; each is a name,
+            or a mapping with a name and keyword arguments, such as `{name: crop, padding: 2}`.
     """
 
     name: Annotated[str, OneOf(DATASETS)] = "digits"
@@ -66,7 +67,7 @@ class DataConfig:
     test_fraction: Annotated[float, Fraction] = 0.2
     split_seed: Annotated[int, Between(0)] = 0
     train_limit: Annotated[int, AtLeastOne] | None = None
-    augmentations: tuple[Annotated[str, OneOf(AUGMENTATIONS)], ...] = ()
+    augmentations: tuple[Annotated[Named, Functions(AUGMENTATIONS)], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -364,8 +365,9 @@ class Config:
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
         """Build a configuration strictly from a plain dict; a key that is missing takes its default.
 
-        A choice may be a name alone. The dataset's recommendation replaces `training.epochs` and
-        `training.batch_size` where they are null, so that both spellings have the same fingerprint.
+        A choice may be a name alone, and `augmentation` the name of a list in `RECIPES`. The dataset's
+        recommendation replaces `training.epochs` and `training.batch_size` where they are null, so that both
+        spellings have the same fingerprint.
 
         Args:
             values: values by key, nested as the dataclasses are.
@@ -391,7 +393,7 @@ class Config:
         given = default_choices(optimizer.get("name") if isinstance(optimizer, Mapping) else optimizer)
         given |= dict(values)
         named = {key: {"name": given[key]} for key in CHOICES if isinstance(given.get(key), str)}
-        return construct(cls, with_recommendations(given | named))
+        return construct(cls, with_recommendations(with_recipe(given | named)))
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any]) -> "Config":
@@ -473,3 +475,33 @@ def with_recommendations(values: Mapping[str, Any]) -> dict[str, Any]:
     recommended = {"epochs": spec.epochs, "batch_size": spec.batch_size}
     given = {key: value for key, value in training.items() if value is not None or key not in recommended}
     return {**values, "training": recommended | given}
+
+
+def with_recipe(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration in which a named list of augmentations is replaced by the list.
+
+    Args:
+        values: a plain dict that may have the key `augmentation`.
+
+    Raises:
+        ConfigError: there is no such list, or `data.augmentations` is given too.
+
+    Example:
+        >>> with_recipe({"augmentation": "standard"})
+        {'data': {'augmentations': ['flip', 'crop']}}
+    """
+    values = dict(values)
+    if "augmentation" not in values:
+        return values
+    name, data = values.pop("augmentation"), values.get("data", {})
+    if name not in list(RECIPES):
+        raise ConfigError(f"augmentation={name} is not allowed; give {OneOf(RECIPES)}")
+    if isinstance(data, str):
+        data = {"name": data}
+    if not isinstance(data, Mapping):
+        return values  # `construct` refuses it
+    if data.get("augmentations"):
+        raise ConfigError(
+            f"augmentation={name} is not allowed beside data.augmentations; give one of the two keys"
+        )
+    return {**values, "data": {**data, "augmentations": list(RECIPES[name])}}

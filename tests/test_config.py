@@ -129,7 +129,7 @@ MISTAKES = {
     ),
     "augmentation": (
         {"data.augmentations": ["flop"]},
-        "data.augmentations=flop is not allowed; give one of crop, flip",
+        "data.augmentations=flop is not allowed; give one of affine, ",
     ),
     "added key": ({"extra": 1}, "there is no key extra; allowed: model, optimizer,"),
     "debug": ({"debug.nans": 1}, "debug.nans=1 is not allowed; give true or false"),

@@ -104,7 +104,7 @@ def generated() -> dict[str, str]:
 
 def keys() -> str:
     """Return the Markdown of the page of all keys of the configuration, with defaults and meanings."""
-    from research.cli.keys import choice_rows, rows
+    from research.cli.keys import augmentation_rows, choice_rows, rows
     from research.config import CHOICES, Config
 
     lines = [
@@ -127,6 +127,9 @@ def keys() -> str:
             continue
         for name, found in by_choice.items():
             lines += [f"### `{group}={name}`", "", *(_table(found) if found else ["It has no keys.", ""])]
+    lines += ["## Augmentations", "", "The keyword arguments of each entry of `data.augmentations`:", ""]
+    for name, found in augmentation_rows().items():
+        lines += [f"### `{{name: {name}}}`", "", *_table(found)]
     return "\n".join(lines)
 
 

@@ -35,9 +35,8 @@ def help_text(command: Command, program: str, config: Any) -> str:
         lines += [f"Choices: GROUP=NAME, and +GROUP=NAME for {' or '.join(plans)}"]
     elif command.groups:
         lines += ["Choices: GROUP=NAME"]
-    lines += [
-        line for group in (*command.groups, *plans) for line in _entry(group, ", ".join(choices(group)))
-    ]
+    groups = (*command.groups, *command.recipes, *plans)
+    lines += [line for group in groups for line in _entry(group, ", ".join(choices(group)))]
     lines += ["", "Keys, with their values on this command line"]
     for key, value in values.items():
         if key.removesuffix(".name") not in command.groups:

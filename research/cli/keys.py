@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
 from research.config import CHOICES, RECOMMENDED, Config
+from research.data import AUGMENTATIONS
 from research.utils.constraints import OneOf
 from research.utils.docstrings import read_arguments
 from research.utils.nested import is_below
@@ -71,6 +72,11 @@ class Command:
         """Groups of choices that the command has."""
         return [group for group in CHOICES if group in self.config_keys]
 
+    @property
+    def recipes(self) -> list[str]:
+        """Groups of named lists that the command has; a command that trains has `augmentation`."""
+        return ["augmentation"] if {"data", "optimizer"} <= set(self.groups) else []
+
     def rows(self) -> list[Row]:
         """Return the rows of all keys except those of the choices."""
         common = [row for row in rows(Config) if is_below(row.key, self.config_keys)]
@@ -121,6 +127,17 @@ def choice_rows(group: str) -> dict[str, list[Row]]:
     names = _constraint(typing.get_type_hints(hint, include_extras=True)["name"], OneOf).names
     own = [row for row in rows(hint, f"{group}.") if row.key != f"{group}.name"]
     return dict.fromkeys(names, own)
+
+
+def augmentation_rows() -> dict[str, list[Row]]:
+    """Return the rows of the keyword arguments of each augmentation, by the name of the augmentation.
+
+    Example:
+        >>> [row.key for row in augmentation_rows()["flip"]]
+        ['probability']
+    """
+    table = Functions(AUGMENTATIONS)
+    return {name: _function_rows(table, name, "") for name in AUGMENTATIONS}
 
 
 def _row(key: str, default: Any, meanings: Mapping[str, str], allowed: str) -> Row:

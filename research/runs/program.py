@@ -88,9 +88,19 @@ def build_data(config: Config) -> Dataset:
 
 
 def build_preprocess(config: Config, dataset: Dataset) -> Preprocess:
-    """Return the function that turns the pixels of a dataset into the input of the network."""
-    precision = PRECISIONS[config.training.precision]
-    return Preprocess(dataset.mean, dataset.std, config.data.augmentations, precision)
+    """Return the function that turns the pixels of a dataset into the input of the network.
+
+    Raises:
+        ConfigError: an augmentation does not fit the number of channels.
+    """
+    return _preprocess(config, dataset.mean, dataset.std)
+
+
+def _preprocess(config: Config, mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocess:
+    try:
+        return Preprocess(mean, std, config.data.augmentations, PRECISIONS[config.training.precision])
+    except ValueError as error:
+        raise ConfigError(f"data.{error}") from error
 
 
 def eval_batch_size(config: Config, dataset: Dataset) -> int:
@@ -103,8 +113,8 @@ def check(config: Config) -> None:
     """Refuse a configuration that cannot run, without loading data.
 
     Raises:
-        ConfigError: the network does not fit the dataset's images, a package is missing, or `init_from` is
-            not the folder of a completed run.
+        ConfigError: the network or an augmentation does not fit the dataset's images, a package is missing,
+            or `init_from` is not the folder of a completed run.
         DataError: the dataset is missing.
     """
     check_parallel(config)
@@ -117,6 +127,8 @@ def check(config: Config) -> None:
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     _refuse_unused_groups(config, net, dataset.image_shape)
     build_loss(config, np.arange(dataset.num_classes), dataset.num_classes)
+    ones = (1.0,) * dataset.image_shape[-1]
+    _preprocess(config, ones, ones)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from research.config import CHOICES, Config, ConfigError, default_choices
+from research.config import CHOICES, Config, ConfigError, default_choices, with_recipe
 from research.training.optimizers import ONLY_SCHEDULE
 from research.utils.nested import dotted_keys, nested
 
@@ -35,7 +35,7 @@ def as_overrides(key: str, values: Any) -> dict[str, Any]:
     overrides = {}
     allowed = [field.name for field in dataclasses.fields(Config) if field.name not in NOT_AN_OVERRIDE]
     try:
-        flat = dotted_keys(values)
+        flat = dotted_keys(with_recipe(values))
     except ValueError as error:
         raise ConfigError(f"{key}.{error}") from error
     for dotted, value in flat.items():

@@ -209,15 +209,18 @@ def _build(hint: Any, value: Any, key: str) -> Any:
 
 
 def _build_named(table: Functions, value: Any, key: str) -> Named:
+    if isinstance(value, str):
+        if value not in table.functions:
+            raise _refusal(key, value, OneOf(table.functions))
+        return table.named(value)
     if not isinstance(value, Mapping):
         raise _refusal(key, value, f"{OneOf(table.functions)}, or a mapping with a name")
     name = to_builtin(value.get("name"))
     if not isinstance(name, str) or name not in table.functions:
         raise _refusal(f"{key}.name", name, OneOf(table.functions))
-    parameters = table.parameters(name)
+    hints = {item: hint for item, (hint, _) in table.parameters(name).items()}
     given = {item: given for item, given in value.items() if item != "name"}
-    items = {item: default for item, (_, default) in parameters.items()}
-    items |= _build_items({item: hint for item, (hint, _) in parameters.items()}, given, key)
+    items = table.named(name).arguments | _build_items(hints, given, key)
     return Named(name, tuple(sorted(items.items())))
 
 

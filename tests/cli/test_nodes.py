@@ -8,9 +8,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from research.cli import nodes, wrapper
-from research.cli.keys import choice_rows
+from research.cli.keys import augmentation_rows, choice_rows
 from research.cli.train import COMMAND, TrainKeys
 from research.config import CHOICES, Config, ConfigError, TrainingConfig
+from research.data import RECIPES
 from research.models import MODELS
 from research.models.mlp import mlp
 from research.training.losses import LOSSES
@@ -35,6 +36,20 @@ def test_a_name_gives_the_same_run_from_python_and_from_the_command_line(group, 
     config = composed(f"{group}={name}")
     assert config == Config.from_dict({group: name})
     assert config.fingerprint() == Config.from_dict({group: name}).fingerprint()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_list_of_augmentations_is_the_same_from_python_and_from_the_command_line(name):
+    config = composed("data=cifar10", f"augmentation={name}")
+    assert config == Config.from_dict({"data": "cifar10", "augmentation": name})
+    assert name in nodes.choices("augmentation")
+
+
+def test_augmentations_with_keywords_come_from_the_command_line():
+    words = "data.augmentations=[{name: crop, padding: 2}, flip, {name: rotate, degrees: 15}]"
+    asked = [{"name": "crop", "padding": 2}, "flip", {"name": "rotate", "degrees": 15.0}]
+    assert composed(words) == Config.from_dict({"data": {"augmentations": asked}})
+    assert composed("augmentation=standard", words) == composed(words)
 
 
 def test_every_table_is_covered():
@@ -80,6 +95,7 @@ def test_a_number_of_epochs_beats_the_recommendation_of_the_dataset(monkeypatch,
 
 def test_every_key_has_a_meaning():
     rows = [*COMMAND.rows(), *(row for group, name in ENTRIES for row in choice_rows(group)[name])]
+    rows += [row for found in augmentation_rows().values() for row in found]
     assert all(row.meaning and row.allowed for row in rows), [row.key for row in rows if not row.meaning]
     assert {"run", "resume", "sweep.retry_failed", "seed", "training.epochs", "distributed.mode"} <= {
         row.key for row in rows

@@ -15,6 +15,7 @@ from research.models import MODELS
 from research.parallel import Layout
 from research.training.average import ema
 from research.training.losses import focal
+from research.utils.strict import Named
 
 from .conftest import relative_error
 
@@ -25,6 +26,7 @@ def some(few):
     return [pytest.param(*case, marks=[] if case in few else [pytest.mark.slow]) for case in EVERY]
 
 
+NEAREST = Named("rotate", (("interpolation", "nearest"),))
 PREPROCESS = Preprocess((0.3,), (0.3,), ("flip", "crop"))
 
 
@@ -92,7 +94,7 @@ def weigh(pixels, labels):
 @pytest.mark.parametrize(("strategy", "num_devices"), [("jit", 8), ("shard_map", 4), ("pmap", 2)])
 def test_masks_and_augmentations_are_the_same_bits(train, strategy, num_devices):
     net = Sequential((("dropout", Dropout(0.5)), ("scale", Scale()), ("flatten", Flatten())))
-    augment = Preprocess((0.0,), (1.0,), ("flip", "crop"))
+    augment = Preprocess((0.0,), (1.0,), ("flip", "crop", NEAREST, "erase", "cutout"))
 
     def whole_pixels(images, keys):
         return jnp.rint(255 * augment(images, keys=keys))

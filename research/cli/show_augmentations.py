@@ -1,0 +1,96 @@
+"""Draw what each augmentation does to one image, with its default keywords.
+
+Example:
+    cnn-research show-augmentations photo.jpg --out augmentations.png
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+from sklearn.datasets import load_sample_images
+
+from research.cli.arguments import Arguments
+from research.cli.wrapper import exit_with
+from research.config import ConfigError
+from research.data import AUGMENTATIONS
+from research.studies.figures.style import canvas
+
+SIZE = 64
+"""The height and the width of the image in pixels."""
+
+COLUMNS = 7
+
+
+def square(image: Image.Image) -> np.ndarray:
+    """Return the middle of an image as uint8 `[SIZE, SIZE, 3]`."""
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    box = (left, top, left + side, top + side)
+    return np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS, box))
+
+
+def augmented(image: np.ndarray, key: jax.Array) -> dict[str, np.ndarray]:
+    """Return the image after each augmentation, by the name of the augmentation.
+
+    Args:
+        image: the image, uint8 `[H, W, 3]`.
+        key: the typed key.
+    """
+    images = {}
+    for index, (name, make) in enumerate(AUGMENTATIONS.items()):
+        augment: Any = make(probability=1.0)
+        images[name] = np.asarray(augment(jax.random.fold_in(key, index), jnp.asarray(image)))
+    return images
+
+
+def draw(images: dict[str, np.ndarray], path: Path) -> None:
+    """Write a picture of the images with their names.
+
+    Args:
+        images: images `[H, W, 3]` by name.
+        path: path of the picture; its suffix is its format.
+    """
+    rows = -(-len(images) // COLUMNS)
+    with canvas(rows, COLUMNS, (1.3 * COLUMNS, 1.5 * rows)) as (figure, axes):
+        for axis in axes.ravel():
+            axis.axis("off")
+        for axis, (name, image) in zip(axes.ravel(), images.items(), strict=False):
+            axis.imshow(image, interpolation="nearest")
+            axis.set_title(name, loc="center", fontsize=8)
+        figure.savefig(path, dpi=100)
+
+
+def command() -> int:
+    """Draw the image on the command line, or a photograph of scikit-learn, after each augmentation."""
+    parser = Arguments(__doc__)
+    parser.add_argument("image", nargs="?", type=Path, metavar="IMAGE", help="image; without it, a flower")
+    parser.add_argument("--out", type=Path, default=Path("augmentations.png"), help="path of the picture")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
+    arguments = parser.parse_args()
+    if arguments.image is None:
+        photograph = Image.fromarray(load_sample_images().images[1])
+    else:
+        try:
+            photograph = Image.open(arguments.image)
+        except UnidentifiedImageError:
+            raise ConfigError(
+                f"{arguments.image} is no image that Pillow can read; give another file"
+            ) from None
+    if arguments.out.suffix not in (".png", ".svg", ".pdf"):
+        raise ConfigError(
+            f"--out={arguments.out} is not allowed; give a name that ends in .png, .svg or .pdf"
+        )
+    image = square(photograph)
+    draw({"the image": image} | augmented(image, jax.random.key(arguments.seed)), arguments.out)
+    print(f"picture {arguments.out}")
+    return 0
+
+
+def main() -> None:
+    """Run the command and exit."""
+    exit_with(command)
