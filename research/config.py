@@ -23,6 +23,7 @@ from research.training.fit import MONITORS
 from research.training.losses import CROSS_ENTROPY, LOSSES
 from research.training.optimizers import ONLY_SCHEDULE, OPTIMIZERS, make_optimizer
 from research.training.schedules import SCHEDULES
+from research.training.tta import TTA
 from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
 from research.utils.nested import dotted_keys, nested
 from research.utils.strict import ConfigError as ConfigError
@@ -86,6 +87,8 @@ class TrainingConfig:
         swa_from: first epoch whose parameters at its end count in the average over epochs, which is evaluated
             and kept; its batch statistics are computed once more at the end of the run. null: no average.
         patience: number of epochs without a better epoch before training stops; null: no limit.
+        tta: views of each image whose logits an evaluation averages: `none` the image alone, `flip` also its
+            mirror image, `flip_shift` also both moved by a pixel.
         scan_steps: largest number of steps in a call of the compiled program; null: as many as take 3 s.
         window: number of steps whose images are on the device at a time; null: the whole training split.
         accumulate: number of parts of a batch, which are computed one after the other to save memory; batch
@@ -113,6 +116,7 @@ class TrainingConfig:
     ema: Annotated[float, Rate] | None = None
     swa_from: Annotated[int, AtLeastOne] | None = None
     patience: Annotated[int, AtLeastOne] | None = None
+    tta: Annotated[str, OneOf(TTA)] = "none"
     scan_steps: Annotated[int, AtLeastOne] | None = None
     window: Annotated[int, AtLeastOne] | None = None
     accumulate: Annotated[int, AtLeastOne] | None = None

@@ -10,18 +10,24 @@ from research.cli.arguments import Arguments
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
 from research.runs.run import evaluate
+from research.training.tta import TTA
+from research.utils.constraints import OneOf
 
 
 def command() -> int:
     """Print the test loss and the test accuracy of the run on the command line."""
     parser = Arguments(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
-    run: Path = parser.parse_args().run
+    parser.add_argument("--tta", help=f"test-time augmentation instead of the run's: {OneOf(TTA)}")
+    arguments = parser.parse_args()
+    run: Path = arguments.run
+    if arguments.tta is not None and arguments.tta not in TTA:
+        raise ConfigError(f"--tta={arguments.tta} is not allowed; give {OneOf(TTA)}")
     if str(run).startswith("run=") and not run.exists():
         folder = str(run).removeprefix("run=")
         call = f"{parser.prog} {folder or 'RUN'}"
         raise ConfigError(f"run={folder} is not allowed; give the folder alone: {call}")
-    measured = evaluate(run)
+    measured = evaluate(run, arguments.tta)
     print(f"test loss {measured['test_loss']!r}")
     print(f"test accuracy {measured['test_accuracy']!r}")
     return 0

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.data.augmentation import AUGMENTATIONS, NEED_COLOR
+from research.data.augmentation.alternating import AlternatingFlip
+from research.data.augmentation.mixing import Mixing
 from research.data.augmentation.warp import apply_group, group_warps
 from research.utils.lookup import lookup
 from research.utils.strict import Named
@@ -79,6 +81,16 @@ class Preprocess:
         std = np.array(self.std, np.float32).reshape(1, 1, 1, -1)
         return ((images.astype(jnp.float32) / 255 - mean) / std).astype(self.dtype)
 
+    @property
+    def alternating_flip(self) -> AlternatingFlip | None:
+        """The flip that depends on the epoch; the training step applies it to the stored images."""
+        return next((each for each in self._build() if isinstance(each, AlternatingFlip)), None)
+
+    @property
+    def mixing(self) -> Mixing | None:
+        """The mixing of the examples of a batch, which the training step applies after this."""
+        return Mixing.one_of([each for each in self._build() if isinstance(each, Mixing)])
+
     def _named(self) -> list[Named]:
         """Return the names and keyword arguments of the augmentations."""
         return [Named(each) if isinstance(each, str) else each for each in self.augmentations]
@@ -88,7 +100,9 @@ class Preprocess:
         return [lookup(AUGMENTATIONS, each.name, "augmentation")(**each.arguments) for each in self._named()]
 
     def _augment(self, key: jax.Array, image: jax.Array) -> jax.Array:
-        """Return an image `[H, W, C]` after all augmentations."""
+        """Return an image `[H, W, C]` after all augmentations of single images."""
         for group in group_warps(self._build()):
+            if isinstance(group[0][1], AlternatingFlip | Mixing):
+                continue
             image = apply_group(group, key, image)
         return image

@@ -27,6 +27,7 @@ class TrainedNetwork(NamedTuple):
         params: the parameters of the network.
         model_state: the state of the network.
         preprocess: turns the pixels of images into the input of the network.
+        tta: the test-time augmentation of the run, a name in `TTA`.
         dataset: the data of the run.
         eval_batch_size: images per batch of an evaluation.
     """
@@ -35,6 +36,7 @@ class TrainedNetwork(NamedTuple):
     params: Params
     model_state: State
     preprocess: Preprocess
+    tta: str
     dataset: Dataset
     eval_batch_size: int
 
@@ -96,6 +98,7 @@ def load_trained(folder: str | Path) -> TrainedNetwork:
         saved["params"],
         saved["model_state"],
         build_preprocess(config, dataset),
+        config.training.tta,
         dataset,
         eval_batch_size(config, dataset),
     )

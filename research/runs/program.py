@@ -165,6 +165,7 @@ class ProgramSpec:
     num_steps: int
     loss: Named
     preprocess: Preprocess
+    tta: str
     image_shape: tuple[int, int, int]
     num_train: int
     batch_size: int
@@ -208,7 +209,14 @@ class ProgramSpec:
             axis_name=self.axis_name,
             num_parts=self.num_parts,
             average_weight=self.average_weight,
+            alternate=self._alternate if self.preprocess.alternating_flip else None,
+            mixing=self.preprocess.mixing,
         )
+
+    def _alternate(self, images: jax.Array, step: jax.Array) -> jax.Array:
+        """Return the images of the epoch of a step, of which half are mirrored."""
+        flip = self.preprocess.alternating_flip
+        return flip(images, step // (self.num_train // self.batch_size)) if flip else images
 
     @property
     def average_weight(self) -> Weight | None:
@@ -287,6 +295,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         num_steps=training.epochs * num_steps,
         loss=build_loss(config, dataset.train.labels, dataset.num_classes),
         preprocess=build_preprocess(config, dataset),
+        tta=training.tta,
         image_shape=dataset.image_shape,
         num_train=num_train,
         batch_size=training.batch_size,
@@ -397,7 +406,7 @@ def _compile(spec: ProgramSpec) -> Program:
     states = layout.shardings_of(state)
     lowered_init = jax.jit(spec.init, out_shardings=states).lower(*rates)
     lowered_predict = jax.jit(
-        make_predict(spec.net, spec.preprocess),
+        make_predict(spec.net, spec.preprocess, spec.tta),
         in_shardings=(states.params, states.model_state, layout.by_image),
         out_shardings=layout.everywhere,
     ).lower(state.params, state.model_state, _images(spec, spec.eval_batch_size))

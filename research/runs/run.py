@@ -193,8 +193,12 @@ def _check_same_step(folder: Path, step: int) -> None:
 
 
 @run_settings()
-def evaluate(folder: str | Path) -> dict[str, float]:
+def evaluate(folder: str | Path, tta: str | None = None) -> dict[str, float]:
     """Measure the saved parameters of a finished run on its test split again.
+
+    Args:
+        folder: the folder of the run.
+        tta: the test-time augmentation, a name in `TTA`; `None` takes that of the run.
 
     Returns:
         `test_loss` (nats) and `test_accuracy` (in [0, 1]), equal to those of `result.json` for a run on
@@ -206,7 +210,9 @@ def evaluate(folder: str | Path) -> dict[str, float]:
     """
     trained = load_trained(folder)
     refuse_other_flags(records.read_run(Path(folder)))
-    predict = jax.jit(make_predict(trained.net, trained.preprocess), compiler_options=for_few_calls())
+    predict = jax.jit(
+        make_predict(trained.net, trained.preprocess, tta or trained.tta), compiler_options=for_few_calls()
+    )
     test = trained.dataset.test
     logits = predict_all(predict, trained.params, trained.model_state, test.images, trained.eval_batch_size)
     loss, accuracy = measure(logits, test.labels)

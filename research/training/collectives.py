@@ -36,6 +36,13 @@ def add_up(tree: T, axis_name: str | None) -> T:
     return _all_at_once(jax.lax.psum, tree, axis_name)
 
 
+def gather(tree: T, axis_name: str | None) -> T:
+    """Return each array joined along its first axis over the devices."""
+    if axis_name is None:
+        return tree
+    return jax.tree.map(lambda x: jax.lax.all_gather(x, axis_name, tiled=True), tree)
+
+
 def _all_at_once(reduce: Callable[[jax.Array, str], jax.Array], tree: T, axis_name: str | None) -> T:
     """Apply a collective to all arrays of the tree, joined to one vector."""
     if axis_name is None:

@@ -1,6 +1,7 @@
 """The logits of a whole split, and the loss, accuracy and mistakes that follow from them."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from research.layers.rewrite import with_algorithm
 from research.training.losses import cross_entropy
 from research.training.program import Predict
 from research.training.step import Preprocess
+from research.training.tta import average_views
 from research.utils.xla import jit_for_one_call
 
 SMALL_BYTES = 2**20
@@ -20,7 +22,7 @@ See `docs/benchmarks/step.md`.
 """
 
 
-def make_predict(net: Sequential, preprocess: Preprocess) -> Predict:
+def make_predict(net: Sequential, preprocess: Preprocess, tta: str = "none") -> Predict:
     """Return a function that computes logits, without augmentation.
 
     On the CPU, the convolutions of a small network whose algorithm is "auto" use `lax`. Outside of a loop
@@ -29,6 +31,7 @@ def make_predict(net: Sequential, preprocess: Preprocess) -> Predict:
     Args:
         net: the network.
         preprocess: a function `preprocess(images)` that scales the images.
+        tta: the test-time augmentation, a name in `TTA`.
 
     Returns:
         The function `predict(params, model_state, images)`. It maps images `[N, H, W, C]` to logits `[N, K]`,
@@ -36,7 +39,10 @@ def make_predict(net: Sequential, preprocess: Preprocess) -> Predict:
     """
 
     def predict(params: Params, model_state: State, images: jax.Array | np.ndarray) -> jax.Array:
-        x = preprocess(jnp.asarray(images))
+        return average_views(partial(predict_view, params, model_state), jnp.asarray(images), tta)
+
+    def predict_view(params: Params, model_state: State, images: jax.Array) -> jax.Array:
+        x = preprocess(images)
         if jax.default_backend() == "cpu" and x.dtype == jnp.float32:
             logits, _, activations = with_algorithm(net, "lax").trace(params, model_state, x, train=False)
             if sum(4 * a.size for a in activations.values()) <= SMALL_BYTES * len(x):

@@ -11,6 +11,7 @@ from research.layers.base import Layer, fold_in_keys
 from research.training.accumulate import accumulate
 from research.training.average import Weight
 from research.training.collectives import average, position, varying
+from research.training.mixing import DrawWeights, Mixture, draw_mixture, mix_images, mix_labels
 from research.training.objective import Objective, is_correct
 from research.training.state import Batch, Metrics, TrainState
 
@@ -37,6 +38,8 @@ def make_train_step(
     axis_name: str | None = None,
     num_parts: int = 1,
     average_weight: Weight | None = None,
+    alternate: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
+    mixing: DrawWeights | None = None,
 ) -> TrainStep:
     """Return the training step.
 
@@ -55,17 +58,27 @@ def make_train_step(
             added.
         average_weight: the weight of the new parameters in the average that the state holds; `None` if it
             holds no average.
+        alternate: a function of the stored images and the step, which returns the images that the step uses.
+        mixing: draws the weights with which each example is mixed with another of the batch; `None` does not
+            mix. The loss then gets soft labels, and the accuracy counts the label with the larger share.
 
     Returns:
         The pure function `train_step(state, batch) -> (state, metrics)`.
     """
 
-    def mean_loss(params: Any, model_state: Any, batch: Batch, keys: jax.Array) -> Any:
-        images = preprocess(batch.images, keys=fold_in_keys(keys, 1))
+    def mean_loss(
+        params: Any, model_state: Any, batch: Batch, keys: jax.Array, mixture: Mixture | None
+    ) -> Any:
+        images, labels = preprocess(batch.images, keys=fold_in_keys(keys, 1)), batch.labels
+        if mixture is not None:
+            partners = preprocess(mixture.partners.images, keys=fold_in_keys(mixture.keys, 1))
+            images = mix_images(images, partners, mixture.weights)
         logits, model_state = net.apply(params, model_state, images, train=True, key=fold_in_keys(keys, 0))
-        losses = objective(logits, batch.labels)
+        if mixture is not None:
+            labels = mix_labels(labels, mixture.partners.labels, mixture.weights, logits)
+        losses = objective(logits, labels)
         # The sum has the dtype of the loss, so that devices exchange both sums and the gradients at once.
-        correct = is_correct(logits, batch.labels).sum(dtype=losses.dtype).astype(jnp.int32)
+        correct = is_correct(logits, labels).sum(dtype=losses.dtype).astype(jnp.int32)
         return losses.mean(), (model_state, Metrics(losses.sum(), correct, jnp.int32(losses.size)))
 
     with_extra_args = optax.with_extra_args_support(optimizer)
@@ -73,9 +86,15 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         keys = example_keys(state, batch.labels.shape[0], axis_name)
+        if alternate is not None:
+            batch = batch._replace(images=alternate(batch.images, state.step))
+        mixture = None
+        if mixing is not None:
+            step_key = jax.random.fold_in(state.key, state.step)
+            mixture = draw_mixture(mixing, step_key, batch, axis_name)
 
         def gradient_at(params: Any) -> Any:
-            return gradient(varying(params, axis_name), state.model_state, batch, keys)
+            return gradient(varying(params, axis_name), state.model_state, batch, keys, mixture)
 
         def grad_fn(params: Any, _: int) -> Any:  # for SAM, which takes a second gradient of the batch
             return average(gradient_at(params)[0], axis_name)

@@ -7,7 +7,7 @@ import pytest
 
 from research.config import Config
 from research.data import AUGMENTATIONS, RECIPES, Preprocess
-from research.data.augmentation import crop, flip
+from research.data.augmentation import OF_IMAGES, crop, flip
 from research.data.augmentation.warp import Warp, rotation_matrix
 from research.utils.strict import Named
 
@@ -22,7 +22,7 @@ def images_of(count, shape=(8, 6, 3), dtype=np.uint8):
     return np.random.default_rng(0).integers(1, 256, (count, *shape)).astype(dtype)
 
 
-EACH = [(name, np.float32) for name in AUGMENTATIONS]
+EACH = [(name, np.float32) for name in OF_IMAGES]
 EACH += [(name, np.uint8) for name in ("flip", "crop", "rotate", "contrast", "erase")]
 
 
@@ -42,7 +42,7 @@ def test_each_image_depends_on_its_own_key_alone(name, dtype):
     assert result.max() <= 255
 
 
-@pytest.mark.parametrize("name", AUGMENTATIONS)
+@pytest.mark.parametrize("name", OF_IMAGES)
 def test_no_image_changes_with_probability_0(name):
     augmentation = AUGMENTATIONS[name](probability=0.0)
     # what is drawn is not what this is about

@@ -14,6 +14,7 @@ from research.training.evaluate import (
 )
 from research.training.losses import cross_entropy
 from research.training.objective import is_correct
+from research.training.tta import TTA
 
 
 def one_conv(features, algorithm):
@@ -56,3 +57,21 @@ def test_a_split_without_examples_has_no_logits_and_no_accuracy():
     for smoothing in (0.0, 0.1):
         assert cross_entropy(*empty, label_smoothing=smoothing).shape == (0,)
     assert is_correct(jnp.asarray(logits), jnp.asarray(labels)).shape == (0,)
+
+
+@pytest.mark.parametrize("name", TTA)
+def test_test_time_augmentation_averages_the_logits_of_its_views(name, digits, preprocess):
+    net = one_conv(4, "auto")
+    params, state = net.init(jax.random.key(0), (1, 8, 8, 1))
+    images = digits.test.images[:6]
+
+    def plain(view):
+        return np.asarray(make_predict(net, preprocess)(params, state, view), np.float64)
+
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), "reflect")
+    moved = [padded[:, :-2, :-2], padded[:, 2:, 2:]]
+    whole = (plain(images) + plain(images[:, :, ::-1])) / 2
+    parts = sum(plain(view) + plain(view[:, :, ::-1]) for view in moved) / 4
+    expected = {"none": plain(images), "flip": whole, "flip_shift": (whole + parts) / 2}[name]
+    result = make_predict(net, preprocess, name)(params, state, images)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)

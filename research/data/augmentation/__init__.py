@@ -1,12 +1,14 @@
 """Augmentations: random changes of the training images, each with a name and keyword arguments.
 
-An entry of `AUGMENTATIONS` is a function of its keyword arguments, which returns the augmentation: a function
-`(key, image)` of a typed key and one image `[H, W, C]`.
+An entry of `AUGMENTATIONS` is a function of its keyword arguments, which returns the augmentation. One of
+`OF_IMAGES` is a function `(key, image)` of a typed key and one image `[H, W, C]`. The others concern a whole
+batch: `AlternatingFlip` and `Mixing`.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from research.data.augmentation.alternating import alternating_flip
 from research.data.augmentation.automatic import rand_augment, trivial_augment
 from research.data.augmentation.base import Augmentation
 from research.data.augmentation.geometry import (
@@ -22,6 +24,7 @@ from research.data.augmentation.geometry import (
     zoom,
 )
 from research.data.augmentation.local import blur, cutout, elastic, erase, noise
+from research.data.augmentation.mixing import cutmix, mixup
 from research.data.augmentation.photometric import (
     autocontrast,
     brightness,
@@ -34,7 +37,7 @@ from research.data.augmentation.photometric import (
     solarize,
 )
 
-AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
+OF_IMAGES: dict[str, Callable[..., Augmentation]] = {
     "flip": flip,
     "flip_vertical": flip_vertical,
     "crop": crop,
@@ -62,7 +65,14 @@ AUGMENTATIONS: dict[str, Callable[..., Augmentation]] = {
     "rand_augment": rand_augment,
     "trivial_augment": trivial_augment,
 }
-"""The augmentations by the name that a configuration gives."""
+"""The augmentations of single images, by name."""
+
+AUGMENTATIONS: dict[str, Callable[..., Any]] = OF_IMAGES | {
+    "alternating_flip": alternating_flip,
+    "mixup": mixup,
+    "cutmix": cutmix,
+}
+"""All augmentations, by the name that a configuration gives."""
 
 NEED_COLOR = ("saturation", "hue", "color_jitter", "grayscale")
 """The augmentations that need images of three channels."""
@@ -70,7 +80,7 @@ NEED_COLOR = ("saturation", "hue", "color_jitter", "grayscale")
 RECIPES: dict[str, tuple[str | Mapping[str, Any], ...]] = {
     "none": (),
     "standard": ("flip", "crop"),
-    "strong": ("flip", "crop", "rand_augment", "cutout"),
+    "strong": ("flip", "crop", "rand_augment", "cutout", "mixup"),
     "mnist": ({"name": "affine", "degrees": 10.0, "shear_degrees": 5.0},),
 }
 """Lists of augmentations by the name that `augmentation=NAME` gives. No digit is mirrored by `mnist`."""
