@@ -18,7 +18,7 @@ def keys_of(count, seed=0):
     return jax.random.split(jax.random.key(seed), count)
 
 
-def images_of(count, shape=(8, 6, 3), dtype=np.uint8):
+def images_of(count, shape=(8, 6, 3), dtype: type = np.uint8):
     return np.random.default_rng(0).integers(1, 256, (count, *shape)).astype(dtype)
 
 

@@ -109,7 +109,8 @@ def erase(
         width = jnp.clip(jnp.rint(jnp.sqrt(pixels) * root), 0, image.shape[1])
         top = jnp.floor(draw_between(keys[2], 0.0, 1.0) * (image.shape[0] - height + 1))
         left = jnp.floor(draw_between(keys[3], 0.0, 1.0) * (image.shape[1] - width + 1))
-        return fill_rectangle(image, *(x.astype(jnp.int32) for x in (top, left, height, width)), fill)
+        top, left, height, width = (x.astype(jnp.int32) for x in (top, left, height, width))
+        return fill_rectangle(image, top, left, height, width, fill)
 
     return Change(change, probability)
 

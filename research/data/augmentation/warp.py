@@ -67,7 +67,8 @@ class Warp:
     def __call__(self, key: jax.Array, image: jax.Array, /) -> jax.Array:
         """Return the changed image `[H, W, C]`, of the same dtype."""
         if self.move is None:
-            return warp(image, self.matrix(key, image.shape[:2]), self.sampling or Sampling())
+            height, width, _ = image.shape
+            return warp(image, self.matrix(key, (height, width)), self.sampling or Sampling())
         move = self.move
         return sometimes(self.probability, lambda key: move(key, image), key, image)
 

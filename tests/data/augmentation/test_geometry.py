@@ -172,7 +172,7 @@ def test_a_resized_crop_reads_a_rectangle_of_the_image_alone():
 
 @pytest.mark.parametrize("border", SCIPY)
 def test_a_crop_reads_the_padded_image_of_numpy(border):
-    values = {"constant_values": 9} if border == "constant" else {}
+    values: dict = {"constant_values": 9} if border == "constant" else {}
     padded = np.pad(IMAGE, ((3, 3), (3, 3), (0, 0)), border, **values)
     windows = np.lib.stride_tricks.sliding_window_view(padded, IMAGE.shape)[:, :, 0]
     result = crop(padding=3, border=border, fill=9.0)(KEY, jnp.asarray(IMAGE))
