@@ -172,7 +172,22 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
 @pytest.mark.parametrize(
     ("script", "arguments", "sentence"),
     [
-        ("evaluate.py", [], "the following arguments are required: RUN; call evaluate.py [-h] RUN"),
+        (
+            "evaluate.py",
+            [],
+            "the following arguments are required: RUN; call evaluate.py [-h] [--tta TTA] RUN",
+        ),
+        (
+            "evaluate.py",
+            ["x", "--tta=twice"],
+            "--tta=twice is not allowed; give one of flip, flip_shift, none",
+        ),
+        ("train.py", ["augmentation=weak"], "augmentation=weak is not allowed; give one of mnist, none,"),
+        (
+            "train.py",
+            ["data.augmentations=[flip,hue]"],
+            "data.augmentations=hue is not allowed for images with 1 channel, since it changes colours",
+        ),
         ("evaluate.py", ["nowhere"], "nowhere is not a run: it holds no config.yaml"),
         ("inspect_model.py", ["format=xml"], "format=xml is not allowed; give one of json, table"),
         ("inspect_model.py", ["model.depth=9"], "model.depth=9 is not allowed"),

@@ -31,6 +31,19 @@ def test_a_run_says_its_accuracy_and_folder_and_can_be_evaluated(call):
         f"test loss {result.test_loss!r}",
         f"test accuracy {result.test_accuracy!r}",
     ]
+    views = call("evaluate.py", "a run, ä", "--tta=flip_shift")
+    assert views.code == 0
+    assert views.out.startswith("test loss ")
+    assert views.out != again.out
+
+
+def test_a_run_mixes_its_images_and_averages_the_views_of_an_evaluation(call):
+    mixed = "data.augmentations=[alternating_flip,{name: rotate, degrees: 10},mixup]"
+    assert call("train.py", *QUICK, mixed, "training.tta=flip", "run=mixed").code == 0
+    result = read_run(Path("mixed")).outcome
+    again = call("evaluate.py", "mixed")
+    assert again.out.splitlines()[0] == f"test loss {result.test_loss!r}"
+    assert call("evaluate.py", "mixed", "--tta=none").out != again.out
 
 
 def test_a_finished_run_is_not_overwritten(call):

@@ -125,7 +125,17 @@ def test_every_combination_goes_on(optimizer, schedule, augmentations, tmp_path)
         pytest.param({"model": "simple_cnn"}, marks=pytest.mark.slow),  # dropout
         {"keep": "last"},
         {"window": 3},
-        {"augmentations": ("rotate", "flip", "elastic", "rand_augment", "erase")},
+        {
+            "augmentations": (
+                "alternating_flip",
+                "rotate",
+                "flip",
+                "elastic",
+                "rand_augment",
+                "erase",
+                "mixup",
+            )
+        },
         *({"parallel": strategy} for strategy in STRATEGIES if strategy != "single"),
         {"patience": 1, "optimizer": "sgd"},
         {"optimizer": "schedule_free_adamw", "schedule": "constant", "parallel": "shard_map"},
