@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.analysis.summary import summarize
+from research.benchmarks.augmentation import time_augmentations
 from research.benchmarks.other_frameworks import MakeTrain, Train, flax_linen, keras_jax, torch_eager
 from research.benchmarks.timing import alternate, make_gemm, quartiles
 from research.config import Config, Named
@@ -49,6 +50,7 @@ class BenchmarkConfig:
         runs_per_program: numbers of runs that are trained as one program, such as [8]; the time of a step is
             divided by the number of runs.
         evaluation: also time the evaluation of a batch, by auto and by lax.
+        augmentations: also time each augmentation alone, in microseconds for an image.
         rounds: number of timings of each, in turn.
         steps: number of training steps in one timing.
     """
@@ -56,6 +58,7 @@ class BenchmarkConfig:
     implementations: tuple[Annotated[str, OneOf(IMPLEMENTATIONS)], ...] = IMPLEMENTATIONS
     runs_per_program: tuple[Annotated[int, Between(2)], ...] = ()
     evaluation: bool = False
+    augmentations: bool = False
     rounds: Annotated[int, Between(2)] = 7
     steps: Annotated[int, AtLeastOne] = 20
 
@@ -233,7 +236,8 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         runs that are one program; `ratio`, the median of each other implementation divided by ours; `device`,
         its name in JAX; `roofline`, the share of the machine's GEMM rate that ours reaches; `gemm_gflops`;
         `step_gflop`; `compile_s` and `temp_bytes` of ours; `torch_peak_bytes` by PyTorch's memory layouts;
-        `skipped`, the reason by implementation; `evaluation`, what `time_evaluation` returns, or `None`.
+        `skipped`, the reason by implementation; `evaluation`, what `time_evaluation` returns, or `None`;
+        `augmentation_us`, what `time_augmentations` returns, or `None`.
     """
     image_shape, batch_size = DATASETS[config.data.name].image_shape, config.training.batch_size
     net = _network(config)
@@ -277,4 +281,7 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         "torch_peak_bytes": {name: peak_bytes_of_torch(trains[name]) for name in EAGER if name in trains},
         "skipped": skipped,
         "evaluation": time_evaluation(config, benchmark.rounds) if benchmark.evaluation else None,
+        "augmentation_us": time_augmentations(image_shape, batch_size, benchmark.rounds)
+        if benchmark.augmentations
+        else None,
     }

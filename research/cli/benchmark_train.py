@@ -61,6 +61,8 @@ def show(result: dict[str, Any], console: Console) -> None:
             f"evaluation by {algorithm}: {evaluated['ms']:.1f} ms a batch, "
             f"compiled in {evaluated['compile_s']:.2f} s"
         )
+    for name, microseconds in (result["augmentation_us"] or {}).items():
+        console.print(f"augmentation {name}: {microseconds:.2f} microseconds an image")
     for name, reason in result["skipped"].items():
         console.print(f"{name}: {reason}")
 

@@ -5,7 +5,6 @@ Example:
 """
 
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +16,7 @@ from research.cli.arguments import Arguments
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
 from research.data import AUGMENTATIONS
+from research.data.augmentation import OF_IMAGES, cutmix, mixup
 from research.studies.figures.style import canvas
 
 SIZE = 64
@@ -34,17 +34,21 @@ def square(image: Image.Image) -> np.ndarray:
     return np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS, box))
 
 
-def augmented(image: np.ndarray, key: jax.Array) -> dict[str, np.ndarray]:
+def augmented(image: np.ndarray, partner: np.ndarray, key: jax.Array) -> dict[str, np.ndarray]:
     """Return the image after each augmentation, by the name of the augmentation.
 
     Args:
         image: the image, uint8 `[H, W, 3]`.
+        partner: the image with which `mixup` and `cutmix` mix it, uint8 `[H, W, 3]`.
         key: the typed key.
     """
+    keys = {name: jax.random.fold_in(key, index) for index, name in enumerate(AUGMENTATIONS)}
     images = {}
-    for index, (name, make) in enumerate(AUGMENTATIONS.items()):
-        augment: Any = make(probability=1.0)
-        images[name] = np.asarray(augment(jax.random.fold_in(key, index), jnp.asarray(image)))
+    for name, make in OF_IMAGES.items():
+        images[name] = np.asarray(make(probability=1.0)(keys[name], jnp.asarray(image)))
+    for name, mixing in (("mixup", mixup(alpha=1.0)), ("cutmix", cutmix())):
+        weights = np.asarray(mixing(keys[name], SIZE, SIZE))
+        images[name] = np.rint(weights * image + (1 - weights) * partner).astype(np.uint8)
     return images
 
 
@@ -72,21 +76,23 @@ def command() -> int:
     parser.add_argument("--out", type=Path, default=Path("augmentations.png"), help="path of the picture")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random numbers")
     arguments = parser.parse_args()
-    if arguments.image is None:
-        photograph = Image.fromarray(load_sample_images().images[1])
-    else:
+    if arguments.out.suffix not in (".png", ".svg", ".pdf"):
+        raise ConfigError(
+            f"--out={arguments.out} is not allowed; give a name that ends in .png, .svg or .pdf"
+        )
+    if not 0 <= arguments.seed < 2**32:
+        raise ConfigError(f"--seed={arguments.seed} is not allowed; give a whole number from 0 to 4294967295")
+    temple, photograph = (Image.fromarray(sample) for sample in load_sample_images().images)
+    if arguments.image is not None:
         try:
             photograph = Image.open(arguments.image)
         except UnidentifiedImageError:
             raise ConfigError(
                 f"{arguments.image} is no image that Pillow can read; give another file"
             ) from None
-    if arguments.out.suffix not in (".png", ".svg", ".pdf"):
-        raise ConfigError(
-            f"--out={arguments.out} is not allowed; give a name that ends in .png, .svg or .pdf"
-        )
     image = square(photograph)
-    draw({"the image": image} | augmented(image, jax.random.key(arguments.seed)), arguments.out)
+    images = augmented(image, square(temple), jax.random.key(arguments.seed))
+    draw({"the image": image} | images, arguments.out)
     print(f"picture {arguments.out}")
     return 0
 

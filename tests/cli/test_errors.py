@@ -188,6 +188,13 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
             ["data.augmentations=[flip,hue]"],
             "data.augmentations=hue is not allowed for images with 1 channel, since it changes colours",
         ),
+        ("show_augmentations.py", ["nowhere.jpg"], "nowhere.jpg: No such file or directory"),
+        (
+            "show_augmentations.py",
+            ["--out=x.doc"],
+            "--out=x.doc is not allowed; give a name that ends in .png,",
+        ),
+        ("show_augmentations.py", ["--seed=-1"], "--seed=-1 is not allowed; give a whole number from 0"),
         ("evaluate.py", ["nowhere"], "nowhere is not a run: it holds no config.yaml"),
         ("inspect_model.py", ["format=xml"], "format=xml is not allowed; give one of json, table"),
         ("inspect_model.py", ["model.depth=9"], "model.depth=9 is not allowed"),
