@@ -22,7 +22,7 @@ from research.studies.figures.style import canvas
 SIZE = 64
 """The height and the width of the image in pixels."""
 
-COLUMNS = 7
+COLUMNS = 6
 
 
 def square(image: Image.Image) -> np.ndarray:
@@ -46,7 +46,7 @@ def augmented(image: np.ndarray, partner: np.ndarray, key: jax.Array) -> dict[st
     images = {}
     for name, make in OF_IMAGES.items():
         images[name] = np.asarray(make(probability=1.0)(keys[name], jnp.asarray(image)))
-    for name, mixing in (("mixup", mixup(alpha=1.0)), ("cutmix", cutmix())):
+    for name, mixing in (("mixup", mixup(alpha=8.0)), ("cutmix", cutmix())):
         weights = np.asarray(mixing(keys[name], SIZE, SIZE))
         images[name] = np.rint(weights * image + (1 - weights) * partner).astype(np.uint8)
     return images
