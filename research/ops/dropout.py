@@ -70,20 +70,6 @@ def spatial_dropout(
     return _drop(keys, x, rate, (1,) * (x.ndim - 2) + x.shape[-1:])
 
 
-def check_keys(keys: Array, num_examples: int) -> None:
-    """Raise an error unless `keys` is an array of typed keys, one for each of `num_examples` examples.
-
-    Raises:
-        ValueError: there is not one key per example.
-        TypeError: `keys` are not typed keys.
-    """
-    if not isinstance(keys, Array) or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
-        given = f"{keys.dtype}{list(keys.shape)}" if hasattr(keys, "dtype") else repr(keys)
-        raise TypeError(f"keys must be typed keys from jax.random.key, got {given}")
-    if keys.shape != (num_examples,):
-        raise ValueError(f"keys has shape {keys.shape}, x has {num_examples} examples; give a key for each")
-
-
 def stochastic_depth(
     keys: Key[Array, " n"], x: Float[ArrayLike, " n *features"], rate: float
 ) -> Float[Array, " n *features"]:
@@ -119,8 +105,9 @@ def check_keys(keys: Array, num_examples: int) -> None:
         ValueError: there is not one key per example.
         TypeError: `keys` are not typed keys.
     """
-    if not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
-        raise TypeError(f"keys must be typed keys from jax.random.key, got {keys.dtype}{list(keys.shape)}")
+    if not isinstance(keys, Array) or not jnp.issubdtype(keys.dtype, jax.dtypes.prng_key):
+        given = f"{keys.dtype}{list(keys.shape)}" if hasattr(keys, "dtype") else repr(keys)
+        raise TypeError(f"keys must be typed keys from jax.random.key, got {given}")
     if keys.shape != (num_examples,):
         raise ValueError(f"keys has shape {keys.shape}, x has {num_examples} examples; give a key for each")
 

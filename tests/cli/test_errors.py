@@ -31,7 +31,7 @@ MISTAKES = {
     "dataset": (["data=minst"], "data=minst is not allowed; give one of cifar10, cifar100, digits,"),
     "study": (
         ["-m", "+study=deep"],
-        "study=deep is not allowed; give one of activation, architecture, depth,",
+        "study=deep is not allowed; give one of activation, architecture, augmentation,",
     ),
     "tuning without -m": (
         ["+study=optimizer"],

@@ -65,7 +65,7 @@ def test_parameters_that_are_not_finite_are_seen_at_the_end_of_an_epoch(fresh, m
 
 
 def test_a_bad_image_is_named(fresh, monkeypatch, tmp_path):
-    monkeypatch.setitem(AUGMENTATIONS, "flip", lambda keys, images: images / jnp.float32(0))
+    monkeypatch.setitem(AUGMENTATIONS, "flip", lambda: lambda key, image: image / jnp.float32(0))
     result = run(config(augmentations=["flip"]), tmp_path)
     assert result.error == "the loss is not finite at step 1; first in the images at step 1"
 
