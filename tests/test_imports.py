@@ -68,9 +68,8 @@ def test_the_package_never_imports_hydra_or_tensorflow(path):
     assert not roots & (NOWHERE if part(path) == "cli" else NOWHERE | ONLY_IN_CLI)
 
 
-def test_no_module_lies_loose_but_the_configuration():
-    loose = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__"}
-    assert loose == {"config"}
+def test_no_module_lies_loose_at_the_root():
+    assert [path.stem for path in PACKAGE.glob("*.py")] == ["__init__"]
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
     assert folders <= {name for names in LAYERS for name in names}
 

@@ -21,7 +21,10 @@ from research.data import DATASETS, Dataset, Split
 from research.frameworks.base import FRAMEWORKS
 from research.layers import Params, Sequential, State
 from research.layers.rewrite import with_algorithm
-from research.runs.program import Program, build_network, compile_program, program_spec
+from research.runs.build import build_network
+from research.runs.program import compile_program
+from research.runs.spec import program_spec
+from research.training.program import Program
 from research.training.state import Batch, TrainState, init_state
 from research.utils.constraints import AtLeastOne, Between, OneOf
 from research.utils.xla import for_few_calls, for_one_call

@@ -12,7 +12,7 @@ from research.cli.keys import Command, FormatKeys
 from research.cli.wrapper import pop_keys, run_command
 from research.config import Config
 from research.data import DATASETS
-from research.runs.program import build_network
+from research.runs.build import build_network
 
 COMMAND = Command("inspect_model", __doc__, (FormatKeys,), ("model", "data"))
 

@@ -24,11 +24,11 @@ from research.cli.log import RunLog
 from research.cli.wrapper import compose_again, pop_keys, read_folder, run_command
 from research.config import Config, ConfigError, SweepConfig
 from research.records import RunResult
+from research.runs.build import check
 from research.runs.callbacks import ProgressBar
 from research.runs.continued import CONTINUED, continue_run, settle, with_more_epochs
 from research.runs.multiprocess import run_distributed
 from research.runs.preemption import stop_on_signal
-from research.runs.program import check
 from research.runs.run import configure_jax, leave_accelerators, run
 from research.studies.stages import given_keys, staged_run_of_job
 from research.studies.study import check_arms, describe_too_few_seeds

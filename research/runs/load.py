@@ -12,7 +12,7 @@ from research.config import Config, ConfigError
 from research.data import Dataset, Preprocess
 from research.layers import Params, Sequential, State
 from research.layers.base import abstract_init
-from research.runs.program import build_data, build_network, build_preprocess, eval_batch_size
+from research.runs.build import build_data, build_network, build_preprocess, eval_batch_size
 from research.training import checkpoint
 from research.training.optimizers import set_noise_key, set_rates
 from research.training.resume import FINAL

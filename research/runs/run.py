@@ -14,14 +14,16 @@ from research.parallel import request_cpu_devices
 from research.parallel.distributed import is_writer, largest, num_processes
 from research.records import RunResult, Seconds
 from research.records.lock import hold
+from research.runs.build import build_data
 from research.runs.callbacks import CheckpointWriter, Heartbeat, MetricsWriter, TensorBoard
 from research.runs.devices import num_cpu_devices
 from research.runs.load import load_trained, start_from
 from research.runs.measure import measure_run
 from research.runs.preemption import preempted
-from research.runs.program import ProgramSpec, build_data, compile_program, program_spec
+from research.runs.program import compile_program
 from research.runs.provenance import provenance, refuse_other_flags
 from research.runs.settings import PRNG_IMPL, run_settings
+from research.runs.spec import ProgramSpec, program_spec
 from research.training import checkpoint
 from research.training.callback import Callback
 from research.training.evaluate import make_predict, measure, predict_all

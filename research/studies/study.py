@@ -8,7 +8,7 @@ import yaml
 from rich.console import Console
 
 from research.config import Config, ConfigError, StudyConfig
-from research.runs.program import check
+from research.runs.build import check
 from research.studies.overrides import as_overrides, default_name, refuse_unknown
 from research.studies.stages import Stage, make_stages, staged_run
 from research.studies.statistics import is_testable, seeds_needed

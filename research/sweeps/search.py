@@ -35,9 +35,10 @@ from research.records.search import (
     read_search,
     write_search,
 )
+from research.runs.build import build_data, check
 from research.runs.preemption import StopOnSignal, stop_on_signal
-from research.runs.program import build_data, check, program_spec
 from research.runs.run import configure_jax, load_program
+from research.runs.spec import program_spec
 from research.runs.worker import Worker
 from research.sweeps.vectorized import run_safely
 from research.training.callback import Callback, EpochMetrics, Position

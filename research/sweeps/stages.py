@@ -12,7 +12,7 @@ from research import records
 from research.config import Config, ConfigError, Named
 from research.data import DATASETS
 from research.layers.base import abstract_init, by_path
-from research.runs.program import build_network
+from research.runs.build import build_network
 from research.sweeps.tuning import check_seed, make_trials, run_tuned
 
 STAGES = "stages"

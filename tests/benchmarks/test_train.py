@@ -7,7 +7,7 @@ from research.benchmarks.train import IMPLEMENTATIONS, BenchmarkConfig, benchmar
 from research.config import Config
 from research.layers import Conv2D, Dense, Flatten, GroupNorm, Sequential
 from research.models import MODELS
-from research.runs.program import choose_num_parts
+from research.runs.spec import choose_num_parts
 
 MNIST = {"data": {"name": "mnist"}, "schedule": {"name": "constant"}}
 

@@ -12,7 +12,7 @@ from research.data import Preprocess
 from research.layers.remat import Remat
 from research.models import MODELS
 from research.parallel import Layout
-from research.runs.program import ProgramSpec, program_spec
+from research.runs.spec import ProgramSpec, program_spec
 
 from .conftest import draw, relative_error
 

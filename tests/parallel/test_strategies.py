@@ -8,7 +8,9 @@ import pytest
 
 from research.config import Config
 from research.parallel import STRATEGIES, Layout, compile_stacked
-from research.runs import program as build
+from research.runs.build import build_data
+from research.runs.program import compile_program
+from research.runs.spec import program_spec
 from research.training.state import Metrics, TrainState
 
 NUMBER: Any = jax.ShapeDtypeStruct((), jnp.int32)
@@ -66,5 +68,5 @@ def test_the_configuration_sets_the_options_of_the_training_steps(training, expe
     monkeypatch.setitem(STRATEGIES, "single", strategy)
     config = Config.from_dict({"model": {"name": "tiny"}, "training": training})
     with pytest.raises(Told) as told:
-        build.compile_program(build.program_spec(config, build.build_data(config)))
+        compile_program(program_spec(config, build_data(config)))
     assert told.value.args == (expected,)

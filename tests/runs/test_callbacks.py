@@ -4,9 +4,9 @@ import pytest
 
 from research.config import Config, ConfigError
 from research.records import read_run
-from research.runs import program as build
+from research.runs import build
+from research.runs.build import check
 from research.runs.callbacks import Callback
-from research.runs.program import check
 from research.runs.run import run
 
 QUICK = {"model": {"name": "tiny"}, "data": {"train_limit": 200}, "training": {"epochs": 2}}

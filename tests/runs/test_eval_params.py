@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.config import Config
+from research.runs.build import build_data
 from research.runs.load import load_trained
-from research.runs.program import build_data, program_spec
 from research.runs.run import evaluate, run
+from research.runs.spec import program_spec
 
 
 def test_a_run_evaluates_and_keeps_the_slow_weights(tmp_path):

@@ -11,7 +11,7 @@ from research.config import Config
 from research.data import AUGMENTATIONS
 from research.ops.activation import ACTIVATIONS
 from research.records import read_run
-from research.runs import program as build
+from research.runs.program import forget_programs
 from research.runs.run import run
 from research.training.nans import all_finite
 
@@ -33,9 +33,9 @@ def config(nans=True, learning_rate=0.01, augmentations=(), **training) -> Confi
 @pytest.fixture
 def fresh():
     """Programs compiled from what a test puts into a table are forgotten."""
-    build.forget_programs()
+    forget_programs()
     yield
-    build.forget_programs()
+    forget_programs()
 
 
 @pytest.mark.parametrize("options", [{}, {"scan_steps": 1}, {"scan_steps": 3}, {"window": 2}], ids=str)

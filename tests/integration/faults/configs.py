@@ -31,7 +31,8 @@ from research.config import CHOICES, Config
 from research.models import MODELS
 from research.models.keywords import ACTIVATIONS, CONV_ALGORITHMS, INITIALIZERS
 from research.runs import run as run_module
-from research.runs.program import ProgramSpec, build_data, program_spec
+from research.runs.build import build_data
+from research.runs.spec import ProgramSpec, program_spec
 from research.training.evaluate import make_predict
 from research.training.losses import LOSSES
 from research.training.optimizers import OPTIMIZERS

@@ -13,8 +13,8 @@ from research.data import AUGMENTATIONS
 from research.layers import INITIALIZERS
 from research.ops.activation import ACTIVATIONS
 from research.records import read_run
-from research.runs import program as build
-from research.runs.program import build_data
+from research.runs.build import build_data
+from research.runs.program import forget_programs
 from research.runs.run import run
 from research.training.epoch import epoch_order
 
@@ -48,9 +48,9 @@ def bad_value(rng: random.Random, folder: Path) -> None:
         mock.patch.dict(ACTIVATIONS, {"relu": relu_with_bad_slope(bad)} if kind == "gradient" else {}),
         mock.patch.dict(INITIALIZERS, {"he_normal": constant(bad)} if kind == "initializer" else {}),
     ):
-        build.forget_programs()
+        forget_programs()
         result = run(config, folder / "run")
-    build.forget_programs()
+    forget_programs()
     assert result.status == read_run(folder / "run").status == "diverged", f"{kind}: {result}"
     error = str(result.error)
     said, _, first = error.partition("; first in ")

@@ -1,0 +1,200 @@
+"""The configuration of a run, and its fingerprint."""
+
+import functools
+import hashlib
+import json
+import operator
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from research.config.choices import (
+    CHOICES,
+    DEFAULT_CHOICES,
+    default_choices,
+    with_recipe,
+    with_recommendations,
+)
+from research.config.sections import (
+    DataConfig,
+    DebugConfig,
+    DistributedConfig,
+    ParallelConfig,
+    StudyConfig,
+    TrainingConfig,
+)
+from research.models import MODELS
+from research.records import NOT_IN_THE_RESULT, RecordError, parameters_checksum
+from research.training.losses import CROSS_ENTROPY, LOSSES
+from research.training.optimizers import ONLY_SCHEDULE, OPTIMIZERS, make_optimizer
+from research.training.schedules import SCHEDULES
+from research.utils.constraints import Between, OneOf
+from research.utils.nested import dotted_keys, nested
+from research.utils.strict import ConfigError, Functions, Named, construct, to_plain
+
+RENAMED = {
+    "training.replicas": "training.runs_per_program",
+    "parallel.mesh.replica": "parallel.mesh.run",
+    "training.label_smoothing": "loss.label_smoothing",
+    "model.batch_norm": "model.norm",
+}
+"""Keys that were renamed: the new name by the old name."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """The configuration of a run.
+
+    Args:
+        model: the network.
+        optimizer: the optimizer.
+        schedule: factor of the learning rate at each step.
+        seed: seed of the parameters, the order of the images and all other random numbers.
+        loss: the loss that training minimises; the loss of an evaluation is always the cross-entropy.
+        data: the images.
+        training: how long and how to train.
+        parallel: the devices.
+        distributed: the processes of one run.
+        study: the study that the run belongs to.
+        init_from: folder of a completed run of the same network; this run starts from its parameters.
+        logging: `tensorboard` also writes the metrics of each epoch to the folder tensorboard of the run.
+        debug: checks that help to find an error.
+    """
+
+    model: Annotated[Named, Functions(MODELS)]
+    optimizer: Annotated[Named, Functions(OPTIMIZERS, make_optimizer)]
+    schedule: Annotated[Named, Functions(SCHEDULES)]
+    seed: Annotated[int, Between(0, 2**32 - 1)] = 0
+    loss: Annotated[Named, Functions(LOSSES)] = CROSS_ENTROPY
+    data: DataConfig = field(default_factory=DataConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    distributed: DistributedConfig = field(default_factory=DistributedConfig)
+    study: StudyConfig | None = None
+    init_from: str | None = None
+    logging: Annotated[str, OneOf(("none", "tensorboard"))] = "none"
+    debug: DebugConfig = field(default_factory=DebugConfig)
+
+    def __post_init__(self) -> None:
+        if self.data.validation_fraction == 0:
+            self._refuse_without_validation()
+        groups = self.optimizer.arguments.get("groups", ())
+        for name in (self.optimizer.name, *(group.optimizer for group in groups)):
+            if self.schedule.name != (only := ONLY_SCHEDULE.get(name, self.schedule.name)):
+                raise ConfigError(
+                    f"schedule={self.schedule.name} is not allowed with optimizer={name}; give {only}"
+                )
+
+    def _refuse_without_validation(self) -> None:
+        for key, value, allowed in (
+            ("training.keep", self.training.keep, "last"),
+            ("training.patience", self.training.patience, None),
+            ("study.tuning", self.study and self.study.tuning and "...", None),
+        ):
+            if value != allowed:
+                raise ConfigError(
+                    f"{key}={value} is not allowed with data.validation_fraction=0, which leaves no image to "
+                    f"validate; give {key}={allowed or 'null'}"
+                )
+        if self.schedule.name == "plateau":
+            raise ConfigError(
+                "schedule=plateau is not allowed with data.validation_fraction=0, which leaves no image to "
+                "validate; give another schedule"
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Config":
+        """Build a configuration strictly from a plain dict; a key that is missing takes its default.
+
+        A choice may be a name alone, and `augmentation` the name of a list in `RECIPES`. The dataset's
+        recommendation replaces `training.epochs` and `training.batch_size` where they are null, so that both
+        spellings have the same fingerprint.
+
+        Args:
+            values: values by key, nested as the dataclasses are.
+
+        Raises:
+            ConfigError: a key is unknown, a type is wrong or a value is impossible.
+
+        Example:
+            >>> config = Config.from_dict({"model": {"name": "plain", "depth": 1}, "data": "mnist"})
+            >>> config.model.arguments["depth"], config.training.epochs
+            (1, 3)
+            >>> Config.from_dict({"debug": {"nans": 1}})
+            Traceback (most recent call last):
+            ...
+            research.utils.strict.ConfigError: debug.nans=1 is not allowed; give true or false
+        """
+        if not isinstance(values, Mapping):
+            keys = ", ".join(item.name for item in fields(cls))
+            raise ConfigError(f"{values!r} is no configuration; give a mapping with the keys {keys}")
+        for key in filter(RENAMED.get, dotted_keys(values)):
+            raise ConfigError(f"{key} is now {RENAMED[key]}; give that key instead")
+        optimizer = values.get("optimizer")
+        given = default_choices(optimizer.get("name") if isinstance(optimizer, Mapping) else optimizer)
+        given |= dict(values)
+        named = {key: {"name": given[key]} for key in CHOICES if isinstance(given.get(key), str)}
+        return construct(cls, with_recommendations(with_recipe(given | named)))
+
+    @classmethod
+    def from_record(cls, values: Mapping[str, Any]) -> "Config":
+        """Build the configuration of a run on disk, which an earlier version may have written.
+
+        Keys that were renamed since then are read as their new names.
+
+        Args:
+            values: the content of the run's `config.yaml`.
+
+        Raises:
+            ConfigError: this version cannot read the configuration.
+
+        Example:
+            >>> old = {"model": {"name": "plain", "batch_norm": True}, "training": {"label_smoothing": 0.1}}
+            >>> config = Config.from_record(old)
+            >>> config.model.arguments["norm"], config.loss.arguments["label_smoothing"]
+            ('batch', 0.1)
+        """
+        flat = dotted_keys(values)
+        for old in RENAMED.keys() & flat.keys():
+            value = flat.pop(old)
+            flat[RENAMED[old]] = ("batch" if value else "none") if old == "model.batch_norm" else value
+        if "loss.label_smoothing" in flat:
+            flat.setdefault("loss.name", DEFAULT_CHOICES["loss"])
+        return cls.from_dict(nested(flat))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain dict that `from_dict` reads."""
+        return to_plain(self)
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits, which are equal only for configurations of the same run.
+
+        `init_from` counts by the parameters in that folder, not by its path.
+
+        Raises:
+            ConfigError: `init_from` is not the folder of a finished run.
+        """
+        values = self.to_dict()
+        if self.training.continued_from is None:  # as before there was this key
+            del values["training"]["continued_from"]
+        if self.init_from is None:
+            del values["init_from"]
+        else:
+            try:
+                values["init_from"] = parameters_checksum(Path(self.init_from))
+            except RecordError as error:
+                raise ConfigError(
+                    f"init_from={self.init_from} is not allowed ({error}); give the folder of a completed run"
+                ) from error
+        for dotted in NOT_IN_THE_RESULT:
+            *sections, key = dotted.split(".")
+            del functools.reduce(operator.getitem, sections, values)[key]
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
+
+    def run_name(self) -> str:
+        """Return the name of the run's folder in a sweep: arm, seed and fingerprint."""
+        arm = self.study.arm if self.study else self.model.name
+        short = re.sub(r"[^A-Za-z0-9.]+", "-", arm)[:80]  # a file system takes up to 255 bytes
+        return f"{short}_seed-{self.seed}_{self.fingerprint()[:8]}"

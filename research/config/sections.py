@@ -1,0 +1,260 @@
+"""The sections of a configuration that no function stands behind: frozen dataclasses with their defaults."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from research.data import AUGMENTATIONS, DATASETS
+from research.parallel import STRATEGIES
+from research.training.fit import MONITORS
+from research.training.tta import TTA
+from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
+from research.utils.strict import ConfigError, Functions, Named
+
+PRECISIONS = {"float32": "float32", "bf16": "bfloat16"}
+
+RECOMMENDED: Any = None
+"""Default of a number that the dataset recommends; `Config.from_dict` replaces it with that number."""
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images a run reads, and how they are split.
+
+    Args:
+        name: the dataset.
+        dir: folder of prepared datasets; null: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        cache_dir: folder of decoded images; null: the user's cache folder.
+        validation_fraction: share of the training images that becomes the validation split; 0 trains on all
+            images, and needs `training.keep=last`.
+        test_fraction: share of digits that becomes the test split; other datasets have their own test split.
+        split_seed: seed of the shuffle before the validation split is taken.
+        train_limit: number of training images to use; null: all.
+        augmentations: random changes of the training images, which are applied in this order; each is a name,
+            or a mapping with a name and keyword arguments, such as `{name: crop, padding: 2}`.
+    """
+
+    name: Annotated[str, OneOf(DATASETS)] = "digits"
+    dir: str | None = None
+    cache_dir: str | None = None
+    validation_fraction: Annotated[float, Rate] = 0.1
+    test_fraction: Annotated[float, Fraction] = 0.2
+    split_seed: Annotated[int, Between(0)] = 0
+    train_limit: Annotated[int, AtLeastOne] | None = None
+    augmentations: tuple[Annotated[Named, Functions(AUGMENTATIONS)], ...] = ()
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How long and how to train.
+
+    Args:
+        epochs: number of passes over the training split; null: what the dataset recommends.
+        batch_size: number of images in a training step; null: what the dataset recommends.
+        eval_batch_size: largest number of images that are evaluated at a time.
+        keep: `best` keeps the parameters of the best epoch, `last` those of the last epoch.
+        monitor: measure on the validation split that decides which epoch is best; the lower loss decides
+            between equal accuracies.
+        ema: decay of an exponential moving average of the parameters and batch statistics over the steps,
+            which is evaluated and kept; null: none.
+        swa_from: first epoch whose parameters at its end count in the average over epochs, which is evaluated
+            and kept; its batch statistics are computed once more at the end of the run. null: no average.
+        patience: number of epochs without a better epoch before training stops; null: no limit.
+        tta: views of each image whose logits an evaluation averages: `none` the image alone, `flip` also its
+            mirror image, `flip_shift` also both moved by a pixel.
+        scan_steps: largest number of steps in a call of the compiled program; null: as many as take 3 s.
+        window: number of steps whose images are on the device at a time; null: the whole training split.
+        accumulate: number of parts of a batch, which are computed one after the other to save memory; batch
+            norm uses the statistics of one part. null: a part fits into the cache of the processor.
+        remat: `blocks` computes the activations inside blocks twice, to save memory; it has no effect on a
+            CPU.
+        precision: `bf16` computes in bfloat16; parameters, statistics and loss stay float32.
+        xla_optimization_level: optimization level of XLA for the training steps; null: XLA's own. Level 1
+            compiles faster on a CPU.
+        xla_cpu_use_fusion_emitters: false compiles small networks faster before JAX 0.11; steps are slower.
+        checkpoint_every: number of steps between checkpoints; the last step has one, too; null: only when the
+            run is interrupted.
+        keep_checkpoints: number of newest checkpoints to keep; each also holds the best parameters so far.
+        continued_from: numbers of epochs after which the run had completed and was continued; `resume=true`
+            with a larger `training.epochs` writes it.
+        runs_per_program: number of runs of a sweep that are trained as one program; these runs may differ
+            only in seed, learning rate and weight decay.
+    """
+
+    epochs: Annotated[int, AtLeastOne] = RECOMMENDED
+    batch_size: Annotated[int, AtLeastOne] = RECOMMENDED
+    eval_batch_size: Annotated[int, AtLeastOne] = 256
+    keep: Annotated[str, OneOf(("best", "last"))] = "best"
+    monitor: Annotated[str, OneOf(MONITORS)] = "accuracy"
+    ema: Annotated[float, Rate] | None = None
+    swa_from: Annotated[int, AtLeastOne] | None = None
+    patience: Annotated[int, AtLeastOne] | None = None
+    tta: Annotated[str, OneOf(TTA)] = "none"
+    scan_steps: Annotated[int, AtLeastOne] | None = None
+    window: Annotated[int, AtLeastOne] | None = None
+    accumulate: Annotated[int, AtLeastOne] | None = None
+    remat: Annotated[str, OneOf(("none", "blocks"))] = "none"
+    precision: Annotated[str, OneOf(PRECISIONS)] = "float32"
+    xla_optimization_level: Annotated[int, Between(0, 3)] | None = None
+    xla_cpu_use_fusion_emitters: bool = True
+    checkpoint_every: Annotated[int, AtLeastOne] | None = 1000
+    keep_checkpoints: Annotated[int, AtLeastOne] = 2
+    continued_from: tuple[Annotated[int, AtLeastOne], ...] | None = None
+    runs_per_program: Annotated[int, Between(1, 1024)] = 1
+
+    def __post_init__(self) -> None:
+        if self.swa_from is None:
+            return
+        if self.ema is not None:
+            raise ConfigError(
+                f"training.ema={self.ema} is not allowed beside training.swa_from={self.swa_from}; give one "
+                "of the two keys"
+            )
+        if self.epochs is not None and self.swa_from > self.epochs:
+            raise ConfigError(
+                f"training.swa_from={self.swa_from} is not allowed; give at most the {self.epochs} epochs of "
+                "training.epochs"
+            )
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """What a sweep does with the runs that an earlier launch left in its folder.
+
+    Args:
+        retry_failed: run the runs that failed before again.
+    """
+
+    retry_failed: bool = True
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """How a search chooses the values of its trials.
+
+    Args:
+        trials: number of trials; a finished search with a larger number goes on.
+        prune: give up a trial whose validation accuracy is below the median of the earlier trials.
+    """
+
+    trials: Annotated[int, AtLeastOne] = 40
+    prune: bool = True
+
+
+@dataclass(frozen=True)
+class DebugConfig:
+    """Checks that help to find an error and make a run slower.
+
+    Args:
+        nans: name the layer of the first value that is not finite, if the run diverges.
+    """
+
+    nans: bool = False
+
+
+@dataclass(frozen=True)
+class TuningConfig:
+    """Trials that choose the learning rate and the weight decay of each arm before the runs of a study.
+
+    Args:
+        seeds: seeds of the trials; no run of the study may have one of them.
+        learning_rate: numbers by which the trials multiply the learning rate of the arm.
+        weight_decay: numbers by which the trials multiply the weight decay of the arm.
+    """
+
+    seeds: tuple[Annotated[int, Between(0, 2**32 - 1)], ...] = (1000,)
+    learning_rate: tuple[Annotated[float, Positive], ...] = (1.0,)
+    weight_decay: tuple[Annotated[float, Positive], ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        for name, values in vars(self).items():
+            if not values:
+                raise ConfigError(f"study.tuning.{name}=[] is not allowed; give at least one number")
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """Number of devices along each axis of the mesh.
+
+    Args:
+        run: number of parts into which the runs of one program are split.
+        data: number of parts into which a batch is split; null: the number of devices / (run * model).
+        model: number of parts into which the kernels are split.
+    """
+
+    run: Annotated[int, AtLeastOne] = 1
+    data: Annotated[int, AtLeastOne] | None = None
+    model: Annotated[int, AtLeastOne] = 1
+
+
+@dataclass(frozen=True)
+class ParallelConfig:
+    """The devices on which a run is trained, and the strategy.
+
+    Args:
+        name: the strategy; `auto` is jit over all accelerators; on a CPU it is one device, or shard_map if
+            `num_devices` is larger than 1.
+        num_devices: number of devices; null: all (on a CPU one per core), or one with `single`.
+        mesh: number of devices along each axis.
+        batch_norm: `local` normalises over the part of a batch on each device (shard_map and pmap only).
+    """
+
+    name: Annotated[str, OneOf(("auto", *STRATEGIES))] = "single"
+    num_devices: Annotated[int, AtLeastOne] | None = None
+    mesh: MeshConfig = field(default_factory=MeshConfig)
+    batch_norm: Annotated[str, OneOf(("global", "local"))] = "global"
+
+
+@dataclass(frozen=True)
+class DistributedConfig:
+    """How the processes of one run find each other.
+
+    Args:
+        mode: `auto` reads the next three values from SLURM, Open MPI or a TPU pod; `none` does not.
+        coordinator: host:port of process 0.
+        num_processes: number of processes.
+        process_id: number of this process, from 0.
+        timeout: seconds that a process waits for the others at the start.
+    """
+
+    mode: Annotated[str, OneOf(("none", "auto"))] = "none"
+    coordinator: str | None = None
+    num_processes: Annotated[int, AtLeastOne] | None = None
+    process_id: Annotated[int, Between(0)] | None = None
+    timeout: Annotated[int, AtLeastOne] = 120
+
+    @property
+    def is_on(self) -> bool:
+        """Whether a run has other processes."""
+        return self.mode == "auto" or self.coordinator is not None
+
+
+@dataclass(frozen=True)
+class StudyConfig:
+    """The study and the arm that a run belongs to.
+
+    Args:
+        name: name of the study.
+        question: the question that it answers.
+        axis: the key in which its arms differ.
+        arm: name of the arm of this run.
+        arms: names of all arms.
+        reference: the arm that the others are compared with.
+        tuning: trials before the runs; null: none.
+        trial: whether this run is a trial; comparisons leave trials out.
+        stage: earlier stage that this run belongs to; comparisons leave it out. null: the last stage.
+    """
+
+    name: str
+    question: str
+    axis: str
+    arm: str
+    arms: tuple[str, ...]
+    reference: str
+    tuning: TuningConfig | None = None
+    trial: bool = False
+    stage: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.reference not in self.arms:
+            arms = ", ".join(self.arms)
+            raise ConfigError(f"study.reference={self.reference} is not allowed; give one of {arms}")

@@ -1,0 +1,129 @@
+"""The network, the loss, the data and the preprocessing of a configuration."""
+
+import importlib.util
+import os
+
+import jax
+import numpy as np
+
+from research.config import PRECISIONS, Config, ConfigError, Named
+from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
+from research.layers import Sequential
+from research.layers.base import abstract_init
+from research.models import MODELS
+from research.runs.devices import check_parallel
+from research.training.losses import resolve
+from research.training.optimizers import group_params
+
+
+def build_network(model: Named, image_shape: tuple[int, int, int], num_classes: int) -> Sequential:
+    """Return the network of a configuration for images `(H, W, C)`.
+
+    Raises:
+        ConfigError: the model does not fit the images.
+    """
+    try:
+        return MODELS[model.name](image_shape, num_classes, **model.arguments)
+    except ValueError as error:
+        raise ConfigError(f"model={model.name}: {error}") from error
+
+
+def build_loss(config: Config, labels: np.ndarray, num_classes: int) -> Named:
+    """Return the loss of a configuration, whose class weights are numbers.
+
+    Raises:
+        ConfigError: a list has another length than the classes or losses that it belongs to.
+    """
+    try:
+        return resolve(config.loss, labels, num_classes)
+    except ValueError as error:  # its message begins with the key
+        raise ConfigError(str(error)) from error
+
+
+def build_data(config: Config) -> Dataset:
+    """Return the dataset of a configuration, with its three splits.
+
+    Raises:
+        DataError: the dataset is missing or damaged.
+        ConfigError: a number does not fit the dataset.
+    """
+    data = config.data
+    try:
+        return load_dataset(
+            data.name,
+            data_dir=data.dir,
+            cache_dir=data.cache_dir,
+            validation_fraction=data.validation_fraction,
+            test_fraction=data.test_fraction,
+            split_seed=data.split_seed,
+            train_limit=data.train_limit,
+        )
+    except DataError:
+        raise
+    except ValueError as error:  # its message begins with the key
+        raise ConfigError(f"data.{error}") from error
+
+
+def build_preprocess(config: Config, dataset: Dataset) -> Preprocess:
+    """Return the function that turns the pixels of a dataset into the input of the network.
+
+    Raises:
+        ConfigError: an augmentation does not fit the number of channels.
+    """
+    return _preprocess(config, dataset.mean, dataset.std)
+
+
+def _preprocess(config: Config, mean: tuple[float, ...], std: tuple[float, ...]) -> Preprocess:
+    try:
+        return Preprocess(mean, std, config.data.augmentations, PRECISIONS[config.training.precision])
+    except ValueError as error:
+        raise ConfigError(f"data.{error}") from error
+
+
+def eval_batch_size(config: Config, dataset: Dataset) -> int:
+    """Return the number of images per batch of an evaluation on one device."""
+    num_evaluated = max(len(dataset.validation.labels), len(dataset.test.labels))
+    return min(config.training.eval_batch_size, num_evaluated)
+
+
+def check(config: Config) -> None:
+    """Refuse a configuration that cannot run, without loading data.
+
+    Raises:
+        ConfigError: the network or an augmentation does not fit the dataset's images, a package is missing,
+            or `init_from` is not the folder of a completed run.
+        DataError: the dataset is missing.
+    """
+    check_parallel(config)
+    if config.init_from is not None:
+        config.fingerprint()  # reads the checksum of its parameters
+    if config.logging == "tensorboard" and importlib.util.find_spec("tensorboardX") is None:
+        raise ConfigError("logging=tensorboard needs tensorboardX: pip install 'cnn-research[tensorboard]'")
+    locate(config.data.name, config.data.dir)
+    dataset = DATASETS[config.data.name]
+    net = build_network(config.model, dataset.image_shape, dataset.num_classes)
+    refuse_unused_groups(config, net, dataset.image_shape)
+    build_loss(config, np.arange(dataset.num_classes), dataset.num_classes)
+    ones = (1.0,) * dataset.image_shape[-1]
+    _preprocess(config, ones, ones)
+
+
+def refuse_too_large(config: Config, net: Sequential, image_shape: tuple[int, int, int]) -> None:
+    """Refuse a network if its parameters, gradients and two moments do not fit into memory."""
+    params, _ = abstract_init(net, (1, *image_shape))
+    num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    needed, there = 16 * num_parameters, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise ConfigError(
+            f"model={config.model.name} has {num_parameters:,} parameters here, whose training takes "
+            f"{needed / 1e9:,.0f} GB; this machine has {there / 1e9:,.0f} GB"
+        )
+
+
+def refuse_unused_groups(config: Config, net: Sequential, image_shape: tuple[int, int, int]) -> None:
+    """Refuse a group of parameters that takes no parameter of the network."""
+    params, _ = abstract_init(net, (1, *image_shape))
+    try:
+        group_params(params, config.optimizer.arguments["groups"])
+    except ValueError as error:
+        raise ConfigError(f"optimizer.groups: {error}") from error
