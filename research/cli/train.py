@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 
 from research import records
 from research.cli.hydra_keys import given_hydra_keys
 from research.cli.keys import Command
+from research.cli.launcher import jobs_of_launcher
 from research.cli.log import RunLog
-from research.cli.wrapper import compose_again, pop_keys, read_folder, run_command
+from research.cli.wrapper import pop_keys, read_folder, run_command
 from research.config import Config, ConfigError, SweepConfig
 from research.records import RunResult
 from research.runs.build import check
@@ -81,15 +81,8 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
     for each in {**staged.configs, staged.last: config}.values():  # resume=true has changed the last one
         check(each)
     here = sweeps and hydra.runtime.choices["hydra/launcher"] == "basic"
-    if config.study and config.study.tuning and not here and not resume:
-        raise ConfigError(
-            "study.tuning is only allowed in a sweep on this machine; give -m without a launcher, "
-            "or study.tuning=null"
-        )
-    if len(staged.configs) > 1 and not here:
-        raise ConfigError(
-            "a study with stages is only allowed in a sweep on this machine; give -m without a launcher"
-        )
+    if not here and not resume:
+        _refuse_outside_local_sweep(staged)
     if sweeps:
         if config.distributed.is_on:
             raise ConfigError("distributed is not allowed with -m, because it is for one run; leave out -m")
@@ -146,31 +139,47 @@ def _check_given_folder(words: Sequence[str], hydra_words: Sequence[str], *, swe
         raise ConfigError("hydra.sweep.dir is only allowed with -m; give run, the folder of one run, instead")
 
 
-def check_seeds_of_launcher(words: list[str]) -> None:
-    """Print a sentence if a launcher is to run a study with too few seeds.
+def check_launcher(words: list[str]) -> None:
+    """Check a sweep that a launcher is to run, before the launcher starts.
 
-    For a sweep without a launcher, `finish` in `main` prints the sentence, since it knows the planned runs.
+    A sweep without a launcher is checked by `finish` in `main`, which knows the planned runs.
 
     Args:
         words: the words of the command line.
+
+    Raises:
+        ConfigError: a run is not allowed, or a report could not compare the runs.
     """
-    if not any(word.startswith("hydra/launcher=") for word in words):
-        return
-    words = [word for word in words if "=" in word]
-    overrides = dict(zip(words, OverridesParser.create().parse_overrides(words), strict=True))
-    fixed = [word for word, override in overrides.items() if not override.is_sweep_override()]
-    of_study = [word for word in fixed if re.match(r"\+?study[.=]", word)]
-    study = compose_again(COMMAND, of_study).study
-    sweeps = [o for o in overrides.values() if o.key_or_group == "seed" and o.is_sweep_override()]
-    num_seeds = len(list(sweeps[-1].sweep_iterator())) if sweeps else 1
-    if study is not None:
-        say_if_descriptive(len(study.arms) - 1, num_seeds)
+    configs = []
+    for values in jobs_of_launcher(COMMAND, words):
+        pop_keys(values, TrainKeys)
+        staged = staged_run_of_job(values, given_keys(HydraConfig.get().overrides.task))
+        _refuse_outside_local_sweep(staged)
+        configs.append(staged.configs[staged.last])
+    check_sweep(configs)
 
 
-def say_if_descriptive(num_contrasts: int, num_seeds: int) -> None:
-    """Print a sentence if a study has too few seeds for its contrasts."""
-    if sentence := describe_too_few_seeds(num_contrasts, num_seeds):
+def check_sweep(configs: Sequence[Config]) -> None:
+    """Refuse the runs of a sweep if a report could not compare them, and say if they have too few seeds."""
+    studies = [config.study for config in configs if config.study]
+    check_arms(studies)
+    num_contrasts = max((len(study.arms) - 1 for study in studies), default=0)
+    if sentence := describe_too_few_seeds(num_contrasts, len({config.seed for config in configs})):
         print(sentence)
+
+
+def _refuse_outside_local_sweep(staged: StagedRun) -> None:
+    """Refuse what a study can do only in a sweep on this machine."""
+    study = staged.configs[staged.last].study
+    if study and study.tuning:
+        raise ConfigError(
+            "study.tuning is only allowed in a sweep on this machine; give -m without a launcher, "
+            "or study.tuning=null"
+        )
+    if len(staged.configs) > 1:
+        raise ConfigError(
+            "a study with stages is only allowed in a sweep on this machine; give -m without a launcher"
+        )
 
 
 def report(result: RunResult, folder: Path) -> None:
@@ -232,10 +241,7 @@ def main() -> None:
     sweep, exit_codes = StagedSweep(), [0]
 
     def finish() -> int:
-        check_arms(config.study for config in sweep.planned)
-        studies = [config.study for config in sweep.planned if config.study]
-        num_contrasts = max((len(study.arms) - 1 for study in studies), default=0)
-        say_if_descriptive(num_contrasts, len({config.seed for config in sweep.planned}))
+        check_sweep(sweep.planned)
         return max(sweep.run(), *exit_codes)
 
-    run_command(COMMAND, partial(job, sweep, exit_codes), before=check_seeds_of_launcher, after=finish)
+    run_command(COMMAND, partial(job, sweep, exit_codes), before=check_launcher, after=finish)

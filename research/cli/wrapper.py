@@ -3,6 +3,7 @@
 import contextlib
 import difflib
 import errno
+import itertools
 import logging
 import os
 import sys
@@ -231,7 +232,7 @@ def check_choices(words: list[str]) -> None:
             continue
         if override.is_sweep_override() and _is_empty(override, names):
             raise ConfigError(f"{word} holds no value to sweep over; give a range with at least one")
-        for value in _chosen(override) if names else ():
+        for value in _chosen(override, names) if names else ():
             if value not in names:
                 raise ConfigError(f"{group}={value} is not allowed; give one of {', '.join(names)}")
 
@@ -249,13 +250,19 @@ def _is_empty(override: Override, names: Sequence[str]) -> bool:
         return True
 
 
-def _chosen(override: Override) -> Iterator[str]:
-    """Yield the names that an override such as `model=tiny,plain` chooses."""
-    if isinstance(override.value(), Glob):
-        return  # it chooses among the names that exist
-    if override.is_choice_sweep():
+def _chosen(override: Override, names: Sequence[str]) -> Iterator[str]:
+    """Yield the names that an override such as `model=tiny,plain` or `model=glob(t*)` chooses.
+
+    Args:
+        override: the override.
+        names: the names of the group.
+    """
+    value = override.value()
+    if isinstance(value, Glob):
+        yield from value.filter(list(names))
+    elif override.is_choice_sweep():
         yield from override.sweep_string_iterator()
-    elif not override.is_sweep_override() and not isinstance(override.value(), list):
+    elif not override.is_sweep_override() and not isinstance(value, list):
         yield override.get_value_element_as_str()
 
 
@@ -347,10 +354,19 @@ def _unknown_key(key: str, command: Command) -> str:
     if new := {**RENAMED, **command.renamed}.get(key):
         return f"{key} is now {new}; give that key instead"
     parent, _, name = key.rpartition(".")
-    groups = [word for word in sys.argv[1:] if "=" in word and word.split("=")[0] != key]
-    config = compose_again(command, [word for word in groups if choices(word.split("=")[0].lstrip("+"))])
-    node = OmegaConf.select(config, parent) if parent else config
-    keys = [str(option) for option in node] if OmegaConf.is_dict(node) else []
+    chosen: list[list[str]] = []
+    for word in sys.argv[1:]:
+        group = word.partition("=")[0]
+        names, override = choices(group.lstrip("+")), parse_word(word)
+        if group != key and names and override:
+            chosen.append([f"{group}={each}" for each in _chosen(override, names)] or [word])
+    keys: list[str] = []
+    for words in itertools.product(*chosen):  # of a sweep over a group, the first choice that has no such key
+        config = compose_again(command, list(words))
+        node = OmegaConf.select(config, parent) if parent else config
+        keys = [str(option) for option in node] if OmegaConf.is_dict(node) else []
+        if name not in keys:
+            break
     close = difflib.get_close_matches(name, keys, 1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     allowed = ", ".join(keys) or "none"

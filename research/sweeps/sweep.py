@@ -1,5 +1,6 @@
 """Many runs, one after the other, in a worker process that is replaced if it dies."""
 
+import multiprocessing
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -112,6 +113,8 @@ def run_apart(config: Config, folder: str | Path, *, retry_failed: bool = True) 
     Raises:
         RunError: the run failed, or its process died.
     """
+    # joblib's launcher sets a start method of its own, which the worker process would not know
+    multiprocessing.set_start_method("spawn", force=True)
     if run_sweep({Path(folder): config}, retry_failed=retry_failed):
         raise RunError(f"{folder} is {records.read_run(folder).status}; the output of its job says why")
 

@@ -22,6 +22,10 @@ MISTAKES = {
         ["model=tiny", "model.depth=2"],
         "there is no key model.depth; allowed in model:",
     ),
+    "key of one model of a sweep": (
+        ["-m", "model=plain,tiny", "model.depth=2"],
+        "there is no key model.depth; allowed in model: name, widths",
+    ),
     "model": (["model=plane"], "model=plane is not allowed; give one of classic, conv_pair, mlp,"),
     "optimizer": (
         ["optimizer=adm"],

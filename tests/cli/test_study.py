@@ -7,6 +7,7 @@ from hydra.core.config_store import ConfigStore
 
 from research.cli import train
 from research.cli.nodes import register
+from research.config import ConfigError
 from research.records import find_runs, read_run
 from research.studies import Study, read_study
 from research.studies import study as module
@@ -99,23 +100,87 @@ def test_without_a_sweep_the_reference_arm_runs(call, name):
     assert read_run(Path("one")).config["study"]["arm"] == "it's plain"
 
 
+@pytest.fixture
+def launcher():
+    """The words of a sweep by a launcher, which Hydra finds as it finds that of a plugin."""
+    register(train.COMMAND)
+    node = {"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}
+    ConfigStore.instance().store(group="hydra/launcher", name="fake", node=node, provider="test")
+    yield ["-m", "hydra/launcher=fake"]
+    ConfigStore.instance().repo["hydra"]["launcher"].pop("fake.yaml")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["seed=range(0,2)"], "This study is descriptive: 3 contrasts need 7 seeds, and there are 2; no"),
         (
-            ["seed=range(0,2)", "study.arms=[depth 1,depth 2]"],
-            "1 contrast needs 6 seeds, and there are 2; no",
+            ["model.depth=1,2", "seed=0,1"],
+            "This study is descriptive: 3 contrasts need 7 seeds, and there are 2",
         ),
-        (["seed=range(0,7)"], ""),
-        ([], "3 contrasts need 7 seeds, and there are 1; no difference will be claimed."),
+        (
+            ["model.depth=1,2", "study.arms=[depth 1,depth 2]"],
+            "1 contrast needs 6 seeds, and there are 1; no",
+        ),
+        (["model.depth=2", "seed=range(0,7)"], ""),
     ],
 )
-def test_too_few_seeds_are_said_before_a_launcher_starts(capsys, words, said):
-    register(train.COMMAND)
-    train.check_seeds_of_launcher(["-m", "hydra/launcher=ray", "+study=depth", "model.depth=1,2", *words])
+def test_too_few_seeds_are_said_before_a_launcher_starts(capsys, launcher, words, said):
+    train.check_launcher([*launcher, "+study=depth", *words])
     out = capsys.readouterr().out
     assert said in out
     assert bool(out) == bool(said)
-    train.check_seeds_of_launcher(["-m", "hydra/launcher=ray", "model=tiny,plain", "seed=0,1"])
+
+
+def test_a_sweep_without_a_study_says_nothing_before_a_launcher_starts(capsys, launcher):
+    train.check_launcher([*launcher, "model=tiny,plain", "seed=0,1"])
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ["+study=depth", "study.reference=depth 9"],
+            "study.reference=depth 9 is not allowed; give one of depth 1",
+        ),
+        (
+            ["+study=depth", "model.depth=1,3"],
+            "study.reference=depth 2 is not allowed, because the sweep has no run",
+        ),
+        (
+            ["+study=depth", "model.depth=range(3,5)"],
+            "add that arm to the sweep, or give one of depth 3, depth 4",
+        ),
+        (["+study=depth", "study.arms=[depth 2]", "model.depth=2,3"], "study.arm=depth 3 is not allowed"),
+        (
+            ["+study=activation", "model.activation=choice(elu,tanh)"],
+            "study.reference=relu is not allowed, because",
+        ),
+        (
+            ["+study=architecture", "model=glob([m*,t*])"],
+            "study.reference=reference is not allowed, because the sweep",
+        ),
+        (
+            ["+study=depth", "model.depth=2,7"],
+            "model.depth=7 is not allowed; give a whole number, from 1 to 4",
+        ),
+        (
+            ["+study=optimizer"],
+            "study.tuning is only allowed in a sweep on this machine; give -m without a launch",
+        ),
+    ],
+)
+def test_arms_that_cannot_be_compared_are_refused_before_a_launcher_starts(launcher, words, said):
+    with pytest.raises(ConfigError) as error:
+        train.check_launcher([*launcher, *words])
+    assert said in str(error.value)
+
+
+def test_the_sweep_of_a_file_that_chooses_a_launcher_is_checked(launcher, tmp_path):
+    (tmp_path / "place").mkdir()
+    (tmp_path / "place" / "cluster.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /hydra/launcher: fake\n"
+    )
+    words = ["--config-dir", str(tmp_path), "-m", "+place=cluster", "+study=depth", "model.depth=1,3"]
+    with pytest.raises(ConfigError, match=r"study\.reference=depth 2 is not allowed"):
+        train.check_launcher(words)

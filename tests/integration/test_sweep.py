@@ -1,5 +1,6 @@
 """Sweeps go on when a run fails or its process dies."""
 
+import importlib
 import io
 import multiprocessing
 import os
@@ -187,3 +188,14 @@ def test_a_run_under_a_launcher_that_failed_is_left_if_asked(tmp_path):
     with pytest.raises(RunError, match="is failed"):
         run_apart(config(0), tmp_path, retry_failed=False)
     assert read_run(tmp_path).outcome.error == "boom"
+
+
+def test_a_worker_starts_although_joblib_has_set_a_start_method_of_its_own(tmp_path):
+    importlib.import_module("joblib.externals.loky.backend.context")  # it adds the method to multiprocessing
+    before = multiprocessing.get_start_method(allow_none=True)
+    multiprocessing.set_start_method("loky", force=True)
+    try:
+        run_apart(config(0), tmp_path)
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    assert read_run(tmp_path).status == "completed"

@@ -112,6 +112,11 @@ def test_one_run_of_two_processes_that_srun_starts(tmp_path, slurm):
     assert done.stdout.count("test accuracy") == 1
 
 
+@needs("hydra_plugins.hydra_joblib_launcher")
+def test_joblib(tmp_path):
+    check(sweep("joblib", tmp_path), tmp_path)
+
+
 @needs("hydra_plugins.hydra_ray_launcher")
 def test_ray(tmp_path):
     check(sweep("ray", tmp_path), tmp_path)
