@@ -35,6 +35,7 @@ from research.studies.study import check_arms, describe_too_few_seeds
 from research.sweeps.stages import StagedRun, StagedSweep
 from research.sweeps.sweep import run_apart
 from research.utils.files import made_folder
+from research.utils.nested import dotted_keys, is_below, nested
 
 
 @dataclass(frozen=True)
@@ -208,7 +209,9 @@ def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config
     Raises:
         ConfigError: the command line asks for another configuration.
     """
-    others = [word for word in overrides if not re.match(r"(run|resume|parallel|distributed)[.\w]*=", word)]
+    others = [
+        word for word in overrides if not re.match(r"(run|resume|sweep|parallel|distributed)[.\w]*=", word)
+    ]
     started_with = Config.from_record(records.read_config(folder))
     started_with = replace(started_with, distributed=config.distributed)
     if any(word.startswith("parallel") for word in overrides):
@@ -224,16 +227,40 @@ def unfinished(folder: Path, config: Config, overrides: Sequence[str]) -> Config
         begun = (inside / "config.yaml").exists() and not records.is_finished(inside)
         return Config.from_record(records.read_config(inside)) if begun else started_with
     epochs, started = config.training.epochs, started_with.training
-    as_started = started_with
-    if given_keys(others) != {"training.epochs"}:
-        training = replace(config.training, epochs=started.epochs, continued_from=started.continued_from)
-        as_started = replace(config, training=training)
-    if as_started.fingerprint() != started_with.fingerprint():
+    training = replace(config.training, epochs=started.epochs, continued_from=started.continued_from)
+    asked = replace(config, training=training)
+    if not _agree(others, asked, started_with):
+        differ = [word for word in others if not _agree([word], asked, started_with)]
         raise ConfigError(
             f"resume=true continues the configuration in {folder}/config.yaml, which is another one; "
-            f"leave out {' '.join(others)}"
+            f"leave out {' '.join(differ or others)}"
         )
+    as_started = _with_words(others, asked, started_with)
     return as_started if epochs == started.epochs else with_more_epochs(folder, as_started, epochs)
+
+
+def _agree(words: Sequence[str], asked: Config, recorded: Config) -> bool:
+    """Return whether the words of a command line describe the same run as the recorded configuration."""
+    try:
+        return _with_words(words, asked, recorded).fingerprint() == recorded.fingerprint()
+    except ConfigError:  # a key of another model
+        return False
+
+
+def _with_words(words: Sequence[str], asked: Config, recorded: Config) -> Config:
+    """Return the recorded configuration with the values that the words of a command line give.
+
+    Args:
+        words: the words. One that is no key of `Config`, such as `+experiment=x`, may give any value.
+        asked: the configuration that the command line composes.
+        recorded: the recorded configuration.
+    """
+    keys = {key.removesuffix(".name") for key in given_keys(words)}
+    if any(key.partition(".")[0] not in COMMAND.config_keys for key in keys):
+        return asked
+    kept = {key: value for key, value in dotted_keys(recorded.to_dict()).items() if not is_below(key, keys)}
+    given = {key: value for key, value in dotted_keys(asked.to_dict()).items() if is_below(key, keys)}
+    return Config.from_dict(nested(kept | given))
 
 
 def main() -> None:

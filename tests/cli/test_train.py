@@ -1,14 +1,19 @@
 import json
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from omegaconf import OmegaConf
 
-from research.cli.train import exit_code
-from research.config import Config
-from research.records import RunResult, find_runs, read_run
+from research.cli.nodes import register
+from research.cli.train import COMMAND, TrainKeys, exit_code, unfinished
+from research.cli.wrapper import compose_again, pop_keys
+from research.config import Config, ConfigError
+from research.records import RunResult, find_runs, read_run, write_config, write_result
 from research.runs.preemption import StopOnSignal
 from research.runs.run import run
 
@@ -119,6 +124,43 @@ def test_a_refused_run_changes_nothing(call, tmp_path, words):
     outcome = call("train.py", *(() if "resume=true" in words else NETWORK), *words)
     assert (outcome.code, outcome.err.count("\n")) == (2, 1), outcome.err
     assert contents(tmp_path) == before
+
+
+@pytest.fixture
+def resumed(tmp_path):
+    """`resumed(*words)` is the configuration with which a completed run goes on with these words."""
+    values = {"model": "tiny", "seed": 3, "data": {"train_limit": 64}, "training": {"epochs": 2}}
+    write_config(tmp_path, Config.from_dict(values).to_dict())
+    write_result(tmp_path, RunResult("completed", epochs=2))
+    register(COMMAND)
+
+    def resume(*words: str) -> Config:
+        composed: Any = OmegaConf.to_container(compose_again(COMMAND, list(words)))
+        pop_keys(composed, TrainKeys)
+        return unfinished(tmp_path, Config.from_dict(composed), words)
+
+    return resume
+
+
+def test_words_that_change_no_result_are_allowed_with_resume(resumed):
+    config = resumed("training.epochs=412", "logging=tensorboard", "seed=3", "optimizer=adam")
+    assert (config.training.epochs, config.training.continued_from) == (412, (2,))
+    assert (config.model.name, config.data.train_limit, config.logging) == ("tiny", 64, "tensorboard")
+    assert resumed("logging=none", "training.epochs=2", "sweep.retry_failed=false").training.epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("training.epochs=412", "seed=3", "optimizer.learning_rate=0.5"), "optimizer.learning_rate=0.5"),
+        (("seed=3", "model.depth=2", "logging=none"), "model.depth=2"),
+        (("data=mnist", "model=tiny", "training.batch_size=7"), "data=mnist training.batch_size=7"),
+        (("+experiment=mnist_fast", "seed=3"), "+experiment=mnist_fast"),
+    ],
+)
+def test_only_the_words_that_differ_are_to_be_left_out(resumed, words, named):
+    with pytest.raises(ConfigError, match=rf"which is another one; leave out {re.escape(named)}$"):
+        resumed(*words)
 
 
 def test_a_refused_sweep_changes_nothing(call, tmp_path):
