@@ -35,7 +35,7 @@ def help_text(command: Command, program: str, config: Any) -> str:
         lines += [f"Choices: GROUP=NAME, and +GROUP=NAME for {' or '.join(plans)}"]
     elif command.groups:
         lines += ["Choices: GROUP=NAME"]
-    groups = (*command.groups, *command.recipes, *plans)
+    groups = (*command.groups, *command.presets, *plans)
     lines += [line for group in groups for line in _entry(group, ", ".join(choices(group)))]
     lines += ["", "Keys, with their values on this command line"]
     for key, value in values.items():

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
-from research.config import CHOICES, RECOMMENDED, Config
-from research.data import AUGMENTATIONS
+from research.config import CHOICES, LOGGERS, RECOMMENDED, Config
+from research.data import AUGMENTATIONS, RECIPES
 from research.utils.constraints import OneOf
 from research.utils.docstrings import read_arguments
 from research.utils.nested import is_below
@@ -73,14 +73,24 @@ class Command:
         return [group for group in CHOICES if group in self.config_keys]
 
     @property
-    def recipes(self) -> list[str]:
-        """Groups of named lists that the command has; a command that trains has `augmentation`."""
-        return ["augmentation"] if {"data", "optimizer"} <= set(self.groups) else []
+    def presets(self) -> dict[str, dict[str, Any]]:
+        """The values of other keys for each name, by the groups of such names that the command has."""
+        found: dict[str, dict[str, Any]] = {}
+        if {"data", "optimizer"} <= set(self.groups):  # it trains
+            lists = {name: [*map(_as_value, recipe)] for name, recipe in RECIPES.items()}
+            found["augmentation"] = {name: {"data": {"augmentations": each}} for name, each in lists.items()}
+        if "logging" in self.config_keys:
+            found["logging"] = {name: {"logging": {"to": name}} for name in LOGGERS}
+        return found
 
     def rows(self) -> list[Row]:
         """Return the rows of all keys except those of the choices."""
         common = [row for row in rows(Config) if is_below(row.key, self.config_keys)]
         return common + [row for cls in self.own for row in rows(cls)]
+
+
+def _as_value(augmentation: str | Mapping[str, Any]) -> Any:
+    return augmentation if isinstance(augmentation, str) else dict(augmentation)
 
 
 def rows(cls: Any, prefix: str = "") -> list[Row]:

@@ -11,7 +11,6 @@ from hydra.core.config_store import ConfigStore
 
 from research.cli.keys import Command, Row, choice_rows
 from research.config import CHOICES
-from research.data import RECIPES
 from research.training.optimizers import ONLY_SCHEDULE
 from research.utils.conf import CONF
 from research.utils.nested import nested
@@ -29,11 +28,10 @@ def register(command: Command) -> None:
                 # the package is that of the group in the file of the command
                 node["defaults"] = [{"override /schedule@_global_.schedule": ONLY_SCHEDULE[name]}]
             store.store(group=group, name=name, node=node, provider="research")
-    store.repo.pop("augmentation", None)
-    if command.recipes:
-        for name, recipe in RECIPES.items():
-            node = {"augmentations": [each if isinstance(each, str) else dict(each) for each in recipe]}
-            store.store(group="augmentation", name=name, node=node, package="data", provider="research")
+    for group in ("augmentation", "logging"):
+        store.repo.pop(group, None)
+        for name, node in command.presets.get(group, {}).items():
+            store.store(group=group, name=name, node=node, package="_global_", provider="research")
     store.store(name="keys", node=_defaults(command.rows()), provider="research")
     if "study" in command.config_keys:
         from research.studies import Study, study_names  # other commands start without them

@@ -5,14 +5,16 @@ the name to the function, and the signature of the function says which keys ther
 ranges. Every default is the default of a field in this package or of an argument of such a function.
 """
 
-from research.config.choices import CHOICES, default_choices, with_recipe, with_recommendations
+from research.config.choices import CHOICES, NAME_KEYS, default_choices, with_recipe, with_recommendations
 from research.config.config import RENAMED, Config
 from research.config.sections import (
+    LOGGERS,
     PRECISIONS,
     RECOMMENDED,
     DataConfig,
     DebugConfig,
     DistributedConfig,
+    LoggingConfig,
     MeshConfig,
     ParallelConfig,
     SearchConfig,
@@ -25,6 +27,8 @@ from research.utils.strict import ConfigError, Named
 
 __all__ = [
     "CHOICES",
+    "LOGGERS",
+    "NAME_KEYS",
     "PRECISIONS",
     "RECOMMENDED",
     "RENAMED",
@@ -33,6 +37,7 @@ __all__ = [
     "DataConfig",
     "DebugConfig",
     "DistributedConfig",
+    "LoggingConfig",
     "MeshConfig",
     "Named",
     "ParallelConfig",

@@ -12,7 +12,9 @@ from research.utils.strict import ConfigError
 
 DEFAULT_CHOICES = {"model": "plain", "optimizer": "adam", "schedule": "cosine", "loss": CROSS_ENTROPY.name}
 CHOICES = (*DEFAULT_CHOICES, "data", "parallel")
-"""Keys of `Config` whose value may be a name alone."""
+"""Sections of `Config` that a function or a dataset of this name stands behind."""
+NAME_KEYS = {section: f"{section}.name" for section in CHOICES} | {"logging": "logging.to"}
+"""Sections of `Config` whose value may be a name alone, and the key that the name is the value of."""
 
 
 def default_choices(optimizer: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from research.config.choices import (
-    CHOICES,
     DEFAULT_CHOICES,
+    NAME_KEYS,
     default_choices,
     with_recipe,
     with_recommendations,
@@ -21,6 +21,7 @@ from research.config.sections import (
     DataConfig,
     DebugConfig,
     DistributedConfig,
+    LoggingConfig,
     ParallelConfig,
     StudyConfig,
     TrainingConfig,
@@ -30,7 +31,7 @@ from research.records import NOT_IN_THE_RESULT, RecordError, parameters_checksum
 from research.training.losses import CROSS_ENTROPY, LOSSES
 from research.training.optimizers import ONLY_SCHEDULE, OPTIMIZERS, make_optimizer
 from research.training.schedules import SCHEDULES
-from research.utils.constraints import Between, OneOf
+from research.utils.constraints import Between
 from research.utils.nested import dotted_keys, nested
 from research.utils.strict import ConfigError, Functions, Named, construct, to_plain
 
@@ -59,7 +60,7 @@ class Config:
         distributed: the processes of one run.
         study: the study that the run belongs to.
         init_from: folder of a completed run of the same network; this run starts from its parameters.
-        logging: `tensorboard` also writes the metrics of each epoch to the folder tensorboard of the run.
+        logging: what the run records beside its own files.
         debug: checks that help to find an error.
     """
 
@@ -74,7 +75,7 @@ class Config:
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
     study: StudyConfig | None = None
     init_from: str | None = None
-    logging: Annotated[str, OneOf(("none", "tensorboard"))] = "none"
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
     debug: DebugConfig = field(default_factory=DebugConfig)
 
     def __post_init__(self) -> None:
@@ -135,8 +136,10 @@ class Config:
         optimizer = values.get("optimizer")
         given = default_choices(optimizer.get("name") if isinstance(optimizer, Mapping) else optimizer)
         given |= dict(values)
-        named = {key: {"name": given[key]} for key in CHOICES if isinstance(given.get(key), str)}
-        return construct(cls, with_recommendations(with_recipe(given | named)))
+        for section, key in NAME_KEYS.items():
+            if isinstance(given.get(section), str):
+                given |= nested({key: given[section]})
+        return construct(cls, with_recommendations(with_recipe(given)))
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any]) -> "Config":

@@ -12,6 +12,9 @@ from research.utils.strict import ConfigError, Functions, Named
 
 PRECISIONS = {"float32": "float32", "bf16": "bfloat16"}
 
+LOGGERS = ("none", "tensorboard")
+"""The programs to which a run can write its metrics."""
+
 RECOMMENDED: Any = None
 """Default of a number that the dataset recommends; `Config.from_dict` replaces it with that number."""
 
@@ -149,6 +152,17 @@ class DebugConfig:
     """
 
     nans: bool = False
+
+
+@dataclass(frozen=True)
+class LoggingConfig:
+    """What a run records beside its own files; it changes no number of the run.
+
+    Args:
+        to: `tensorboard` writes the metrics of each epoch to the folder tensorboard of the run.
+    """
+
+    to: Annotated[str, OneOf(LOGGERS)] = "none"
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def check(config: Config) -> None:
     check_parallel(config)
     if config.init_from is not None:
         config.fingerprint()  # reads the checksum of its parameters
-    if config.logging == "tensorboard" and importlib.util.find_spec("tensorboardX") is None:
+    if config.logging.to == "tensorboard" and importlib.util.find_spec("tensorboardX") is None:
         raise ConfigError("logging=tensorboard needs tensorboardX: pip install 'cnn-research[tensorboard]'")
     locate(config.data.name, config.data.dir)
     dataset = DATASETS[config.data.name]

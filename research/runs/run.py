@@ -107,7 +107,7 @@ def run(
             raise FileExistsError(f"{folder} holds an unfinished run; resume=true continues it")
         values = config.to_dict()
         writers: list[Callback] = [Heartbeat(beat), MetricsWriter(folder, values, resume=resume)]
-        writers += [TensorBoard(folder)] if config.logging == "tensorboard" else []
+        writers += [TensorBoard(folder)] if config.logging.to == "tensorboard" else []
         with records.planned(folder, values):
             result = _train(config, folder, [*writers, *callbacks], load)
         records.write_result(folder, result)

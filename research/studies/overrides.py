@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from research.config import CHOICES, Config, ConfigError, default_choices, with_recipe
+from research.config import CHOICES, NAME_KEYS, Config, ConfigError, default_choices, with_recipe
 from research.training.optimizers import ONLY_SCHEDULE
 from research.utils.nested import dotted_keys, nested
 
@@ -44,7 +44,7 @@ def as_overrides(key: str, values: Any) -> dict[str, Any]:
             raise ConfigError(f"{key}.{dotted} is not allowed: {NOT_AN_OVERRIDE[section]}")
         if section not in allowed:
             raise ConfigError(f"there is no key {key}.{dotted}; allowed: {', '.join(allowed)}")
-        full = f"{dotted}.name" if dotted in CHOICES else dotted
+        full = NAME_KEYS.get(dotted, dotted)
         if full in overrides:
             raise ConfigError(f"{key}.{full} is given twice; give it once")
         overrides[full] = value

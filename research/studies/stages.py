@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from research.config import CHOICES, Config, ConfigError
+from research.config import NAME_KEYS, Config, ConfigError
 from research.studies.overrides import as_overrides, make_config, overlay, refuse_unknown
 from research.sweeps.stages import StagedRun
 from research.utils.nested import dotted_keys, is_below, nested
@@ -148,4 +148,4 @@ def given_keys(overrides: Iterable[str]) -> set[str]:
         ['model.name', 'study', 'training.epochs']
     """
     keys = {word.lstrip("+~").partition("=")[0] for word in overrides}
-    return {f"{key}.name" if key in CHOICES else key for key in keys}
+    return {NAME_KEYS.get(key, key) for key in keys}

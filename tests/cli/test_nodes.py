@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from research.cli import nodes, wrapper
 from research.cli.keys import augmentation_rows, choice_rows
 from research.cli.train import COMMAND, TrainKeys
-from research.config import CHOICES, Config, ConfigError, TrainingConfig
+from research.config import CHOICES, LOGGERS, Config, ConfigError, TrainingConfig
 from research.data import RECIPES
 from research.models import MODELS
 from research.models.mlp import mlp
@@ -43,6 +43,12 @@ def test_a_list_of_augmentations_is_the_same_from_python_and_from_the_command_li
     config = composed("data=cifar10", f"augmentation={name}")
     assert config == Config.from_dict({"data": "cifar10", "augmentation": name})
     assert name in nodes.choices("augmentation")
+
+
+def test_a_name_alone_chooses_where_metrics_are_logged():
+    assert composed("logging=tensorboard") == Config.from_dict({"logging": "tensorboard"})
+    assert composed("logging.to=tensorboard") == Config.from_dict({"logging": {"to": "tensorboard"}})
+    assert nodes.choices("logging") == sorted(LOGGERS)
 
 
 def test_augmentations_with_keywords_come_from_the_command_line():

@@ -92,6 +92,8 @@ def test_to_dict_and_from_dict_are_inverse():
             {"model": {"name": "plain", "norm": "batchnorm"}},
             "norm=batchnorm is not .* one of batch, group",
         ),
+        ({"logging": "wandb"}, r"logging\.to=wandb is not allowed; give one of none, tensorboard"),
+        ({"logging": None}, "logging=null is not allowed; give a mapping with the keys to"),
         ({"optimizer": {"name": "sgd", "sam": 0}}, "optimizer.sam=0 is not allowed; give a number, above 0"),
     ],
 )
@@ -312,9 +314,11 @@ def test_a_run_from_before_its_keys_were_renamed_is_read():
     values = Config.from_dict({"model": {"name": "plain", "norm": "batch"}}).to_dict()
     values["model"]["batch_norm"] = values["model"].pop("norm") == "batch"
     values["training"]["label_smoothing"] = 0.1
+    values["logging"] = "tensorboard"
     values["training"]["replicas"] = values["training"].pop("runs_per_program")
     del values["loss"]
     config = Config.from_record(values)
+    assert config.logging.to == "tensorboard"
     assert config.model.arguments["norm"] == "batch"
     assert config.loss.arguments == {"label_smoothing": 0.1, "class_weights": None}
     assert config.training.runs_per_program == 1
