@@ -132,8 +132,10 @@ def main() -> None:
         out = None if composed[0]["out"] is None else read_folder(composed[0], "out")
         keys = pop_keys(composed[0], SearchKeys)
         base = Config.from_dict(composed[0])
-        if base.study is not None or base.distributed.is_on:
-            key = "study" if base.study else "distributed"
+        unfit = {"study": base.study, "debug.overfit_batch": base.debug.overfit_batch}
+        if key := next(
+            (key for key, value in unfit.items() if value), base.distributed.is_on and "distributed"
+        ):
             raise ConfigError(f"{key} is not allowed in a search; leave it out")
         check_choices(list(searched))
         space = {each.get_key_element(): distribution(word, each) for word, each in searched.items()}

@@ -28,6 +28,7 @@ from research.runs.build import check
 from research.runs.callbacks import ProgressBar
 from research.runs.continued import CONTINUED, continue_run, settle, with_more_epochs
 from research.runs.multiprocess import run_distributed
+from research.runs.overfit import describe_overfit
 from research.runs.preemption import stop_on_signal
 from research.runs.run import configure_jax, leave_accelerators, run
 from research.studies.stages import given_keys, staged_run_of_job
@@ -85,6 +86,11 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
     if not here and not resume:
         _refuse_outside_local_sweep(staged)
     if sweeps:
+        if config.debug.overfit_batch is not None:
+            raise ConfigError(
+                f"debug.overfit_batch={config.debug.overfit_batch} is not allowed with -m, because it is for "
+                "one run; leave out -m"
+            )
         if config.distributed.is_on:
             raise ConfigError("distributed is not allowed with -m, because it is for one run; leave out -m")
         if here:
@@ -125,7 +131,12 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
         result = records.read_run(folder).outcome
     else:
         with stop_on_signal(folder) as stop:
-            result = run(config, folder, [*log, stop, ProgressBar()], resume=resume)
+            bar = ProgressBar(every=1 if config.debug.overfit_batch is None else 20)
+            result = run(config, folder, [*log, stop, bar], resume=resume)
+    if config.debug.overfit_batch is not None and result.status in ("completed", "diverged"):
+        print(describe_overfit(records.read_run(folder)))
+        print(f"run {folder}")
+        return None
     report(result, folder)
     return exit_codes.append(exit_code(result))
 

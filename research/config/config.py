@@ -81,11 +81,25 @@ class Config:
     def __post_init__(self) -> None:
         if self.data.validation_fraction == 0:
             self._refuse_without_validation()
+        if self.debug.overfit_batch is not None:
+            self._refuse_to_overfit_many()
         groups = self.optimizer.arguments.get("groups", ())
         for name in (self.optimizer.name, *(group.optimizer for group in groups)):
             if self.schedule.name != (only := ONLY_SCHEDULE.get(name, self.schedule.name)):
                 raise ConfigError(
                     f"schedule={self.schedule.name} is not allowed with optimizer={name}; give {only}"
+                )
+
+    def _refuse_to_overfit_many(self) -> None:
+        for key, is_given in (
+            ("study", self.study is not None),
+            ("distributed", self.distributed.is_on),
+            ("training.runs_per_program", self.training.runs_per_program > 1),
+        ):
+            if is_given:
+                raise ConfigError(
+                    f"debug.overfit_batch={self.debug.overfit_batch} is not allowed with {key}, because it "
+                    f"is for one run in one process; leave out {key}"
                 )
 
     def _refuse_without_validation(self) -> None:
@@ -191,9 +205,12 @@ class Config:
                 raise ConfigError(
                     f"init_from={self.init_from} is not allowed ({error}); give the folder of a completed run"
                 ) from error
+        if self.debug.overfit_batch is None:  # as before there was this key
+            del values["debug"]["overfit_batch"]
         for dotted in NOT_IN_THE_RESULT:
             *sections, key = dotted.split(".")
             del functools.reduce(operator.getitem, sections, values)[key]
+        values = {key: value for key, value in values.items() if value != {}}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 
     def run_name(self) -> str:

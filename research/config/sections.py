@@ -149,9 +149,12 @@ class DebugConfig:
 
     Args:
         nans: name the layer of the first value that is not finite, if the run diverges.
+        overfit_batch: train 200 steps on one batch of so many images, without augmentation, dropout and
+            weight decay, and say whether the network learned it; null: train as usual.
     """
 
     nans: bool = False
+    overfit_batch: Annotated[int, AtLeastOne] | None = None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from research.layers.base import Layer
 from research.layers.conv import Conv2D, DepthwiseSeparableConv
+from research.layers.dropout import Dropout, SpatialDropout, StochasticDepth
 from research.layers.norm import BatchNorm
 
 T = TypeVar("T")
@@ -43,6 +44,14 @@ def with_axis_name(net: T, axis_name: str | None) -> T:
         lambda layer: (
             dataclasses.replace(layer, axis_name=axis_name) if isinstance(layer, BatchNorm) else layer
         ),
+    )
+
+
+def without_dropout(net: T) -> T:
+    """Return the network in which dropout and stochastic depth drop nothing."""
+    kinds = (Dropout, SpatialDropout, StochasticDepth)
+    return rewrite(
+        net, lambda layer: dataclasses.replace(layer, rate=0.0) if isinstance(layer, kinds) else layer
     )
 
 

@@ -34,7 +34,7 @@ NOT_IN_THE_RESULT = (
     "parallel.mesh.run",
     "distributed",
     "logging",
-    "debug",
+    "debug.nans",
 )
 """Keys of a configuration that change no number of a run: the folder of the data, the number of checkpoints,
 the other runs of the same program, and the processes."""

@@ -18,9 +18,15 @@ TENSORBOARD_FOLDER = "tensorboard"
 
 
 class ProgressBar(Callback):
-    """Prints a line per epoch, and shows a bar below the lines if the output is a terminal."""
+    """Prints lines of metrics, and shows a bar below the lines if the output is a terminal.
 
-    def __init__(self, console: Console | None = None) -> None:
+    Args:
+        console: where to print; `None` is the standard output.
+        every: number of epochs from one line to the next.
+    """
+
+    def __init__(self, console: Console | None = None, every: int = 1) -> None:
+        self._every = every
         self._console = console or Console(highlight=False, soft_wrap=True)
         self._bar = make_bar(self._console, "steps")
 
@@ -35,6 +41,8 @@ class ProgressBar(Callback):
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
         """Print the epoch's line."""
+        if metrics.epoch % self._every:
+            return
         validation = ""
         if metrics.validation_loss is not None:
             validation = (

@@ -30,7 +30,9 @@ def with_more_epochs(folder: str | Path, config: Config, epochs: int) -> Config:
         ConfigError: the run did not complete, ended early, or already has that many epochs or more.
     """
     record, training = records.read_run(Path(folder)), config.training
-    if record.status != "completed":
+    if config.debug.overfit_batch is not None:
+        hint = "debug.overfit_batch trains a fixed number of steps; leave out training.epochs"
+    elif record.status != "completed":
         hint = f"leave it out to finish the {training.epochs} epochs of {folder}, which is {record.status}"
     elif (record.outcome.epochs or 0) < training.epochs:
         hint = f"training.patience ended {folder} after epoch {record.outcome.epochs}; start another run"

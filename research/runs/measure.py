@@ -40,8 +40,8 @@ def measure_run(
         net: the network of the run.
         fitted: the result of the training.
         dataset: the data of the run.
-        trial: whether the run is a trial of the tuning. The validation split decides between trials, so a
-            trial never reads the test split, and saves nothing.
+        trial: whether the run is a trial of the tuning, or learns one batch. The validation split decides
+            between trials, so a trial never reads the test split, and saves nothing.
     """
     params, model_state = fitted.params, fitted.model_state
     if fitted.status != "completed" or params is None or model_state is None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 from research import records
 from research.config import Config, ConfigError
 from research.data import Dataset
+from research.layers.rewrite import without_dropout
 from research.parallel import request_cpu_devices
 from research.parallel.distributed import is_writer, largest, num_processes
 from research.records import RunResult, Seconds
@@ -19,6 +21,7 @@ from research.runs.callbacks import CheckpointWriter, Heartbeat, MetricsWriter, 
 from research.runs.devices import num_cpu_devices
 from research.runs.load import load_trained, start_from
 from research.runs.measure import measure_run
+from research.runs.overfit import one_batch, overfit_config
 from research.runs.preemption import preempted
 from research.runs.program import compile_program
 from research.runs.provenance import provenance, refuse_other_flags
@@ -55,8 +58,12 @@ def load_program(config: Config) -> Loaded:
         ConfigError: the configuration does not fit the data.
         DataError: the dataset is missing or damaged.
     """
-    dataset = build_data(config)
-    spec = program_spec(config, dataset)
+    dataset, count = build_data(config), config.debug.overfit_batch
+    if count is not None:
+        dataset = one_batch(dataset, count, config.seed)
+    spec = program_spec(overfit_config(config), dataset)
+    if count is not None:
+        spec = replace(spec, net=without_dropout(spec.net))
     return dataset, spec, compile_program(spec)
 
 
@@ -117,6 +124,7 @@ def run(
 def _train(config: Config, folder: Path, callbacks: Sequence[Callback], load: Load) -> RunResult:
     began = time.perf_counter()
     dataset, spec, program = load(config)
+    config = overfit_config(config)
     origin = provenance(dataset.checksum)
     rates, training = config.optimizer.arguments, config.training
     key = jax.random.key(config.seed, impl=PRNG_IMPL)
@@ -165,7 +173,7 @@ def _train(config: Config, folder: Path, callbacks: Sequence[Callback], load: Lo
         fitted = fitted._replace(model_state=program.recompute(fitted.params, fitted.model_state, images))
     if fitted.status == "preempted":
         return preempted(str(fitted.error), f"after {fitted.num_steps} of {program.num_steps} steps")
-    is_trial = config.study is not None and config.study.trial
+    is_trial = (config.study is not None and config.study.trial) or config.debug.overfit_batch is not None
     return RunResult(
         fitted.status,
         fitted.error,
