@@ -31,8 +31,9 @@ from research.runs.multiprocess import run_distributed
 from research.runs.overfit import describe_overfit
 from research.runs.preemption import stop_on_signal
 from research.runs.run import configure_jax, leave_accelerators, run
+from research.studies.findings import too_few_seeds
 from research.studies.stages import given_keys, staged_run_of_job
-from research.studies.study import check_arms, describe_too_few_seeds
+from research.studies.study import check_arms
 from research.sweeps.stages import StagedRun, StagedSweep
 from research.sweeps.sweep import run_apart
 from research.utils.files import made_folder
@@ -176,7 +177,7 @@ def check_sweep(configs: Sequence[Config]) -> None:
     studies = [config.study for config in configs if config.study]
     check_arms(studies)
     num_contrasts = max((len(study.arms) - 1 for study in studies), default=0)
-    if sentence := describe_too_few_seeds(num_contrasts, len({config.seed for config in configs})):
+    if sentence := too_few_seeds(num_contrasts, len({config.seed for config in configs})):
         print(sentence)
 
 

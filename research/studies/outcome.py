@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from research.records import RecordError, read_run
 from research.studies.figures import FIGURES
+from research.studies.findings import findings
 from research.studies.report.table import arm_table, contrast_table, explain_contrasts, trial_table
 from research.studies.report.text_table import Table
 from research.studies.report.write import write_report
@@ -35,6 +36,10 @@ class StudyOutcome:
             RecordError: a file of a run is damaged, or the runs belong to no study or to several.
         """
         return cls(_only(group_runs([read_run(path) for path in runs]), folder), folder)
+
+    def findings(self) -> list[str]:
+        """Return what was found, in sentences, the most important one first."""
+        return findings(self.results)
 
     def arms(self) -> Table:
         """Return a row per arm: test accuracy over its seeds, size, cost, and runs that did not complete."""

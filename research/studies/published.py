@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from research.studies.findings import as_factor, in_points
 from research.studies.report.text_table import NOTHING, Table, percent_interval, percent_spread, points
 from research.studies.results import Arm, StudyResults
 from research.studies.statistics import ALPHA, Summary, holm, is_testable, sign_flip_p, summarize
@@ -175,7 +176,7 @@ def study_verdicts(study: StudyResults) -> Table:
     """Return the verdicts on the claims about a study; the table is empty if there are none."""
     values: dict[Metric, dict[str, SeedValues]] = {
         "accuracy": {arm.name: arm.accuracies for arm in study.arms},
-        "seconds": {arm.name: _seconds(arm) for arm in study.arms},
+        "seconds": {arm.name: arm.train_seconds for arm in study.arms},
     }
     return verdict_table(judge(CLAIMS.get(_name(study), ()), values))
 
@@ -198,12 +199,9 @@ def _in_words(comparison: Comparison, metric: Metric) -> str:
     better, worse, advantage, p, _ = comparison
     if np.isnan(advantage.low):
         return f"{better} against {worse}: {advantage.n} pair{'s' * (advantage.n != 1)}"
-    numbers = (advantage.mean, advantage.low, advantage.high)
     if metric == "accuracy":
-        mean, low, high = (f"{100 * x:+.2f}" for x in numbers)
-        return f"{better} - {worse}: {mean} points [{low}, {high}], p {p:.3f}"
-    mean, low, high = (f"{np.exp(x):.2f}" for x in numbers)
-    return f"{worse} took {mean} times [{low}, {high}] as long as {better}, p {p:.3f}"
+        return f"{better} - {worse}: {in_points(advantage)}, p {p:.3f}"
+    return f"{worse} took {as_factor(advantage)} as long as {better}, p {p:.3f}"
 
 
 def is_published(study: StudyResults) -> bool:
@@ -245,8 +243,3 @@ def _name(study: StudyResults) -> str:
     """Return the name of a study on MNIST; "" for another dataset, about which nothing was published."""
     on_mnist = all(run.config.get("data", {}).get("name") == DATASET for run in study.runs)
     return str(study.name) if study.runs and on_mnist else ""
-
-
-def _seconds(arm: Arm) -> dict[int, float]:
-    found = {seed: run.outcome.seconds for seed, run in arm.completed.items()}
-    return {seed: seconds.train for seed, seconds in found.items() if seconds is not None}

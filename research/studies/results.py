@@ -19,6 +19,7 @@ from research.utils.nested import dotted_keys, is_below
 # Two runs that differ only in these keys are the same experiment.
 IGNORED_SECTIONS = ("study", "seed", "init_from", *NOT_IN_THE_RESULT)
 DATA_KEYS = ("data.name", "data.test_fraction", "data.split_seed")  # these decide the checksum of the data
+FIRST, LAST = ("depth", "activation", "optimizer"), ("frameworks", "small networks")  # studies in a report
 TUNED_KEYS = ("optimizer.learning_rate", "optimizer.weight_decay")  # trials of one arm differ in these
 
 
@@ -67,6 +68,12 @@ class Arm:
         """Return the number of trainable parameters; ``None`` if no run completed."""
         counts = [run.outcome.num_parameters for run in self.completed.values()]
         return int(np.median([count for count in counts if count is not None])) if any(counts) else None
+
+    @property
+    def train_seconds(self) -> dict[int, float]:
+        """Return the seconds of training of each completed run, by seed."""
+        found = {seed: run.outcome.seconds for seed, run in self.completed.items()}
+        return {seed: seconds.train for seed, seconds in found.items() if seconds is not None}
 
     def seconds(self, part: str) -> list[float]:
         """Return the seconds that each completed run spent on ``compile``, ``train`` or ``total``."""
@@ -159,9 +166,18 @@ def group_runs(runs: Sequence[Run]) -> list[StudyResults]:
     studies = []
     for group in by_name.values():
         _refuse_other_flags(group)
-    for name, group in sorted(by_name.items(), key=lambda item: (item[0] is None, item[0] or "")):
+    for name, group in sorted(by_name.items(), key=lambda item: _place(item[0])):
         studies += [_unplanned_study(group)] if name is None else _planned_studies(name, group)
     return studies
+
+
+def _place(name: str | None) -> tuple[int, int, str]:
+    """Return the sort key of a study; runs without a study come last."""
+    if name is None:
+        return 3, 0, ""
+    if name in FIRST:
+        return 0, FIRST.index(name), name
+    return (2, LAST.index(name), name) if name in LAST else (1, 0, name)
 
 
 def seed_of(run: Run) -> int:

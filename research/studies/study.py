@@ -9,9 +9,9 @@ from rich.console import Console
 
 from research.config import Config, ConfigError, StudyConfig
 from research.runs.build import check
+from research.studies.findings import too_few_seeds
 from research.studies.overrides import as_overrides, default_name, refuse_unknown
 from research.studies.stages import Stage, make_stages, staged_run
-from research.studies.statistics import is_testable, seeds_needed
 from research.sweeps.stages import StagedRun, StagedSweep
 from research.utils.conf import CONF
 from research.utils.strict import to_builtin
@@ -207,7 +207,7 @@ class Study:
             raise ConfigError(
                 f"folder={folder} cannot be written: {error.strerror}; give another folder"
             ) from error
-        if sentence := describe_too_few_seeds(len(self.arms) - 1, len(seeds)):
+        if sentence := too_few_seeds(len(self.arms) - 1, len(seeds)):
             console.print(sentence, markup=False)
         if sweep.run(console) >= 128:
             raise KeyboardInterrupt(f"the study stopped; run it again with folder={folder} to go on")
@@ -251,21 +251,6 @@ def check_arms(studies: Iterable[StudyConfig | None]) -> None:
                 f"study.reference={study.reference} is not allowed, because the sweep has no run of it; "
                 f"add that arm to the sweep, or give one of {', '.join(arms)}"
             )
-
-
-def describe_too_few_seeds(num_contrasts: int, num_seeds: int) -> str:
-    """Return one sentence if a study has fewer seeds than its contrasts need; "" otherwise.
-
-    Args:
-        num_contrasts: number of arms other than the reference arm.
-        num_seeds: number of seeds that every arm has.
-    """
-    if num_contrasts == 0 or is_testable(num_contrasts, num_seeds):
-        return ""
-    return (
-        f"This study is descriptive: {num_contrasts} contrast{'s need' if num_contrasts > 1 else ' needs'} "
-        f"{seeds_needed(num_contrasts)} seeds, and there are {num_seeds}; no difference will be claimed."
-    )
 
 
 def _make_seeds(seeds: Any) -> list[int]:

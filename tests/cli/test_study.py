@@ -119,7 +119,7 @@ def launcher():
         ),
         (
             ["model.depth=1,2", "study.arms=[depth 1,depth 2]"],
-            "1 contrast needs 6 seeds, and there are 1; no",
+            "1 contrast needs 6 seeds, and there is 1, so no",
         ),
         (["model.depth=2", "seed=range(0,7)"], ""),
     ],

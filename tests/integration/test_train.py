@@ -41,7 +41,7 @@ def test_a_sweep_runs_in_a_worker_and_a_second_launch_runs_nothing(tmp_path):
     assert first.stderr == ""
     sentence, *lines = first.stdout.splitlines()
     assert sentence == (
-        "This study is descriptive: 6 contrasts need 8 seeds, and there are 2; no difference will be claimed."
+        "This study is descriptive: 6 contrasts need 8 seeds, and there are 2, so no difference is claimed."
     )
     assert len(lines) == 4
     runs = find_runs(tmp_path / "sweep")
@@ -61,7 +61,7 @@ def test_a_sweep_runs_in_a_worker_and_a_second_launch_runs_nothing(tmp_path):
     report = [sys.executable, str(SCRIPTS / "report.py"), "sweep"]
     said = launch(report, tmp_path)
     assert said.returncode == 0, said.stderr
-    assert said.stdout.splitlines()[-1] == "report sweep/report.md"
+    assert said.stdout.splitlines()[-1] == "report sweep/report.html"
     assert "relu" in (tmp_path / "sweep" / "report.md").read_text()
 
 

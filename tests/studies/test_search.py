@@ -56,7 +56,8 @@ def test_importance_finds_the_key_that_matters(folder):
 
 def test_the_report_of_a_search(folder):
     text = write_report(folder).read_text()
-    assert "24 trials: 18 completed, 5 stopped, 1 missing. The best validation accuracy is" in text
+    assert "24 trials: 18 completed, 5 stopped, 1 missing." in text
+    assert "- The best validation accuracy of 24 trials is 58.00 %, with rate=0.76, kind=a." in text
     assert "| rate | 0.1 to 1, logarithmic | 0.76 |" in text
     assert "| kind | a, b | a |" in text
     assert "| 24 | 0.79 | b | — | 58.00 | 0 | missing |  | run-23 |" in text

@@ -15,9 +15,9 @@ import research
 from research.config import ConfigError
 from research.records import find_runs, read_run
 from research.studies import Study, read_study, study_names
+from research.studies.findings import too_few_seeds
 from research.studies.hydra_node import hydra_text, make_hydra_node
 from research.studies.stages import staged_run_of_job
-from research.studies.study import describe_too_few_seeds
 
 SMALL = {
     "model": "tiny",
@@ -163,7 +163,7 @@ def test_a_study_runs_goes_on_and_shows_what_it_found(tmp_path):
     results, said = run(study, tmp_path)
     first, *others = said.splitlines()
     assert first == (
-        "This study is descriptive: 1 contrast needs 6 seeds, and there are 2; no difference will be claimed."
+        "This study is descriptive: 1 contrast needs 6 seeds, and there are 2, so no difference is claimed."
     )
     assert [re.sub(r"_\w+  ", " ", line).split(" test")[0] for line in others] == [
         f"[{number}/4] {arm}_seed-{seed} completed "
@@ -200,10 +200,10 @@ def test_a_failed_run_is_in_the_results_and_the_others_go_on(tmp_path):
 
 
 def test_enough_seeds_are_not_spoken_of():
-    assert describe_too_few_seeds(len(make_study().arms) - 1, 6) == ""
+    assert too_few_seeds(len(make_study().arms) - 1, 6) == ""
     num_contrasts = len(Study.from_conf("activation").arms) - 1
-    assert "6 contrasts need 8 seeds, and there are 7" in describe_too_few_seeds(num_contrasts, 7)
-    assert describe_too_few_seeds(0, 1) == ""
+    assert "6 contrasts need 8 seeds, and there are 7" in too_few_seeds(num_contrasts, 7)
+    assert too_few_seeds(0, 1) == ""
 
 
 def test_an_arm_starts_from_the_run_of_the_same_seed_in_an_earlier_stage(tmp_path):
@@ -276,8 +276,8 @@ def test_two_pretrainings_in_one_folder_are_two_studies(tmp_path):
     results, _ = run(make_study(stages=other), tmp_path, seeds=[0])
     assert results.results.title == "activation"
     text = results.report().read_text()
-    assert "## activation (pretrain: data.split_seed=1)" in text
-    assert "## activation (pretrain: data.split_seed=2)" in text
+    assert "## Activation (pretrain: data.split_seed=1)" in text
+    assert "## Activation (pretrain: data.split_seed=2)" in text
 
 
 def test_every_file_is_a_study_with_a_question_that_hydra_can_sweep_over():

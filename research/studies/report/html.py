@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jinja2
 
 from research.studies.figures.style import COLOURS
+from research.studies.findings import FOUND
 from research.studies.report.section import Section
 from research.studies.report.text_table import percent
 from research.studies.results import Arm
@@ -42,7 +43,7 @@ def to_html(sections: Sequence[Section], folder: Path) -> str:
     )
     environment.filters["embedded"] = lambda path: _data_url(folder / path)
     environment.globals["strips"] = strips
-    return environment.get_template(TEMPLATE).render(sections=sections)
+    return environment.get_template(TEMPLATE).render(sections=sections, found=FOUND)
 
 
 def strips(arms: Sequence[Arm]) -> list[Strip | None]:

@@ -4,23 +4,30 @@ import html
 import re
 from collections.abc import Sequence
 
+from research.studies.findings import FOUND
 from research.studies.report.section import Section
 from research.studies.report.text_table import Part, Table
 
 
 def to_markdown(sections: Sequence[Section]) -> str:
     """Return the report as GitHub-flavoured Markdown, with links to figures relative to the report."""
-    blocks = ["# Report"]
-    if len(sections) > 1:
-        blocks.append("\n".join(f"- {escape(section.title)}" for section in sections))
+    blocks = ["# Report", *found(sections)]
     for section in sections:
         blocks += _section(section)
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def parts_to_markdown(title: str, parts: Sequence[Part]) -> str:
-    """Return tables under one title as GitHub-flavoured Markdown."""
-    blocks = [f"# {title}", *(block for part in parts for block in _part(part, "##"))]
+def found(sections: Sequence[Section]) -> list[str]:
+    """Return the blocks that say what was found, with a list of sentences for each section."""
+    blocks = [f"## {FOUND}"]
+    for section in sections:
+        blocks += [f"**{escape(section.title)}**", "\n".join(f"- {escape(s)}" for s in section.findings)]
+    return blocks
+
+
+def parts_to_markdown(title: str, sections: Sequence[Section], parts: Sequence[Part]) -> str:
+    """Return what was found, and then tables, under one title as GitHub-flavoured Markdown."""
+    blocks = [f"# {title}", *found(sections), *(block for part in parts for block in _part(part, "##"))]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 

@@ -30,16 +30,11 @@ def search_parts(study: StudyResults) -> list[Part]:
 
 
 def search_plan(study: StudyResults) -> str:
-    """Return the number of trials, how they ended, and the best values, in two sentences."""
+    """Return the number of trials and how they ended."""
     found = outcomes(study)
     counts = Counter(each.run.status for each in found)
     ended = ", ".join(f"{count} {status}" for status, count in counts.items())
-    best = best_outcome(study)
-    if best is None:
-        return f"{len(found)} trials: {ended}."
-    values = ", ".join(f"{key}={value}" for key, value in best.trial.params.items())
-    accuracy = percent(best.accuracy or 0.0)
-    return f"{len(found)} trials: {ended}. The best validation accuracy is {accuracy} %, with {values}."
+    return f"{len(found)} trials: {ended}."
 
 
 def importance_table(study: StudyResults) -> Table:

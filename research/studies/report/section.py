@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from research.studies.figures import FIGURES
 from research.studies.figures.style import save
+from research.studies.findings import findings, title_in_words
 from research.studies.predictions import shown_arm
 from research.studies.published import brief_table, is_published, study_verdicts
 from research.studies.report.frameworks import framework_background, framework_parts
@@ -73,9 +74,10 @@ class Section:
     """One study of a report.
 
     Args:
-        title: name of the study.
+        title: name of the study, in words.
         slug: the title as part of a path or a link; it is unique in the report.
         question: what the study asks; empty for runs without a study.
+        findings: what was found, in sentences.
         plan: the numbers of arms and seeds, and how the runs ended.
         arms: the arms, which the HTML report draws beside their table.
         results: the tables of results.
@@ -88,6 +90,7 @@ class Section:
     title: str
     slug: str
     question: str
+    findings: list[str]
     plan: str
     arms: Sequence[Arm]
     results: list[Part]
@@ -100,7 +103,7 @@ class Section:
 def published_parts(sections: Sequence[Section]) -> list[Part]:
     """Return the verdicts on all published claims in one table, then one table for each section."""
     claims = [
-        (section.slug, part.table)
+        (section.title, part.table)
         for section in sections
         for part in section.results
         if part.heading == CLAIMS_HEADING
@@ -149,9 +152,10 @@ def _section(study: StudyResults, slug: str, folder: Path, out: Path) -> Section
         Part("Provenance", "", provenance_table(study)),
     ]
     return Section(
-        title=study.title,
+        title=title_in_words(study),
         slug=slug,
         question=study.question or "",
+        findings=findings(study),
         plan=search_plan(study) if study.search else _plan(study),
         arms=study.arms,
         results=[part for part in results if part.table or (part.heading == "Contrasts" and study.arms)],
@@ -171,8 +175,6 @@ def _plan(study: StudyResults) -> str:
     repeated = sum(len(arm.repeated) for arm in study.arms)
     outcome += f"; {repeated} repeated" if repeated else ""
     comparison = f" Reference arm: {study.reference}." if study.reference else ""
-    if study.contrasts and all(c.verdict == "descriptive only" for c in study.contrasts.values()):
-        comparison += " This study is descriptive: it has too few seeds to claim a difference."
     plural = ("" if len(study.arms) == 1 else "s", "" if len(seeds) == 1 else "s")
     return (
         f"{len(study.arms)} arm{plural[0]}, {len(seeds)} seed{plural[1]}; {sum(counts.values())} runs: "

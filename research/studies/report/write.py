@@ -55,7 +55,7 @@ def write_report(folders: str | Path | Sequence[str | Path], out: str | Path | N
     write_atomically(out / "report.html", to_html(sections, out).encode())
     write_atomically(out / "report.md", to_markdown(sections).encode())
     if parts := published_parts(sections):
-        text = parts_to_markdown("Beside what was published", parts)
+        text = parts_to_markdown("Beside what was published", sections, parts)
         write_atomically(out / "published.md", text.encode())
     return out / "report.md"
 

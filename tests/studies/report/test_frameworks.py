@@ -121,8 +121,8 @@ def test_a_report_of_runs_takes_up_the_comparison_beside_them(write_frameworks, 
     write(tmp_path / "runs" / "depth" / "1", make_plan("depth 1"))
     write_frameworks(tmp_path / "runs" / "frameworks", data="digits")
     report = write_report(tmp_path / "runs", tmp_path / "out").read_text()
-    assert "## depth" in report
-    assert "## frameworks" in report
+    assert "## Depth" in report
+    assert "## Frameworks" in report
     assert "](figures/frameworks/cost.svg)" in report
     assert (tmp_path / "out" / "figures" / "frameworks" / "cost.svg").exists()
     assert "Do they compute the same?" in (tmp_path / "out" / "report.html").read_text()

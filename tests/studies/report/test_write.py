@@ -39,11 +39,21 @@ def folder(tmp_path_factory, write, make_plan) -> Path:
 
 def test_markdown(folder):
     text = (folder / "report.md").read_text()
-    assert re.findall("^## (.*)", text, re.MULTILINE) == ["&lt;script&gt;alert(1)&lt;/script&gt;", "depth"]
+    assert re.findall("^## (.*)", text, re.MULTILINE) == [
+        "What was found",
+        "Depth",
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+    ]
     assert "3 arms, 8 seeds; 24 runs: 16 completed, 8 missing. Reference arm: depth 2." in text
     assert "| depth 3 | 0 | — | — | — | — | — | 8 missing |" in text
     assert "| depth 1 | 8 | -5.00 | [-5.00, -5.00] | 0.0078 | 0.0156 | lower |" in text
     assert "<script" not in text
+    found = text.partition("## Depth")[0]
+    assert (
+        "\n- depth 1 has a lower test accuracy than depth 2: -5.00 points [-5.00, -5.00] over 8 seeds.\n"
+        in found
+    )
+    assert "8 of 24 runs did not complete (8 missing), among them every run of depth 3." in found
     assert r"| a\|b | 0 | failed |" in text
     assert (
         len(
