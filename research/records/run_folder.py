@@ -157,15 +157,13 @@ def start_run(
 @contextlib.contextmanager
 def planned(folder: str | Path, config: Mapping[str, Any]) -> Iterator[None]:
     """Write `config.yaml` if there is none, and remove it if the block raises before the run has begun."""
-    folder = Path(folder)
-    path = folder / "config.yaml"
-    is_new = not path.exists()
-    if is_new:
+    path = Path(folder) / "config.yaml"
+    if is_new := not path.exists():
         write_config(folder, config)
     try:
         yield
     except BaseException:
-        if is_new and not (folder / "metrics.jsonl").exists():
+        if is_new and not path.with_name("metrics.jsonl").exists():
             path.unlink(missing_ok=True)
         raise
 
@@ -303,12 +301,13 @@ def is_run(folder: Path) -> bool:
     """Return whether a folder holds a run of ours, which may be damaged.
 
     Either its `config.yaml` begins with our checksum line, or there is a `config.yaml` beside another file of
-    a run or the folder of its checkpoints, or its `result.json` has our checksum.
+    a run or the folder of its checkpoints, or its `result.json` or a checkpoint has our checksum.
     """
     config, result, checkpoints = (folder / name for name in ("config.yaml", "result.json", "checkpoints"))
     if not config.is_file():
-        return result.is_file() and SEAL.encode() in result.read_bytes()
-    with config.open("rb") as file:
+        sealed = (result, *checkpoints.glob("*/manifest.json"))
+        return any(path.is_file() and SEAL.encode() in path.read_bytes() for path in sealed)
+    with contextlib.suppress(OSError), config.open("rb") as file:  # another user may own it
         if file.read(len(CHECKSUM_LINE)) == CHECKSUM_LINE.encode():
             return True
     if result.is_file() or (folder / "metrics.jsonl").is_file():
@@ -375,6 +374,8 @@ def _parse_config(text: str) -> dict[str, Any]:
 
 def _parse_lines(text: str) -> list[dict[str, Any]]:
     *lines, _ = text.split("\n")  # the text after the last line break is an unfinished line
+    if any(not line.startswith("{") for line in lines):
+        raise ValueError("a line is not a mapping")
     return [json.loads(line) for line in lines]
 
 
@@ -389,7 +390,10 @@ def _read(path: Path, files: Mapping[str, str], parser: Callable[[str], Any]) ->
 def _read_bytes(path: Path, files: Mapping[str, str]) -> bytes:
     if path.name in files and not path.exists():
         raise RecordError(f"{path} is missing")
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror}") from error
     if path.name in files and files[path.name] != hashlib.sha256(content).hexdigest():
         raise RecordError(f"{path} is damaged: its checksum does not match that in result.json")
     return content

@@ -9,6 +9,7 @@ from research import records
 from research.records import RunResult, run_folder
 from research.records.lock import hold
 from research.records.status import read_status
+from research.utils.files import seal
 
 
 @pytest.fixture
@@ -113,6 +114,7 @@ def test_a_full_disk_names_the_metrics(folder):
         ("config.yaml", "a: [", "config.yaml is damaged"),
         ("config.yaml", "text", "config.yaml is damaged: its first line is not the checksum"),
         ("metrics.jsonl", '{"epoch": 1}\n{"epo\n', "metrics.jsonl is damaged"),
+        ("metrics.jsonl", "[1]\n", "metrics.jsonl is damaged: a line is not a mapping"),
     ],
 )
 def test_a_damaged_file_is_named(folder, name, content, message):
@@ -174,6 +176,24 @@ def test_a_damaged_run_of_ours_is_reported_by_name(tmp_path, trace):
     with pytest.raises(records.RecordError, match=f"{path} is damaged|result.json is damaged"):
         records.find_runs(tmp_path)
     assert [run.status for run in read_status(tmp_path)] == ["damaged"]
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "metrics.jsonl", "result.json"])
+def test_a_folder_in_place_of_a_file_is_reported_by_name(folder, name):
+    records.write_result(folder, RunResult("completed"))
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(records.RecordError, match=f"{name} cannot be read: Is a directory"):
+        records.find_runs(folder.parent)
+    assert [run.status for run in read_status(folder.parent)] == ["damaged"]
+
+
+def test_a_run_that_lost_all_but_its_checkpoints_is_reported_by_name(tmp_path):
+    manifest = tmp_path / "run" / "checkpoints" / "step-000000001" / "manifest.json"
+    manifest.parent.mkdir(parents=True)
+    manifest.write_text(seal({"format": 1}))
+    with pytest.raises(records.RecordError, match=r"config\.yaml is missing"):
+        records.find_runs(tmp_path)
 
 
 def test_a_run_whose_configuration_is_gone_is_reported_by_name(folder):
