@@ -120,4 +120,5 @@ def _copy_last_checkpoint(folder: Path, inside: Path) -> None:
     temporary = target.with_name(f".{target.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary)
+    shutil.rmtree(target, ignore_errors=True)  # an earlier call may have died after it had copied
     os.replace(temporary, target)

@@ -120,6 +120,13 @@ def test_a_process_that_dies_while_the_files_are_replaced(completed, monkeypatch
     assert not (completed / CONTINUED).exists()
 
 
+def test_a_process_that_dies_after_it_copied_the_checkpoint(completed):
+    shutil.copytree(
+        completed / "checkpoints" / "step-000000008", completed / CONTINUED / "checkpoints" / "step-000000008"
+    )
+    assert continue_run(with_more_epochs(completed, config(), 3), completed).epochs == 3
+
+
 def test_an_error_leaves_the_run_as_it_was(completed):
     before = files(completed)
     other = Config.from_dict(config(optimizer="sgd", epochs=4).to_dict())
