@@ -115,8 +115,8 @@ def run_command(
                 raise HydraException(str(error)) from None  # Hydra also raises builtin types
             if errors:
                 raise errors[0]
-        os.environ.update(environment)
-        return after() if after else 0
+            os.environ.update(environment)
+            return after() if after else 0
 
     exit_with(work, command)
 
@@ -137,14 +137,16 @@ def multirun_file_restored(words: list[str], composed: list[Path]) -> Iterator[N
         given = [word for word in words if word.startswith("hydra.sweep.dir=")]
         named += [Path(str(each.value())) for each in OverridesParser.create().parse_overrides(given)]
     files = [folder / "multirun.yaml" for folder in named]
-    before = {path: path.read_bytes() for path in files if path.is_file()}
+    before = {path: (path.read_bytes(), path.stat()) for path in files if path.is_file()}
     kept = {folder for path in files for folder in path.parents if folder.exists()}
     try:
         yield
     except BaseException:
         for path in {*files, *(folder / "multirun.yaml" for folder in composed)}:
             if path in before:
-                path.write_bytes(before[path])
+                content, was = before[path]
+                path.write_bytes(content)
+                os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
                 continue
             with contextlib.suppress(OSError):  # a folder is not empty
                 if [each.name for each in path.parent.iterdir()] == [path.name]:

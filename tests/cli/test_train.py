@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import signal
 import subprocess
@@ -172,8 +173,12 @@ def test_a_refused_sweep_changes_nothing(call, tmp_path):
     assert contents(tmp_path) == {}
     Path("sweep").mkdir()
     Path("sweep/multirun.yaml").write_text("of the launch before")
-    assert call("train.py", *refused, "hydra.sweep.dir=sweep").code == 2
-    assert contents(tmp_path) == {"sweep": None, "sweep/multirun.yaml": b"of the launch before"}
+    os.utime("sweep/multirun.yaml", (1, 1))
+    after_planning = ("-m", "+study=depth", "model=tiny", "study.arm=depth 1", "study.arms=[depth 2]")
+    for words in (refused, after_planning):
+        assert call("train.py", *words, "hydra.sweep.dir=sweep").code == 2
+        assert contents(tmp_path) == {"sweep": None, "sweep/multirun.yaml": b"of the launch before"}
+        assert Path("sweep/multirun.yaml").stat().st_mtime == 1
 
 
 def test_the_log_of_hydra_is_in_the_folder_of_the_run(tmp_path):
