@@ -2,14 +2,15 @@
 
 import statistics
 from dataclasses import dataclass, replace
-from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from research.analysis.single_layer import single_layer
 from research.analysis.walk import Node, walk
-from research.layers import Array, Conv2D, Key, Layer, Residual, Shape
+from research.layers import Array, Conv2D, Layer, Residual, Shape
 from research.layers.base import by_path
 from research.ops.conv import choose_algorithm
 from research.ops.padding import pair, resolve_padding
@@ -92,34 +93,31 @@ def _errors(node: Node) -> dict[str, float]:
     node = replace(node, layer=_as_in_float32(node))
     inputs = ("first input", "second input") if isinstance(node.layer, Residual) else ("input",)
     names = [*by_path(node.params), *inputs]
+    apply = single_layer(node, 0, jnp.float64).apply
 
-    @partial(jax.jit, compiler_options=for_few_calls())
-    def at_point(key: Key) -> list[Array]:
-        draw_key, weight_key, *keys = jax.random.split(key, 2 + len(names))
-        apply, *arguments = single_layer(node, draw_key, jnp.float64)
-        leaves, tree = jax.tree.flatten(jax.tree.map(lambda leaf: leaf.astype(jnp.float64), arguments))
-        weights = jax.random.normal(weight_key, node.out_shape)
-        directions = [jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
+    def project(arguments: Any, weights: Array) -> Array:
+        return jnp.vdot(weights, apply(*arguments))
 
-        def value(leaves: list[Array]) -> Array:
-            return jnp.vdot(weights, apply(*jax.tree.unflatten(tree, leaves)))
-
-        def difference(index: Array) -> Array:
-            """Return the central difference for one array; a loop over the arrays compiles faster."""
-            steps = [STEP * (index == i) * direction for i, direction in enumerate(directions)]
-            ahead, behind = (jax.tree.map(move, leaves, steps) for move in (jnp.add, jnp.subtract))
-            return (value(ahead) - value(behind)) / (2 * STEP)
-
-        def error(grad: Array, direction: Array, difference: Array) -> Array:
-            scale = jnp.maximum(jnp.linalg.norm(grad), abs(difference))
-            return jnp.where(scale == 0, 0, abs(difference - jnp.vdot(grad, direction)) / scale)
-
-        differences = list(jax.lax.map(difference, jnp.arange(len(leaves))))
-        return list(map(error, jax.grad(value)(leaves), directions, differences))
-
-    points = jax.random.split(jax.random.key(0), NUM_POINTS)
-    by_array = zip(*(map(float, at_point(point)) for point in points), strict=True)
-    return {name: statistics.median(errors) for name, errors in zip(names, by_array, strict=True)}
+    value, gradient = (
+        jax.jit(each, compiler_options=for_few_calls()) for each in (project, jax.grad(project))
+    )
+    errors: dict[str, list[float]] = {name: [] for name in names}
+    for point in range(NUM_POINTS):
+        rng = np.random.default_rng(NUM_POINTS + point)
+        leaves, tree = jax.tree.flatten(tuple(single_layer(node, point, jnp.float64))[1:])
+        leaves = [np.asarray(leaf, np.float64) for leaf in leaves]
+        weights = jnp.asarray(rng.standard_normal(node.out_shape))
+        grads = jax.tree.leaves(gradient(tree.unflatten(leaves), weights))
+        for index, (name, grad) in enumerate(zip(names, grads, strict=True)):
+            direction = rng.standard_normal(leaves[index].shape)
+            ahead, behind = (
+                value(tree.unflatten([*leaves[:index], leaves[index] + step, *leaves[index + 1 :]]), weights)
+                for step in (STEP * direction, -STEP * direction)
+            )
+            difference, expected = float(ahead - behind) / (2 * STEP), float(np.vdot(grad, direction))
+            scale = max(float(np.linalg.norm(grad)), abs(difference))
+            errors[name].append(abs(difference - expected) / scale if scale else 0.0)
+    return {name: statistics.median(each) for name, each in errors.items()}
 
 
 def _as_in_float32(node: Node) -> Layer:

@@ -4,9 +4,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from research.analysis.walk import Node
-from research.layers import Array, Key, Params, Residual
+from research.layers import Array, Params, Residual
+from research.utils.xla import jit_for_one_call
 
 
 class SingleLayer(NamedTuple):
@@ -24,30 +27,30 @@ class SingleLayer(NamedTuple):
     inputs: tuple[Array, ...]
 
 
-def single_layer(node: Node, key: Key, dtype: Any) -> SingleLayer:
+def single_layer(node: Node, seed: int, dtype: Any) -> SingleLayer:
     """Return a layer of a network as a function, with random arguments.
 
     Args:
         node: the layer and the shapes of its input and its output, as `walk` returns them.
-        key: a single typed key.
+        seed: the seed of all random numbers.
         dtype: the dtype of the inputs. The parameters are float32.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> from research.analysis.walk import walk
         >>> from research.layers import Dense
-        >>> layer = single_layer(walk(Dense(3), (5, 2))[0], jax.random.key(0), jnp.float32)
+        >>> layer = single_layer(walk(Dense(3), (5, 2))[0], 0, jnp.float32)
         >>> layer.apply(layer.params, layer.inputs).shape
         (5, 3)
     """
-    init_key, input_key, example_key = jax.random.split(key, 3)
+    rng = np.random.default_rng(seed)  # JAX would compile a program for each shape
     if isinstance(node.layer, Residual):
-        draw = [jax.random.normal(each, node.out_shape, dtype) for each in jax.random.split(input_key)]
-        return SingleLayer(lambda _, inputs: inputs[0] + inputs[1], {}, tuple(draw))
-    params, state = node.layer.init(init_key, node.in_shape)
-    keys = jax.random.split(example_key, node.in_shape[0])
+        draws = [jnp.asarray(rng.standard_normal(node.out_shape), dtype) for _ in range(2)]
+        return SingleLayer(lambda _, inputs: inputs[0] + inputs[1], {}, tuple(draws))
+    key = jax.random.key(seed)
+    params, state = jit_for_one_call(lambda key: node.layer.init(key, node.in_shape))(key)
+    keys = jax.random.split(key, node.in_shape[0])
 
     def apply(params: Params, inputs: tuple[Array, ...]) -> Array:
         return node.layer.apply(params, state, *inputs, train=True, key=keys)[0]
 
-    return SingleLayer(apply, params, (jax.random.normal(input_key, node.in_shape, dtype),))
+    return SingleLayer(apply, params, (jnp.asarray(rng.standard_normal(node.in_shape), dtype),))

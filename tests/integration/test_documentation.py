@@ -9,7 +9,10 @@ ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 PAGES = [
     "README.md",
-    *(f"docs/{page}.md" for page in ("guides/extend", "guides/notebook", "explanations/layers")),
+    *(
+        f"docs/{page}.md"
+        for page in ("guides/before-training", "guides/extend", "guides/notebook", "explanations/layers")
+    ),
 ]
 
 

@@ -19,8 +19,8 @@ class Pass(NamedTuple):
 
     Args:
         ms: the median time in milliseconds.
-        num_bytes: the size of the arguments, the results and the temporary arrays of the compiled pass; `None`
-            if the backend does not report it.
+        num_bytes: the size of the arguments, results and temporary arrays of the compiled pass; `None` if the
+            backend does not report it.
     """
 
     ms: float
@@ -35,8 +35,8 @@ class LayerProfile:
         path: the path of the layer, such as `block1/body/conv1`.
         layer: the kind of layer.
         forward: the pass from the input to the output.
-        backward: the pass from the gradient of the output to the gradients of parameters and input. It is free
-            if no parameters are trained in this layer or before it.
+        backward: the pass from the gradient of the output to those of the parameters and the input. It costs
+            nothing if neither this layer nor a layer before it has parameters.
     """
 
     path: str
@@ -45,7 +45,7 @@ class LayerProfile:
     backward: Pass
 
 
-def profile(
+def profile_layers(
     net: Sequential, in_shape: Shape, *, rounds: int = 7, dtype: Any = jnp.float32
 ) -> tuple[list[LayerProfile], LayerProfile]:
     """Return the time and the memory of every layer, and of the whole network.
@@ -80,7 +80,7 @@ def profile(
 
 
 def _measure(node: Node, needs_input_gradient: bool, rounds: int, dtype: Any) -> LayerProfile:
-    apply, params, inputs = single_layer(node, jax.random.key(0), dtype)
+    apply, params, inputs = single_layer(node, 0, dtype)
 
     def linearize(params: Params, inputs: tuple[Array, ...]) -> tuple[Array, Callable[[Array], Any]]:
         if needs_input_gradient:
