@@ -18,6 +18,7 @@ from research.studies import Study, read_study, study_names
 from research.studies.findings import too_few_seeds
 from research.studies.hydra_node import hydra_text, make_hydra_node
 from research.studies.stages import staged_run_of_job
+from research.studies.study import STUDIES
 
 SMALL = {
     "model": "tiny",
@@ -287,6 +288,9 @@ def test_every_file_is_a_study_with_a_question_that_hydra_can_sweep_over():
         study = Study.from_conf(name)
         assert study.name == name
         assert study.question.endswith("?")
+        seeds = re.search(r"'seed=range\(0,(\d+)\)'", (STUDIES / f"{name}.yaml").read_text())
+        assert seeds
+        assert too_few_seeds(len(study.arms) - 1, int(seeds[1])) == ""
         node = make_hydra_node(study)
         assert yaml.safe_load(yaml.safe_dump(node)) == node
     assert (Path(research.__file__).parents[1] / "conf" / "study").exists() is False
