@@ -38,7 +38,13 @@ def compiled_epoch(name: str, **arguments) -> str:
     return str(run_steps.lower(state, images, labels, order, number, number).compile().as_text())
 
 
-@pytest.mark.parametrize("name", MODELS)
+# the others are made of the same convolutions, or of none
+FEW = ("plain", "conv_pair", "modern_cnn", "simple_resnet")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in FEW else pytest.mark.slow) for name in MODELS]
+)
 def test_no_convolution_outside_the_entry_computation(name):
     # one block shows what a stage of two does, in half the time of compiling
     program = compiled_epoch(name, **({"blocks": 1} if name == "simple_resnet" else {}))

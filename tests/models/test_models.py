@@ -48,7 +48,13 @@ def test_number_of_parameters(name, image_shape, arguments, expected):
 
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(
-    ("image_shape", "num_classes"), [(DIGITS, 10), (MNIST, 10), (CIFAR, 100), ((1, 1, 1), 2)]
+    ("image_shape", "num_classes"),
+    [
+        (DIGITS, 10),
+        pytest.param(MNIST, 10, marks=pytest.mark.slow),  # whose shapes test_number_of_parameters has
+        (CIFAR, 100),
+        ((1, 1, 1), 2),
+    ],
 )
 def test_every_model_runs_on_every_dataset(name, image_shape, num_classes):
     # nothing VALID fits a single pixel

@@ -65,8 +65,8 @@ OPS = {
 }
 
 
-# winograd2 is winograd4 with other matrices
-SLOW = ("conv2d winograd2 1", "conv2d winograd2 2")
+# winograd2 is winograd4 with other matrices, and groups are the same code with another shape
+SLOW = ("conv2d winograd2 1", *(f"conv2d {algorithm} 2" for algorithm in CONV_ALGORITHMS))
 
 
 @pytest.mark.parametrize(

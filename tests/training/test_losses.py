@@ -105,9 +105,17 @@ def numeric_gradient(function, z, step=1e-6):
     return gradient
 
 
-@pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["all", "weights"])
-@pytest.mark.parametrize("soft", [False, True], ids=["classes", "soft"])
-@pytest.mark.parametrize("shape", SHAPES)
+# each pair of a shape, a kind of labels and a kind of weights
+@pytest.mark.parametrize(
+    ("shape", "soft", "weights"),
+    [
+        ("images", False, None),
+        ("images", True, WEIGHTS),
+        ("masks", False, WEIGHTS),
+        ("masks", True, None),
+    ],
+    ids=["images-classes", "images-soft-weights", "masks-classes-weights", "masks-soft"],
+)
 @pytest.mark.parametrize(("name", "arguments"), ARGUMENTS, ids=str)
 def test_loss_and_gradient_equal_the_reference(name, arguments, shape, soft, weights):
     z = RNG.normal(0, 2, SHAPES[shape])

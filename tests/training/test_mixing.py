@@ -58,18 +58,18 @@ def test_a_step_is_a_step_on_the_mixture_of_the_augmented_images():
     preprocess = Preprocess((0.5,), (0.5,), ("flip", "crop"))
     step = make_train_step(net, optimizer, cross_entropy, preprocess, mixing=half)
     after, metrics = jax.jit(step)(state, BATCH)
-    mixture = draw_mixture(half, jax.random.fold_in(state.key, state.step), BATCH, None)
     fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
-    own = preprocess(BATCH.images, keys=fold(example_keys(state, 12), 1))
-    others = preprocess(mixture.partners.images, keys=fold(mixture.keys, 1))
-    images = mix_images(own, others, mixture.weights)
 
     def loss(params):
+        mixture = draw_mixture(half, jax.random.fold_in(state.key, state.step), BATCH, None)
+        own = preprocess(BATCH.images, keys=fold(example_keys(state, 12), 1))
+        others = preprocess(mixture.partners.images, keys=fold(mixture.keys, 1))
+        images = mix_images(own, others, mixture.weights)
         logits = net.apply(params, {}, images, train=True)[0]
         labels = mix_labels(BATCH.labels, mixture.partners.labels, mixture.weights, logits)
         return cross_entropy(logits, labels).mean(), is_correct(logits, labels).sum()
 
-    (mean, correct), grads = jax.value_and_grad(loss, has_aux=True)(state.params)
+    (mean, correct), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(state.params)
     np.testing.assert_allclose(metrics.loss / 12, mean, rtol=1e-5)
     assert metrics.correct == correct
     expected = optax.apply_updates(state.params, jax.tree.map(lambda g: -0.1 * g, grads))

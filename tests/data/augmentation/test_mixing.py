@@ -23,8 +23,8 @@ def weights(mixing, height=9, width=12):
     return np.asarray(drawn)[..., 0]
 
 
-@pytest.mark.parametrize("alpha", [0.2, 1.0])
-def test_mixup_draws_one_weight_of_a_beta_distribution_for_all_pixels(alpha):
+def test_mixup_draws_one_weight_of_a_beta_distribution_for_all_pixels():
+    alpha = 0.2
     drawn = weights(mixup(alpha=alpha))
     np.testing.assert_array_equal(drawn, drawn[:, :1, :1] + np.zeros_like(drawn))
     assert stats.kstest(drawn[:, 0, 0], stats.beta(alpha, alpha).cdf).pvalue > 0.001

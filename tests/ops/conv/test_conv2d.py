@@ -1,4 +1,3 @@
-import itertools
 from functools import cache, partial
 
 import jax
@@ -25,11 +24,11 @@ GENERAL = sorted(CONV_ALGORITHMS.keys() - ONLY.keys())
 OPTIONS = {
     "batch": [1, 2],
     "size": [(9, 8), (12, 11)],
-    "kernel_size": [(1, 1), (2, 2), (3, 3), (5, 5), (7, 7), (2, 3)],
-    "strides": [1, 2, 3, (1, 2)],
+    "kernel_size": [(1, 1), (2, 2), (3, 3), (7, 7), (2, 3)],
+    "strides": [1, 3, (1, 2)],
     "padding": ["SAME", "VALID", 2, ((0, 3), (1, 0))],
     "padding_mode": ["zeros", "reflect", "replicate", "circular"],
-    "dilation": [1, 2, 3, (3, 1)],
+    "dilation": [1, 2, (3, 1)],
     "groups": [1, 2, 4],
 }
 
@@ -191,8 +190,11 @@ def loss(x, kernel, **options):
 @pytest.mark.parametrize(
     ("algorithm", "strides", "groups"),
     [
-        *itertools.product(["auto", "im2col", "lax_vjp", "shifted"], [1, 2], [1, 2]),
-        *itertools.product(["winograd2", "winograd4"], [1], [1, 2]),
+        ("auto", 1, 1),
+        *((algorithm, count, count) for algorithm in ("im2col", "lax_vjp", "shifted") for count in (1, 2)),
+        ("winograd2", 1, 2),
+        ("winograd4", 1, 1),
+        ("winograd4", 1, 2),
     ],
 )
 def test_stays_a_dot_under_vmap_and_grad(groups, strides, algorithm):

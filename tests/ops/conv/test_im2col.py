@@ -51,9 +51,18 @@ def test_last_axis_is_kernel_row_column_channel():
     np.testing.assert_array_equal(patches[1, 1, 1].reshape(2, 3, 5), x[1, 1:3, 1:4])
 
 
-@pytest.mark.parametrize("shape", [(2, 9, 11, 3), (2, 10, 9, 5), (2, 12, 13, 5)], ids=str)
-@pytest.mark.parametrize("kernel_size", [(3, 3), (2, 3), (3, 5)], ids=str)
-@pytest.mark.parametrize("strides", [1, (1, 2), (2, 1)], ids=str)
+@pytest.mark.parametrize(
+    ("shape", "kernel_size", "strides"),
+    [
+        tuple(case.values())
+        for case in every_pair(
+            shape=[(2, 9, 11, 3), (2, 10, 9, 5), (2, 12, 13, 5)],
+            kernel_size=[(3, 3), (2, 3), (3, 5)],
+            strides=[1, (1, 2), (2, 1)],
+        )
+    ],
+    ids=str,
+)
 def test_patches_are_the_windows_however_they_are_laid_out(shape, kernel_size, strides):
     rows, columns = pair(strides, "strides")
     x = np.arange(math.prod(shape), dtype=np.float32).reshape(shape)
