@@ -71,7 +71,8 @@ def adjust_hue(image: jax.Array, turn: jax.Array) -> jax.Array:
     sixths = sixths + 6 * turn
 
     def channel(start: int) -> jax.Array:
-        place = (start + sixths) % 6
+        place = start + sixths
+        place = place - 6 * jnp.floor(place / 6)  # the remainder; `%` is three times as slow on a CPU
         return value - chroma * jnp.clip(jnp.minimum(place, 4 - place), 0, 1)
 
     return jnp.stack([channel(5), channel(3), channel(1)], axis=-1)
