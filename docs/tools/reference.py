@@ -117,6 +117,9 @@ def keys() -> str:
         "## The run",
         "",
         *_table(rows(Config)),
+        "`logging=NAME` is short for `logging.to=NAME`, and `augmentation=NAME` for a named list as",
+        "`data.augmentations`.",
+        "",
     ]
     for group in CHOICES:
         by_choice = choice_rows(group)

@@ -83,6 +83,8 @@ class Config:
             self._refuse_without_validation()
         if self.debug.overfit_batch is not None:
             self._refuse_to_overfit_many()
+        if self.logging.statistics and self.distributed.is_on:
+            raise ConfigError("logging.statistics=true is not allowed with distributed; give false")
         groups = self.optimizer.arguments.get("groups", ())
         for name in (self.optimizer.name, *(group.optimizer for group in groups)):
             if self.schedule.name != (only := ONLY_SCHEDULE.get(name, self.schedule.name)):

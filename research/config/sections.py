@@ -12,7 +12,7 @@ from research.utils.strict import ConfigError, Functions, Named
 
 PRECISIONS = {"float32": "float32", "bf16": "bfloat16"}
 
-LOGGERS = ("none", "tensorboard")
+LOGGERS = ("none", "tensorboard", "mlflow", "all")
 """The programs to which a run can write its metrics."""
 
 RECOMMENDED: Any = None
@@ -162,10 +162,13 @@ class LoggingConfig:
     """What a run records beside its own files; it changes no number of the run.
 
     Args:
-        to: `tensorboard` writes the metrics of each epoch to the folder tensorboard of the run.
+        to: `tensorboard` writes the metrics of each epoch to the folder tensorboard of the run; `mlflow`
+            writes them to the server or folder in MLFLOW_TRACKING_URI, or to the folder mlruns here.
+        statistics: measure the activations, gradients, updates and weights of each layer once per epoch.
     """
 
     to: Annotated[str, OneOf(LOGGERS)] = "none"
+    statistics: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """The folder of a run on disk: its lock, its files and its progress. This package imports no JAX."""
 
-from research.records.result import FINISHED, RunResult, Seconds
+from research.records.result import FINISHED, NOT_IN_THE_RESULT, RunResult, Seconds
 from research.records.run_folder import (
-    NOT_IN_THE_RESULT,
     OccupiedError,
     RecordError,
     Run,

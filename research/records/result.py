@@ -16,6 +16,21 @@ FINISHED = ("completed", "diverged", "stopped")
 """Statuses of runs that are over: they never continue. A callback gave up those that are "stopped"."""
 
 
+NOT_IN_THE_RESULT = (
+    "data.dir",
+    "data.cache_dir",
+    "training.checkpoint_every",
+    "training.keep_checkpoints",
+    "training.runs_per_program",
+    "parallel.mesh.run",
+    "distributed",
+    "logging",
+    "debug.nans",
+)
+"""Keys of a configuration that change no number of a run: the folder of the data, the number of checkpoints,
+the other runs of the same program, and the processes."""
+
+
 @dataclass(frozen=True)
 class Seconds:
     """The time that the parts of a run took, in seconds of wall-clock time.

@@ -20,24 +20,11 @@ from typing import Any
 import numpy as np
 import yaml
 
+from research.records.layer_statistics import STATISTICS_FILE
 from research.records.npz import read_npz
 from research.records.result import FINISHED, RESULT_FORMAT, RunResult
 from research.utils.files import SEAL, naming, replaced, seal, sha256, unseal, write_atomically
 from research.utils.yaml_text import read_yaml
-
-NOT_IN_THE_RESULT = (
-    "data.dir",
-    "data.cache_dir",
-    "training.checkpoint_every",
-    "training.keep_checkpoints",
-    "training.runs_per_program",
-    "parallel.mesh.run",
-    "distributed",
-    "logging",
-    "debug.nans",
-)
-"""Keys of a configuration that change no number of a run: the folder of the data, the number of checkpoints,
-the other runs of the same program, and the processes."""
 
 CHECKSUM_LINE = "# sha256 "
 
@@ -85,6 +72,10 @@ class Run:
     def has_arrays(self) -> bool:
         """Whether there is an `arrays.npz`. Without it a run is not damaged, since only figures need it."""
         return (self.path / "arrays.npz").exists()
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """Return the lines of a file such as `statistics.jsonl`; the list is empty if there is none."""
+        return _read(self.path / name, self.files, _parse_lines) if (self.path / name).exists() else []
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays of the run by name; the dict is empty if there is no `arrays.npz`."""
@@ -150,7 +141,7 @@ def start_run(
         replaced(folder / "config.yaml", _config_text(config)),
         replaced(folder / "metrics.jsonl", lines.encode()),
     ):
-        for name in ("result.json", "arrays.npz"):
+        for name in ("result.json", "arrays.npz", *([] if resume else [STATISTICS_FILE, "mlflow.json"])):
             (folder / name).unlink(missing_ok=True)
 
 
@@ -209,7 +200,8 @@ def write_result(folder: str | Path, result: RunResult) -> None:
     Raises:
         FileNotFoundError: there is no `config.yaml`, because the folder was removed in the meantime.
     """
-    config, *others = (Path(folder) / name for name in ("config.yaml", "metrics.jsonl", "arrays.npz"))
+    names = ("config.yaml", "metrics.jsonl", "arrays.npz", STATISTICS_FILE)
+    config, *others = map(Path(folder).joinpath, names)
     files = {path.name: sha256(path) for path in (config, *(path for path in others if path.exists()))}
     content = seal(result.to_dict() | {"files": files})
     write_atomically(Path(folder) / "result.json", content.encode())

@@ -15,6 +15,12 @@ from research.runs.devices import check_parallel
 from research.training.losses import resolve
 from research.training.optimizers import group_params
 
+LOGGING_PACKAGES = (
+    (("tensorboard", "all"), "tensorboardX", "tensorboard"),
+    (("mlflow", "all"), "mlflow", "tracking"),
+)
+"""Values of `logging.to`, the package that they need, and the extra that installs it."""
+
 
 def build_network(model: Named, image_shape: tuple[int, int, int], num_classes: int) -> Sequential:
     """Return the network of a configuration for images `(H, W, C)`.
@@ -97,8 +103,11 @@ def check(config: Config) -> None:
     check_parallel(config)
     if config.init_from is not None:
         config.fingerprint()  # reads the checksum of its parameters
-    if config.logging.to == "tensorboard" and importlib.util.find_spec("tensorboardX") is None:
-        raise ConfigError("logging=tensorboard needs tensorboardX: pip install 'cnn-research[tensorboard]'")
+    for names, package, extra in LOGGING_PACKAGES:
+        if config.logging.to in names and importlib.util.find_spec(package) is None:
+            raise ConfigError(
+                f"logging={config.logging.to} needs {package}: pip install 'cnn-research[{extra}]'"
+            )
     locate(config.data.name, config.data.dir)
     dataset = DATASETS[config.data.name]
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)

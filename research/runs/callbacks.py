@@ -5,10 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from research import records
 from research.parallel.distributed import is_writer
+from research.records.layer_statistics import scalars
+from research.runs.layer_statistics import StatisticsWriter
 from research.training.callback import Callback, EpochMetrics, Position
 from research.training.program import Program
 from research.training.resume import Checkpoints
@@ -155,10 +158,14 @@ class TensorBoard(Callback):
 
     The files of an interrupted run may hold epochs after the checkpoint from which the run continues, so they
     are replaced, and each epoch has one point.
+
+    Args:
+        folder: the folder of the run.
+        statistics: the callback before this one that measures the layers; `None`: nothing measures them.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self._folder = Path(folder) / TENSORBOARD_FOLDER
+    def __init__(self, folder: str | Path, statistics: StatisticsWriter | None = None) -> None:
+        self._folder, self._statistics = Path(folder) / TENSORBOARD_FOLDER, statistics
 
     def on_start(self, position: Position, num_steps: int) -> None:
         """Write the epochs before the one at which training begins, in place of the earlier files."""
@@ -166,18 +173,49 @@ class TensorBoard(Callback):
 
         for path in self._folder.glob("events.out.tfevents.*"):
             path.unlink()
-        self._writer = SummaryWriter(str(self._folder))
+        self._writer, self._num_lines = SummaryWriter(str(self._folder)), 0
+        self._write_lines()
         for metrics in position.history:
             self.on_epoch(metrics)
 
     def on_epoch(self, metrics: EpochMetrics) -> None:
         """Write the metrics at the epoch's step, under names such as `loss/train`."""
-        for key, value in asdict(metrics).items():
-            split, _, metric = key.partition("_")
-            tag = f"{metric}/{split}" if split in ("train", "validation") else key
-            if key != "step" and value is not None:
-                self._writer.add_scalar(tag, value, metrics.step)
+        for tag, value in as_points(metrics).items():
+            self._writer.add_scalar(tag, value, metrics.step)
+        self._write_lines()
 
     def on_end(self) -> None:
         """Close the file."""
         self._writer.close()
+
+    def _write_lines(self) -> None:
+        """Write the lines of statistics that are not written yet, with their histograms."""
+        lines = self._statistics.lines if self._statistics else []
+        for line in lines[self._num_lines :]:
+            for tag, value in scalars(line).items():
+                self._writer.add_scalar(tag, value, line["step"])
+            for path, layer in line["layers"].items():
+                for name, found in layer["histograms"].items():
+                    limits = np.histogram_bin_edges([found["min"], found["max"]], len(found["counts"]))[1:]
+                    self._writer.add_histogram_raw(
+                        f"{name}/{path}",
+                        *(
+                            found["min"],
+                            found["max"],
+                            sum(found["counts"]),
+                            found["sum"],
+                            found["sum_squares"],
+                        ),
+                        *(limits, found["counts"], line["step"]),
+                    )
+        self._num_lines = len(lines)
+
+
+def as_points(metrics: EpochMetrics) -> dict[str, float]:
+    """Return the metrics of an epoch by names such as `loss/train`."""
+    points = {}
+    for key, value in asdict(metrics).items():
+        split, _, metric = key.partition("_")
+        if key != "step" and value is not None:
+            points[f"{metric}/{split}" if split in ("train", "validation") else key] = value
+    return points

@@ -9,7 +9,9 @@ from pathlib import Path
 from research import records
 from research.config import Config, ConfigError
 from research.records import RunResult
+from research.records.layer_statistics import STATISTICS_FILE
 from research.records.lock import hold
+from research.records.tracking import TRACKING_FILE
 from research.runs.run import run
 from research.training.callback import Callback
 from research.training.resume import step_folder
@@ -117,6 +119,9 @@ def _copy_last_checkpoint(folder: Path, inside: Path) -> None:
             f"{folder} cannot continue: it holds no checkpoint of its last step ({source}); a run writes one "
             "unless training.checkpoint_every is null"
         )
+    for name in (STATISTICS_FILE, TRACKING_FILE):
+        if (folder / name).exists():
+            shutil.copy(folder / name, inside)
     temporary = target.with_name(f".{target.name}")
     shutil.rmtree(temporary, ignore_errors=True)
     shutil.copytree(source, temporary)

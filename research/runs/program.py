@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from research.analysis.layer_statistics import make_layer_statistics
 from research.layers import Params, State
 from research.parallel import STRATEGIES, compile_stacked, make_feed
 from research.parallel.distributed import largest
@@ -109,6 +110,9 @@ def _compile(spec: ProgramSpec) -> Program:
         compile_seconds=time.perf_counter() - began,
         temporary_bytes=None if memory is None else memory.temp_size_in_bytes,
         executable=executable,
+        measure_layers=make_layer_statistics(
+            spec.net, spec.make_optimizer(), make_loss(spec.loss), spec.preprocess
+        ),
         recompute=None if spec.swa_from is None else recompute,
         whole=layout.replicate if jax.process_count() > 1 else lambda tree: tree,
         largest=largest,

@@ -16,10 +16,12 @@ from research.parallel import request_cpu_devices
 from research.parallel.distributed import is_writer, largest, num_processes
 from research.records import RunResult, Seconds
 from research.records.lock import hold
+from research.records.tracking import finish_tracking
 from research.runs.build import build_data
-from research.runs.callbacks import CheckpointWriter, Heartbeat, MetricsWriter, TensorBoard
+from research.runs.callbacks import CheckpointWriter, Heartbeat, MetricsWriter
 from research.runs.devices import num_cpu_devices
 from research.runs.load import load_trained, start_from
+from research.runs.loggers import make_loggers
 from research.runs.measure import measure_run
 from research.runs.overfit import one_batch, overfit_config
 from research.runs.preemption import preempted
@@ -107,21 +109,25 @@ def run(
         raise TypeError(f"config={config!r} is not allowed; give a Config, such as Config.from_dict(...)")
     folder = Path(folder)
     if not is_writer():
-        return _train(config, folder, callbacks, load)
+        return _train(config, folder, [], callbacks, load)
     with hold(folder) as beat:
         records.check_folder(folder, resume=resume)
         if saved_steps(folder / "checkpoints") and not resume:
             raise FileExistsError(f"{folder} holds an unfinished run; resume=true continues it")
         values = config.to_dict()
-        writers: list[Callback] = [Heartbeat(beat), MetricsWriter(folder, values, resume=resume)]
-        writers += [TensorBoard(folder)] if config.logging.to == "tensorboard" else []
+        writers = [Heartbeat(beat), MetricsWriter(folder, values, resume=resume)]
         with records.planned(folder, values):
-            result = _train(config, folder, [*writers, *callbacks], load)
+            result = _train(config, folder, writers, callbacks, load)
         records.write_result(folder, result)
+        if config.logging.to in ("mlflow", "all"):
+            steps = [line["step"] for line in records.read_run(folder).metrics]
+            finish_tracking(folder, result, max(steps, default=0))
     return result
 
 
-def _train(config: Config, folder: Path, callbacks: Sequence[Callback], load: Load) -> RunResult:
+def _train(
+    config: Config, folder: Path, writers: Sequence[Callback], callbacks: Sequence[Callback], load: Load
+) -> RunResult:
     began = time.perf_counter()
     dataset, spec, program = load(config)
     config = overfit_config(config)
@@ -166,7 +172,12 @@ def _train(config: Config, folder: Path, callbacks: Sequence[Callback], load: Lo
             learning_rate=rates["learning_rate"],
             **options,
         ),
-        callbacks=[*callbacks, CheckpointWriter(checkpoints, program, training.checkpoint_every)],
+        callbacks=[
+            *writers,
+            *(make_loggers(config, folder, program, dataset, spec.layout.num_shards) if writers else ()),
+            *callbacks,
+            CheckpointWriter(checkpoints, program, training.checkpoint_every),
+        ],
     )
     if program.recompute and fitted.params is not None and fitted.model_state is not None:
         images = dataset.train.images

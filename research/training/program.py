@@ -58,6 +58,11 @@ Find = Callable[[TrainState, Batch, bool], str | None]
 evaluation. It returns `None` if all values are finite; see `nans.make_find`."""
 
 
+MeasureLayers = Callable[[TrainState, Batch, bool], dict[str, dict[str, Any]]]
+"""`measure_layers(state, batch, histograms)` returns statistics of each layer in a training step by its path;
+see `analysis.layer_statistics`."""
+
+
 def _unchanged(tree: Any) -> Any:
     return tree
 
@@ -85,6 +90,7 @@ class Program:
         executable: the compiled training steps, which tell their text; `None` if they are compiled later.
         recompute: computes batch statistics once more for the parameters that are kept; `None` if those of
             the training are kept.
+        measure_layers: measures each layer in a training step; its first call compiles it.
         whole: `whole(tree)` returns the arrays of a tree with a copy in every process.
         largest: `largest(value)` returns the largest of the values of all processes.
     """
@@ -106,6 +112,7 @@ class Program:
     temporary_bytes: int | None = None
     executable: jax.stages.Compiled | None = None
     recompute: Recompute | None = None
+    measure_layers: MeasureLayers | None = None
     whole: Callable[[Any], Any] = _unchanged
     largest: Callable[[float], float] = float
 

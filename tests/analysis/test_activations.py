@@ -21,6 +21,12 @@ def test_a_unit_is_dead_if_no_image_can_train_it():
     assert (found["saturated"], found["dead"]) == (0.625, 0.5)
 
 
+def test_a_unit_of_images_is_a_channel():
+    images = jnp.array([[[[-1.0, -1.0], [2.0, -1.0]]], [[[-1.0, -1.0], [-1.0, -1.0]]]])
+    found = statistics(Sequential((("relu", Activation("relu")),)), images)["relu"]
+    assert (found["saturated"], found["dead"]) == (7 / 8, 1 / 2)
+
+
 @pytest.mark.parametrize(
     ("name", "saturated"),
     [("tanh", 0.5), ("sigmoid", 0.5), ("elu", 0.25), ("softplus", 0.25), ("leaky_relu", 0.0)],

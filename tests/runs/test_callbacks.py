@@ -73,6 +73,21 @@ def test_a_run_that_was_killed_has_one_point_an_epoch(tmp_path):
     assert (folder / "tensorboard" / "notes.txt").read_text() == "of the user"
 
 
+def test_statistics_of_the_layers_are_points_and_histograms(tmp_path):
+    pytest.importorskip("tensorboardX", reason="the extra tensorboard is not installed")
+    logging = {"to": "tensorboard", "statistics": True}
+    run(Config.from_dict(QUICK | {"logging": logging}), tmp_path / "run")
+    lines = read_run(tmp_path / "run").lines("statistics.jsonl")
+    points = read_points(tmp_path / "run")
+    assert points["weight/conv1"] == [
+        (line["step"], pytest.approx(line["layers"]["conv1"]["weight"])) for line in lines
+    ]
+    for tag in ("activations/pool1", "gradients/conv1", "weights/logits"):
+        assert [step for step, _ in points[tag]] == [line["step"] for line in lines]
+    found = lines[0]["layers"]["conv1"]["histograms"]["weights"]
+    assert sum(found["counts"]) == lines[0]["layers"]["conv1"]["size"]
+
+
 def test_only_on_request_and_the_run_is_the_same(tmp_path):
     run(Config.from_dict(QUICK), tmp_path / "run")
     assert not (tmp_path / "run" / "tensorboard").exists()
@@ -80,7 +95,10 @@ def test_only_on_request_and_the_run_is_the_same(tmp_path):
     assert logged.fingerprint() == Config.from_dict(QUICK).fingerprint()
 
 
-def test_without_the_package_one_sentence_says_how_to_get_it(monkeypatch):
+@pytest.mark.parametrize(
+    ("to", "extra"), [("tensorboard", "tensorboard"), ("mlflow", "tracking"), ("all", "t")]
+)
+def test_without_the_package_one_sentence_says_how_to_get_it(to, extra, monkeypatch):
     monkeypatch.setattr(build.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'cnn-research\[tensorboard\]'"):
-        check(Config.from_dict({"logging": "tensorboard"}))
+    with pytest.raises(ConfigError, match=rf"logging={to} needs .*: pip install 'cnn-research\[{extra}"):
+        check(Config.from_dict({"logging": to}))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from research.records import RecordError
+from research.records.tracking import attach_report
 from research.studies.predictions import shown_arm
 from research.studies.report.html import to_html
 from research.studies.report.markdown import parts_to_markdown, to_markdown
@@ -24,6 +25,7 @@ def write_report(folders: str | Path | Sequence[str | Path], out: str | Path | N
     with a row per run, and each figure as ``figures/<study>/<figure>.svg`` and ``.png``. If there are
     published claims about a study, it also writes ``published.md``, which has all verdicts and one short
     table for each study. Each study is a section of the report; a comparison of frameworks is a study, too.
+    ``report.html`` is attached to the MLflow runs of the runs that have one.
 
     Args:
         folders: one folder with runs in it or below it, or several.
@@ -57,6 +59,8 @@ def write_report(folders: str | Path | Sequence[str | Path], out: str | Path | N
     if parts := published_parts(sections):
         text = parts_to_markdown("Beside what was published", sections, parts)
         write_atomically(out / "published.md", text.encode())
+    every = (run for study in studies for run in (*study.runs, *study.trials, *study.earlier))
+    attach_report((run.path for run in every), out / "report.html")
     return out / "report.md"
 
 
