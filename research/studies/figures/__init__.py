@@ -11,6 +11,7 @@ from research.studies.figures.arms import (
     overview,
     paired_differences,
 )
+from research.studies.figures.gradient_flow import gradient_flow
 from research.studies.figures.kernels import kernel_responses
 from research.studies.figures.network import feature_maps, first_kernels
 from research.studies.figures.predictions import confident_mistakes, confusion_matrix, reliability
@@ -31,6 +32,7 @@ FIGURES: dict[str, DrawStudy] = {
     "learning_curves": learning_curves,
     "cost": accuracy_against_cost,
     "overview": overview,
+    "gradient_flow": gradient_flow,
     "confusion": confusion_matrix,
     "reliability": reliability,
     "mistakes": confident_mistakes,

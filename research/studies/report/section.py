@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from research.studies.diagnosis import diagnosis_table
 from research.studies.figures import FIGURES
 from research.studies.figures.style import save
 from research.studies.findings import findings, title_in_words
@@ -47,6 +48,10 @@ PUBLISHED_NOTE = "The published figures are single runs without intervals, by ot
 TRIALS_NOTE = (
     "Every arm has the same number of trials, which run before its seeds and have other seeds. The arm takes "
     "the rates with the best mean validation accuracy. A trial never reads the test split."
+)
+DIAGNOSIS_NOTE = (
+    "What the curves of an arm say about its training, by rules of thumb that the guide «Why does my network "
+    "not learn?» describes. A diagnosis is no finding: no test stands behind it."
 )
 RECIPE = {
     "data.name": "{}",
@@ -138,6 +143,7 @@ def _section(study: StudyResults, slug: str, folder: Path, out: Path) -> Section
         Part(CLAIMS_HEADING, CLAIMS_NOTE, study_verdicts(study)),
         Part(BESIDE_HEADING, PUBLISHED_NOTE, brief if is_published(study) else Table((), [])),
         Part("Tuning trials", TRIALS_NOTE, trial_table(study)),
+        Part("Diagnosis", DIAGNOSIS_NOTE, diagnosis_table(study)),
         Part("Runs that are not in the statistics", UNFINISHED_NOTE, unfinished_table(study, folder)),
     ]
     shown = shown_arm(study)
