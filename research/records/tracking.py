@@ -1,6 +1,7 @@
 """The MLflow run that belongs to the folder of a run; its file `mlflow.json` names it. It needs no JAX."""
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Iterable
@@ -33,6 +34,7 @@ def connect(uri: str) -> "MlflowClient":
     if uri.startswith("file:") or "://" not in uri:
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # it logs each try
     from mlflow import MlflowClient  # the extra "tracking" installs it
 
     return MlflowClient(tracking_uri=uri)
@@ -89,5 +91,9 @@ def attach_report(folders: Iterable[Path], report: Path) -> None:
 
 def say_lost(error: Exception) -> None:
     """Warn that something could not be written to MLflow."""
-    text = " ".join(str(error).split())[:300]
-    warnings.warn(f"not written to MLflow: {text}", RuntimeWarning, stacklevel=3)
+    warnings.warn(f"not written to MLflow: {short_text(error)}", RuntimeWarning, stacklevel=3)
+
+
+def short_text(error: Exception) -> str:
+    """Return the beginning of the message of an error in one line, since those of MLflow are long."""
+    return " ".join(str(error).split())[:150]

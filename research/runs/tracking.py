@@ -8,7 +8,14 @@ from typing import Any
 
 from research.config import Config, ConfigError
 from research.records.layer_statistics import scalars
-from research.records.tracking import connect, read_tracking, say_lost, tracking_uri, write_tracking
+from research.records.tracking import (
+    connect,
+    read_tracking,
+    say_lost,
+    short_text,
+    tracking_uri,
+    write_tracking,
+)
 from research.runs.callbacks import as_points
 from research.runs.layer_statistics import StatisticsWriter
 from research.training.callback import Callback, EpochMetrics, Position
@@ -44,10 +51,9 @@ class Mlflow(Callback):
             self._client = connect(self._uri)
             self._experiment = self._experiment_id(name or "cnn-research")
         except Exception as error:  # MLflow and its stores raise many types
-            text = " ".join(str(error).split())[:300]
             raise ConfigError(
-                f"MLFLOW_TRACKING_URI={self._uri} cannot be used ({text}); give the address of a server, "
-                "or a folder as file:///FOLDER"
+                f"MLFLOW_TRACKING_URI={self._uri} cannot be used ({short_text(error)}); give the address "
+                "of a server, or a folder as file:///FOLDER"
             ) from error
         self._pending: dict[tuple[str, int], float] = {}
         self._logged: set[tuple[str, int]] = set()
@@ -67,9 +73,9 @@ class Mlflow(Callback):
         self._flush()
 
     def on_end(self) -> None:
-        """Mark the MLflow run as ended; `finish_tracking` marks it as finished if it completes."""
+        """Mark the MLflow run as ended. `finish_tracking` ends it with the status of the result."""
         try:
-            self._client.set_terminated(self._run_id, "KILLED")
+            self._client.update_run(self._run_id, status="KILLED")
         except Exception as error:
             say_lost(error)
 

@@ -1,5 +1,11 @@
 """``logging=mlflow`` with a real local store, which the client of MLflow reads back."""
 
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any, ClassVar
+from urllib.parse import parse_qs, urlparse
+
 import pytest
 
 from research.config import Config, ConfigError
@@ -9,6 +15,9 @@ from research.runs.callbacks import Callback
 from research.runs.run import run
 
 pytest.importorskip("mlflow", reason="the extra tracking is not installed")
+
+from mlflow.entities import Metric, Param
+from mlflow.utils.proto_json_utils import message_to_json
 
 QUICK = {
     "model": {"name": "tiny"},
@@ -77,6 +86,78 @@ def test_a_store_that_cannot_be_used_is_one_sentence_and_nothing_is_written(tmp_
         run(Config.from_dict(QUICK), tmp_path / "run")
     assert not (tmp_path / "run" / "config.yaml").exists()
     assert not (tmp_path / "run" / TRACKING_FILE).exists()
+
+
+class Server(BaseHTTPRequestHandler):
+    """A server of the requests that a run makes, which a local store answers."""
+
+    client: Any = None
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self):
+        self.answer({key: value for key, (value,) in parse_qs(urlparse(self.path).query).items()})
+
+    def do_POST(self):
+        self.answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def answer(self, given):
+        name = urlparse(self.path).path.partition("/mlflow/")[2]
+        self.asked.append(name)
+        content = json.dumps(getattr(self, name.replace("/", "_").replace("-", "_"))(given)).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format, *args):
+        pass
+
+    def experiments_get_by_name(self, given):
+        found = self.client.get_experiment_by_name(given["experiment_name"])
+        return {"experiment": json.loads(message_to_json(found.to_proto()))}
+
+    def runs_create(self, given):
+        run = self.client.create_run(given["experiment_id"], run_name=given["run_name"])
+        return {"run": json.loads(message_to_json(run.to_proto()))}
+
+    def runs_get(self, given):
+        return {"run": json.loads(message_to_json(self.client.get_run(given["run_id"]).to_proto()))}
+
+    def runs_log_batch(self, given):
+        metrics = [
+            Metric(each["key"], each["value"], each["timestamp"], each["step"])
+            for each in given.get("metrics", ())
+        ]
+        params = [Param(each["key"], each["value"]) for each in given.get("params", ())]
+        self.client.log_batch(given["run_id"], metrics=metrics, params=params)
+        return {}
+
+    def runs_log_metric(self, given):
+        self.client.log_metric(given["run_id"], given["key"], given["value"], step=given["step"])
+        return {}
+
+    def runs_update(self, given):
+        self.client.set_terminated(given["run_id"], given["status"])
+        return {"run_info": json.loads(message_to_json(self.client.get_run(given["run_id"]).info.to_proto()))}
+
+
+def test_the_address_of_a_server_is_used_as_it_is_given(store, tmp_path, monkeypatch):
+    monkeypatch.setattr(Server, "client", connect(store))
+    Server.client.create_experiment("mine")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+        run(Config.from_dict(QUICK | {"logging": "mlflow"}), tmp_path / "run")
+        server.shutdown()
+    tracked = read_tracking(tmp_path / "run")
+    assert tracked is not None
+    assert tracked[0] == uri
+    history = Server.client.get_metric_history(tracked[1], "accuracy/validation")
+    assert [each.step for each in history] == [4, 8, 12]
+    assert Server.client.get_run(tracked[1]).info.status == "FINISHED"
+    assert {each.path for each in Server.client.list_artifacts(tracked[1])} > {"config.yaml", "result.json"}
 
 
 def test_a_value_of_the_user_is_kept(store, monkeypatch):
