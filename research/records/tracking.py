@@ -6,14 +6,11 @@ import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from research.records.layer_statistics import STATISTICS_FILE
 from research.records.result import RunResult
 from research.utils.files import write_atomically
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 TRACKING_FILE = "mlflow.json"
 """Name of the file in the folder of a run that names the MLflow run, and its server or store."""
@@ -24,8 +21,8 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or Path("mlruns").absolute().as_uri()
 
 
-def connect(uri: str) -> "MlflowClient":
-    """Return a client of an MLflow server (`http:`) or of a local store (`file:`).
+def connect(uri: str) -> Any:
+    """Return a `MlflowClient` of an MLflow server (`http:`) or of a local store (`file:`).
 
     MLflow 3.17 refuses local stores unless MLFLOW_ALLOW_FILE_STORE is set, so it is set to true here. MLflow
     tries for minutes to reach a server; here it tries twice, because a point that was not written is written

@@ -119,6 +119,7 @@ def _copy_last_checkpoint(folder: Path, inside: Path) -> None:
             f"{folder} cannot continue: it holds no checkpoint of its last step ({source}); a run writes one "
             "unless training.checkpoint_every is null"
         )
+    inside.mkdir(exist_ok=True)
     for name in (STATISTICS_FILE, TRACKING_FILE):
         if (folder / name).exists():
             shutil.copy(folder / name, inside)

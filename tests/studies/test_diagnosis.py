@@ -39,7 +39,7 @@ MEMORISED = curve(saturating(0.01), 1 - saturating(0.0, 0.9), gap=0.3)
 RISING = curve(saturating(0.01), 1 - saturating(0.0, 0.9), validation_loss=0.5 + 0.05 * abs(EPOCHS - 4))
 JUMPING = curve([2.3, 2.0, 2.4, 1.9, 2.2, 1.8, 2.1, 1.7, 1.6, 1.5], np.full(10, 0.4))
 STUCK = curve([5.1] + [2.303] * 9, np.full(10, 0.11), gap=0.0)
-PLACE = np.cumsum(COSINE)
+PLACE = np.cumsum(COSINE) - COSINE / 2
 SLOW = curve(2.4 - 0.3 * PLACE / PLACE[-1], 0.1 + 0.3 * PLACE / PLACE[-1])
 SLOW_AT_CHANCE = curve(2.4 - 0.01 * PLACE / PLACE[-1], np.full(10, 0.1))
 
