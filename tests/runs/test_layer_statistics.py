@@ -90,8 +90,8 @@ def test_more_epochs_continue_the_lines(measured, tmp_path):
     assert [line["epoch"] for line in lines[4:]] == [4]
 
 
-@pytest.mark.parametrize("optimizer", ["adam", {"name": "sgd", "sam": 0.05}], ids=str)
-def test_the_norms_are_those_of_the_training_step(optimizer):
+def test_the_norms_are_those_of_the_training_step():
+    optimizer = {"name": "adam", "sam": 0.05}
     data, spec, program = load_program(Config.from_dict(QUICK | {"optimizer": optimizer}))
     state = program.init(jax.random.key(0), jnp.float32(0.01), jnp.float32(0))
     batch = Batch(jnp.asarray(data.train.images[:16]), jnp.asarray(data.train.labels[:16]))
