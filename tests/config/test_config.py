@@ -92,7 +92,7 @@ def test_to_dict_and_from_dict_are_inverse():
             {"model": {"name": "plain", "norm": "batchnorm"}},
             "norm=batchnorm is not .* one of batch, group",
         ),
-        ({"logging": "wandb"}, r"logging\.to=wandb is not allowed; give one of none, tensorboard"),
+        ({"logging": "wandb"}, r"logging\.to=wandb is not allowed; give one of all, mlflow, none"),
         ({"logging": None}, "logging=null is not allowed; give a mapping with the keys to"),
         ({"optimizer": {"name": "sgd", "sam": 0}}, "optimizer.sam=0 is not allowed; give a number, above 0"),
     ],
