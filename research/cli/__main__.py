@@ -9,7 +9,7 @@ from pathlib import Path
 PROGRAM = "cnn-research"
 
 COMMANDS = {
-    "train": ("train", "search", "prepare-data"),
+    "train": ("train", "search", "find-learning-rate", "find-batch-size", "prepare-data"),
     "compare": (
         "report",
         "sweep-status",

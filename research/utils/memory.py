@@ -1,7 +1,10 @@
-"""Memory that a process no longer uses."""
+"""Memory that a process no longer uses, and memory that it can still take."""
 
 import contextlib
 import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
 
 
 def give_back_memory() -> None:
@@ -12,3 +15,47 @@ def give_back_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def free_memory(root: Path = Path("/")) -> int:
+    """Return the bytes of main memory that this process can still take.
+
+    It is the smallest of the machine's available memory and of what is left in the memory cgroups of the
+    process, of version 1 or 2, by which a container or a cluster limits memory.
+
+    Args:
+        root: the folder that holds `proc` and `sys`.
+    """
+    rooms = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with contextlib.suppress(OSError):  # other systems than Linux
+        lines = (root / "proc/meminfo").read_text().splitlines()
+        rooms += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, path = line.split(":", 2)
+            if not controllers:
+                rooms += _rooms(root / "sys/fs/cgroup", path, VERSION_2)
+            elif "memory" in controllers.split(","):
+                rooms += _rooms(root / "sys/fs/cgroup/memory", path, VERSION_1)
+    return min(rooms)
+
+
+VERSION_1 = "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
+VERSION_2 = "memory.max", "memory.current", "inactive_file"
+
+
+def _rooms(base: Path, path: str, names: tuple[str, str, str]) -> Iterator[int]:
+    """Yield the bytes that are left in a cgroup and in each one above it that has a limit.
+
+    Args:
+        base: the folder of all cgroups.
+        path: the cgroup of this process, as `/proc/self/cgroup` names it.
+        names: the file of the limit, the file of the usage, and the line in `memory.stat` of the files that
+            the kernel keeps in memory only until the memory is needed.
+    """
+    folder = base / path.lstrip("/")
+    for each in (folder, *folder.parents):
+        with contextlib.suppress(OSError):  # a container sees only some of the folders
+            limit = (each / names[0]).read_text().strip()
+            if limit != "max":
+                stat = dict(line.split() for line in (each / "memory.stat").read_text().splitlines())
+                yield int(limit) - int((each / names[1]).read_text()) + int(stat.get(names[2], 0))

@@ -31,3 +31,22 @@ def test_profile_model_measures_layers_and_step(call):
     assert Path("profile/profile_model.png").exists()
     assert [layer["path"] for layer in result["layers"]] == ["flatten", "dense1", "act1", "logits"]
     assert result["step"]["ms"] > 0
+
+
+def test_find_learning_rate_prints_one_number_for_train(call):
+    words = ("model=mlp", "optimizer=sgd", "data.train_limit=64", "training.batch_size=16")
+    outcome = call("find_learning_rate.py", *words, "steps=40", "highest=100", "out=range")
+    assert outcome.code == 0, outcome.err
+    assert 1e-6 < float(outcome.out) < 100
+    assert outcome.out.count("\n") == 1
+    assert f"it falls fastest at {outcome.out}" in outcome.err
+    assert Path("range/find_learning_rate.png").exists()
+    kept = json.loads(Path("range/find_learning_rate.json").read_text())
+    assert f"{kept['steepest']:.3g}" == outcome.out.strip()
+
+
+def test_find_batch_size_prints_one_number(call):
+    words = ("model=mlp", "data.train_limit=64", "training.batch_size=64")
+    outcome = call("find_batch_size.py", *words)
+    assert (outcome.code, outcome.out) == (0, "64\n"), outcome.err
+    assert outcome.err.splitlines()[-1] == "a batch of all training images fits"

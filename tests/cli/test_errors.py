@@ -207,6 +207,12 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
         ("prepare_data.py", ["data=mnist", "mirror=5"], "mirror=5 is not allowed; give an address"),
         ("report.py", ["nowhere"], "there is no folder nowhere"),
         ("profile_model.py", ["rounds=1"], "rounds=1 is not allowed; give a whole number, at least 2"),
+        (
+            "find_learning_rate.py",
+            ["lowest=1", "highest=1"],
+            "lowest=1.0 is not allowed; give a number below",
+        ),
+        ("find_batch_size.py", ["training.batch_size=5000"], "give at most the 1294 training examples"),
         ("check_gradients.py", ["model=plain", "model.depth=9"], "model.depth=9 is not allowed; give"),
         ("inspect_model.py", ["hydra.run.dir=x"], "hydra.run.dir=x is not allowed: leave it out"),
         ("benchmark_conv.py", ["hydra.run.dir=x"], "hydra.run.dir=x is not allowed: give out=FOLDER instead"),
