@@ -48,7 +48,7 @@ class ProfileKeys:
     out: str | None = "outputs/profile_model"
 
 
-CONFIG_KEYS = ("model", "optimizer", "loss", "data", "training.batch_size", "training.precision")
+CONFIG_KEYS = ("model", "optimizer", "schedule", "loss", "data", "training.batch_size", "training.precision")
 COMMAND = Command("profile_model", __doc__, (ProfileKeys,), CONFIG_KEYS)
 
 

@@ -27,8 +27,8 @@ DIVERGED = 4.0
 """The test stops if the mean loss is more than this factor above the lowest mean loss before."""
 
 
-LEAST_FALL = 0.01
-"""The loss must fall by this share of the first loss, or no rate is suggested."""
+SMOOTHING = 4.0
+"""The standard deviation of the Gaussian that smooths the losses, in steps."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class RangeTest:
 
     @property
     def smoothed(self) -> np.ndarray:
-        """The losses, smoothed by a Gaussian whose standard deviation is two steps."""
-        return gaussian_filter1d(np.asarray(self.losses), 2.0, mode="nearest")
+        """The losses, smoothed by a Gaussian."""
+        return gaussian_filter1d(np.asarray(self.losses), SMOOTHING, mode="nearest")
 
     @property
     def minimum(self) -> float:
@@ -84,11 +84,12 @@ class RangeTest:
         """The learning rate below `minimum` at which the smoothed loss falls fastest over the logarithm.
 
         Raises:
-            ConfigError: the loss does not fall.
+            ConfigError: the loss does not fall by more than twice its noise.
         """
         smoothed = self.smoothed
         last = int(smoothed.argmin())
-        if smoothed[0] - smoothed[last] < LEAST_FALL * abs(smoothed[0]):
+        noise = float(np.std((self.losses - smoothed)[: last + 1]))
+        if smoothed[0] - smoothed[last] <= 2 * noise:
             raise ConfigError(
                 f"the loss does not fall between the learning rates {self.rates[0]:g} and "
                 f"{self.rates[-1]:g}; give a smaller lowest or a larger highest"
