@@ -71,8 +71,9 @@ class RangeTest:
 
     @property
     def smoothed(self) -> np.ndarray:
-        """The losses, smoothed by a Gaussian."""
-        return gaussian_filter1d(np.asarray(self.losses), SMOOTHING, mode="nearest")
+        """The losses, smoothed by a Gaussian. A loss above the first ones counts as the largest of them."""
+        clipped = np.minimum(self.losses, max(self.losses[:WINDOW]))  # else the end hides what comes before
+        return gaussian_filter1d(clipped, SMOOTHING, mode="nearest")
 
     @property
     def minimum(self) -> float:
@@ -84,12 +85,12 @@ class RangeTest:
         """The learning rate below `minimum` at which the smoothed loss falls fastest over the logarithm.
 
         Raises:
-            ConfigError: the loss does not fall by more than twice its noise.
+            ConfigError: the loss does not fall by more than its noise.
         """
         smoothed = self.smoothed
         last = int(smoothed.argmin())
-        noise = float(np.std((self.losses - smoothed)[: last + 1]))
-        if smoothed[0] - smoothed[last] <= 2 * noise:
+        noise = np.std((self.losses - smoothed)[: last + 1])
+        if smoothed[0] - smoothed[last] <= noise:
             raise ConfigError(
                 f"the loss does not fall between the learning rates {self.rates[0]:g} and "
                 f"{self.rates[-1]:g}; give a smaller lowest or a larger highest"
