@@ -27,11 +27,11 @@ COMMAND = Command("compare_frameworks", __doc__, (ComparisonConfig,), ("data",))
 
 
 def job(values: dict[str, Any]) -> None:
-    """Compare the frameworks, write the report, and print where it is."""
+    """Compare the frameworks, write the report if it is wanted, and print where it is."""
     config = construct(ComparisonConfig, with_recommendations(values))
     out, console = Path(config.out), Console(highlight=False, soft_wrap=True)
     num_networks = len(config.frameworks or FRAMEWORKS) + len(SMALL) * config.small
-    bar = make_bar(console, "processes")
+    bar = make_bar(console, "measurements")
     task = bar.add_task("", total=1 + len(config.frameworks or FRAMEWORKS) + config.seeds * num_networks)
 
     def show(line: str) -> None:
@@ -45,7 +45,7 @@ def job(values: dict[str, Any]) -> None:
         raise ConfigError(str(error)) from error
     except ComparisonError as error:
         raise RunError(str(error)) from error
-    print(f"report {write_report(out)}")
+    print(f"report {write_report(out).with_suffix('.html')}" if config.report else f"runs {out}")
 
 
 def main() -> None:

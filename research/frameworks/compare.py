@@ -3,6 +3,7 @@
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from research import records
 from research.data import Dataset, load_dataset
 from research.frameworks.base import FRAMEWORKS, OURS, STUDY, Entry, Task
 from research.frameworks.config import ComparisonConfig
-from research.frameworks.process import Notify, Workplace
+from research.frameworks.process import Notify, Process, Workplace
 from research.records import NOT_IN_THE_RESULT, RecordError, RunResult, Seconds
 from research.records.lock import hold
 from research.utils.cpus import num_cpus
@@ -85,7 +86,8 @@ def compare(config: ComparisonConfig, provenance: Mapping[str, Any], on_progress
     """Give every framework the same parameters and batches, check that they agree, and then time them.
 
     Every measurement is a run in a folder of its own, `<out>/<framework>/<seed>`, and every process has
-    the same number of threads and processors. Each seed is a round over all frameworks, every other round in
+    the same number of threads and processors. A framework has one process for all its seeds, or one for each
+    seed (`process_per_seed`). Each seed is a round over all frameworks, every other round in
     the opposite order. The test split is read once, after the last epoch. The validation split is not
     used, because no epoch is chosen. A framework that is not installed, that fails, or that computes
     something else has runs with the status "failed" and a sentence that says why.
@@ -150,6 +152,7 @@ def plan_rounds(config: ComparisonConfig, num_threads: int) -> list[list[Measure
         "schedule": {"name": "constant"},
         "training": to_plain(config.training),
         "num_threads": num_threads,
+        "process_per_seed": config.process_per_seed,
     }
     plan = {
         "name": STUDY,
@@ -195,15 +198,23 @@ def _measure(
         if "error" in outcome:
             raise ComparisonError(f"the reference could not be computed: {outcome['error']}")
         parities |= {name: workplace.run("parity", name, reference) for name in names}
-    for measurement in ready:
-        name, seed, model = (measurement.config[key] for key in ("framework", "seed", "model"))
-        with hold(measurement.folder):
-            outcome = parities[name] if measurement.is_full else {}
-            if not outcome.get("error"):
-                outcome = outcome | workplace.run("timing", name, _task(model, config, dataset), seed)
-                if outcome.get("error") and measurement.is_full:
-                    parities[name] = outcome  # later rounds leave this framework out
-            records.write_result(measurement.folder, make_result(outcome, config.training.epochs, facts))
+    processes: dict[Path, Process] = {}
+    with ExitStack() as stack:
+        for measurement in ready:
+            name, seed, model = (measurement.config[key] for key in ("framework", "seed", "model"))
+            with hold(measurement.folder):
+                outcome = parities[name] if measurement.is_full else {}
+                if not outcome.get("error"):
+                    task, arm = _task(model, config, dataset), measurement.folder.parent
+                    if config.process_per_seed:
+                        outcome = outcome | workplace.run("timing", name, task, seed)
+                    else:
+                        if arm not in processes:
+                            processes[arm] = stack.enter_context(workplace.start("timing", name, task))
+                        outcome = outcome | processes[arm].measure(seed)
+                    if outcome.get("error") and measurement.is_full:
+                        parities[name] = outcome  # later rounds leave this framework out
+                records.write_result(measurement.folder, make_result(outcome, config.training.epochs, facts))
 
 
 def _task(model: Mapping[str, Any], config: ComparisonConfig, dataset: Dataset) -> Task:
@@ -232,7 +243,7 @@ def make_result(outcome: Mapping[str, Any], epochs: int, facts: Mapping[str, Any
         test_accuracy=outcome["accuracy"],
         epochs=epochs,
         num_parameters=outcome["num_parameters"],
-        seconds=Seconds(outcome["compile_s"] or 0.0, outcome["train_s"], outcome["total_s"]),
+        seconds=Seconds(outcome.get("compile_s") or 0.0, outcome["train_s"], outcome["total_s"]),
         images_per_s=outcome["images_per_s"],
         measurements=measured,
         provenance=provenance | {"versions": {**facts.get("versions", {}), **outcome["framework_versions"]}},

@@ -28,24 +28,31 @@ class ComparisonConfig:
     Args:
         data: the images.
         training: how long to train.
-        out: folder of the report.
-        seeds: number of seeds, from 0 on.
+        out: folder of the runs and of their report.
+        seeds: number of seeds, from 0 on; 9 are enough to decide the 8 contrasts of all frameworks.
         optimizer: the optimizer.
         learning_rate: its learning rate, which is constant.
         frameworks: names of the frameworks; null: all.
         small: also compare smaller networks and networks of dense layers alone.
         num_threads: number of threads of each process; null: one per processor.
+        process_per_seed: measure each seed in a process of its own, so that compilation, first step and peak
+            memory are measured for each seed. Otherwise a framework has one process for all its seeds; the
+            processes of all frameworks then hold memory at once, and only the first seed measures these
+            three.
+        report: also write a report of the runs into `out`.
     """
 
     data: DataConfig = field(default_factory=DataConfig)
     training: Duration = field(default_factory=Duration)
     out: str = "outputs/frameworks"
-    seeds: Annotated[int, AtLeastOne] = 5
+    seeds: Annotated[int, AtLeastOne] = 9
     optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "adam"
     learning_rate: Annotated[float, Positive] = 1e-3
     frameworks: tuple[Annotated[str, OneOf(FRAMEWORKS)], ...] | None = None
     small: bool = True
     num_threads: Annotated[int, AtLeastOne] | None = None
+    process_per_seed: bool = False
+    report: bool = True
 
     def __post_init__(self) -> None:
         if self.frameworks == ():

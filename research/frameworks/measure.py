@@ -1,7 +1,9 @@
-"""The work of one process: `python -m research.frameworks.measure spec.json result.json`.
+"""The work of one process: `python -m research.frameworks.measure`.
 
-The process that compares starts it with the threads, the processors and the environment that hold for all. It
-trains in one framework only, so that its memory and its first step are that framework's own.
+It reads a line with the specification, as JSON, and then a line with each seed from its standard input. It
+writes a line with the result of each seed, as JSON, to its standard output. The process that compares starts
+it with the threads, the processors and the environment that hold for all. It trains in one framework only, so
+that its memory and its first step are that framework's own.
 """
 
 import dataclasses
@@ -12,7 +14,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,17 +32,18 @@ from research.frameworks.parity import (
 )
 
 
-def measure(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Do one piece of work, and return its result with facts about this process.
+def make_measure(spec: Mapping[str, Any]) -> Callable[[int], dict[str, Any]]:
+    """Build the framework, and return a function that measures one seed.
 
     Args:
         spec: `work` ("reference", "parity" or "timing"), `entry` and `task` (fields of `Entry` and
             `Task`), `folder` (of the arrays that all processes share), `shapes` (of the parameters by
-            path), `seed`, `epochs`, `batch_size`, `num_threads`.
+            path), `epochs`, `batch_size`, `num_threads`.
 
     Returns:
-        What `write_reference`, `check_parity` or `time_training` returns, with `peak_mib`, the most
-        memory that the process had resident, `threads` and `framework_versions`.
+        A function that returns what `write_reference`, `check_parity` or `time_training` returns, with
+        `threads` and `framework_versions`, and for its first seed with `peak_mib`, the most memory that the
+        process had resident.
     """
     entry = Entry(**spec["entry"])
     threads = set_threads(entry.packages, spec["num_threads"])
@@ -51,10 +54,19 @@ def measure(spec: Mapping[str, Any]) -> dict[str, Any]:
     for split in ("train", "test"):
         data[f"{split}_images"] = data[f"{split}_images"].astype(np.float32) / 255
     work = {"reference": write_reference, "parity": check_parity, "timing": time_training}[spec["work"]]
-    outcome = work(framework, data, spec)
-    # VmHWM is read on Linux, because the maximum of getrusage starts from that of the parent process
-    memory = {"peak_mib": memory_mib("VmHWM") - not_its_own}
-    return outcome | memory | {"threads": threads, "framework_versions": entry.versions}
+    facts = {"threads": threads, "framework_versions": entry.versions}
+    is_first = True
+
+    def measure(seed: int) -> dict[str, Any]:
+        nonlocal is_first
+        outcome = work(framework, data, {**spec, "seed": seed, "is_first": is_first}) | facts
+        if is_first:
+            # VmHWM is read on Linux, because the maximum of getrusage starts from that of the parent process
+            outcome["peak_mib"] = memory_mib("VmHWM") - not_its_own
+        is_first = False
+        return outcome
+
+    return measure
 
 
 def write_reference(framework: Any, data: Arrays, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,29 +97,30 @@ def time_training(framework: Framework, data: Arrays, spec: Mapping[str, Any]) -
     """Train from the shared parameters over the shared batches.
 
     Returns:
-        A dict with `accuracy`, on the test split after the last epoch, in [0, 1]; `compile_s`, the seconds of
-        compilation before the training, `None` without compilation; `first_step_s`, the seconds from loaded
-        parameters to the end of the first update, with compilation; `train_s`, the seconds of the training,
-        without compilation; `images_per_s`; `num_parameters`; and `parameters_sha256`, the checksum of the
-        bits of the trained parameters.
+        A dict with `accuracy`, on the test split after the last epoch, in [0, 1]; `train_s`, the seconds of
+        the training, without compilation; `images_per_s`; `num_parameters`; and `parameters_sha256`, the
+        checksum of the bits of the trained parameters. The first seed of a process, after which everything
+        is compiled, also has `compile_s`, the seconds of compilation before the training, `None` without
+        compilation; and `first_step_s`, the seconds from loaded parameters to the end of the first update,
+        with compilation.
     """
     images, labels = data["train_images"], data["train_labels"]
     params = _params(spec)
     order = make_order(spec["seed"], spec["epochs"], len(labels), spec["batch_size"])
-    framework.load(params)
-    started = time.perf_counter()
-    compile_s = framework.compile(images, labels, order)
-    framework.train(images, labels, order[:1, :1])
-    first_step_s = time.perf_counter() - started
+    first: dict[str, float | None] = {}
+    if spec["is_first"]:
+        framework.load(params)
+        started = time.perf_counter()
+        first["compile_s"] = framework.compile(images, labels, order)
+        framework.train(images, labels, order[:1, :1])
+        first["first_step_s"] = time.perf_counter() - started
     framework.load(params)
     started = time.perf_counter()
     framework.train(images, labels, order)
     train_s = time.perf_counter() - started
     correct = predict_all(framework, data["test_images"]).argmax(axis=1) == data["test_labels"]
-    return {
+    return first | {
         "accuracy": float(correct.mean()),
-        "compile_s": compile_s,
-        "first_step_s": first_step_s,
         "train_s": train_s,
         "images_per_s": order.size / train_s,
         "num_parameters": sum(p.size for p in params.values()),
@@ -162,6 +175,14 @@ def _params(spec: Mapping[str, Any]) -> Arrays:
     return draw_weights(spec["shapes"], spec["seed"])
 
 
+def main() -> None:
+    """Measure each seed that comes in."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a framework prints is no answer
+    measure = make_measure(json.loads(sys.stdin.readline()))
+    for line in sys.stdin:
+        print(json.dumps(measure(int(line))), file=answers, flush=True)
+
+
 if __name__ == "__main__":
-    spec_path, result_path = map(Path, sys.argv[1:])
-    result_path.write_text(json.dumps(measure(json.loads(spec_path.read_text()))))
+    main()

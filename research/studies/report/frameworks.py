@@ -22,10 +22,9 @@ PARITY_NOTE = (
 )
 COST_NOTE = (
     "The test accuracy is measured after the last epoch; numbers are means over the seeds, with the 95 % "
-    "interval. All frameworks have the same initial parameters and the same batches in the same order, and "
-    "every measurement has a process of its own. The training time excludes compilation, and the first step "
-    "includes it. The peak memory is that of the process; for frameworks without JAX it excludes the memory "
-    "that the import of JAX took."
+    "interval. All frameworks have the same initial parameters and the same batches in the same order. The "
+    "training time excludes compilation, and the first step includes it. The peak memory is that of the "
+    "process; for frameworks without JAX it excludes the memory that the import of JAX took."
 )
 
 
@@ -33,7 +32,7 @@ def framework_parts(study: StudyResults) -> list[Part]:
     """Return the tables of parity and of cost; nothing for any other study."""
     if study.name != STUDY:
         return []
-    sentences = (COST_NOTE, fastest(study), load(study))
+    sentences = (COST_NOTE, processes(study), fastest(study), load(study))
     return [
         Part("Do they compute the same?", PARITY_NOTE, parity_table(study)),
         Part("What it costs", " ".join(filter(None, sentences)), cost_table(study)),
@@ -113,6 +112,16 @@ def fastest(study: StudyResults) -> str:
     if OURS in seconds and best != OURS:
         sentence += f"; {OURS}, this codebase's own, took {seconds[OURS] / seconds[best]:.2f} times as long"
     return sentence + "."
+
+
+def processes(study: StudyResults) -> str:
+    """Return one sentence on the processes in which the frameworks were measured."""
+    if all(run.config.get("process_per_seed", True) for run in study.runs):  # old runs have no such key
+        return "Every measurement has a process of its own."
+    return (
+        "A framework has one process for all its seeds, and the frameworks take turns. Compilation, first "
+        "step and peak memory are those of the first seed."
+    )
 
 
 def load(study: StudyResults) -> str:
