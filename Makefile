@@ -2,11 +2,13 @@
 PYTHON ?= python3
 EXTRAS ?= dev
 STUDY_DIR ?= multirun/digits
-SEEDS ?= 5
+SEEDS ?= 8
 JOBS ?= -n auto --maxprocesses=4 --dist=worksteal
 
 VENV := .venv
 BIN := $(VENV)/bin
+UV := $(shell command -v uv)
+INSTALL = $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
 comma := ,
 STAMP = $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 TRAIN = $(BIN)/python scripts/train.py -m 'seed=range(0,$(SEEDS))'
@@ -31,15 +33,18 @@ ALL := reproduce $(STUDIES) reproduce-frameworks $(CIFAR)
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  EXTRAS=dev,frameworks also installs PyTorch and Keras; PYTHON=python3.12 takes that Python"
+	@echo "  uv installs where there is one; UV= takes pip"
 
 install: $(STAMP)  ## make .venv with the package and EXTRAS
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, found " + sys.version)'
-	$(PYTHON) -m venv $(VENV)
+	$(if $(UV),$(UV) venv --quiet --seed --python $(PYTHON) $(VENV),$(PYTHON) -m venv $(VENV))
 
 $(VENV)/.installed-%: $(BIN)/python pyproject.toml setup.py constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@echo "Installing this package, its libraries (JAX, Flax, Hydra, matplotlib and others) and the extras $(EXTRAS)" \
+	    "into $(VENV). That takes one to three minutes, and nothing is shown meanwhile."
+	$(INSTALL) --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 $(ALL): EXTRAS = frameworks
@@ -51,18 +56,25 @@ $(ALL): export TFDS_DATA_DIR := $(or $(DATA_DIR),$(TFDS_DATA_DIR))
 $(ALL): SETUP = data=$(DATA) training.epochs=$(EPOCHS)
 
 $(VENV)/.installed-base: $(BIN)/python pyproject.toml setup.py constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@echo "Installing this package and its libraries (JAX, Flax, Hydra, matplotlib and others) into $(VENV)." \
+	    "That takes about a minute, and nothing is shown meanwhile."
+	$(INSTALL) --quiet -c constraints.txt -e .
 	@touch $@
 
 # the study compares all optimizers; these are the six of the published comparison
 OPTIMIZERS = 'optimizer=sgd,momentum,adagrad,rmsprop,adam,adamw' 'study.arms=[sgd,momentum,adagrad,rmsprop,adam,adamw]'
 
-study: $(VENV)/.installed-base  ## compare depths, activations, optimizers and frameworks on real digits; ends with the report
-	$(TRAIN) +study=depth hydra.sweep.dir=$(STUDY_DIR)/depth
-	$(TRAIN) +study=activation hydra.sweep.dir=$(STUDY_DIR)/activation
-	$(TRAIN) +study=optimizer $(OPTIMIZERS) hydra.sweep.dir=$(STUDY_DIR)/optimizer
-	$(BIN)/python scripts/compare_frameworks.py seeds=$(SEEDS) out=$(STUDY_DIR)/frameworks
+study: $(VENV)/.installed-base  ## compare depths, activations, optimizers and frameworks on real digits; says what was found
+	$(TRAIN) +study=depth hydra.sweep.dir=$(STUDY_DIR)/depth $(CAN_FAIL)
 	$(BIN)/python scripts/report.py $(STUDY_DIR)
+	$(TRAIN) +study=activation hydra.sweep.dir=$(STUDY_DIR)/activation $(CAN_FAIL)
+	$(BIN)/python scripts/report.py $(STUDY_DIR)
+	$(TRAIN) +study=optimizer $(OPTIMIZERS) hydra.sweep.dir=$(STUDY_DIR)/optimizer $(CAN_FAIL)
+	$(BIN)/python scripts/report.py $(STUDY_DIR)
+	$(BIN)/python scripts/compare_frameworks.py training.epochs=5 small=false report=false out=$(STUDY_DIR)/frameworks
+	$(BIN)/python scripts/report.py $(STUDY_DIR) --open
+	@echo "Next: source $(BIN)/activate, and change something: cnn-research train -m +study=depth data.train_limit=300" \
+	    "'seed=range(0,8)'. docs/guides/sweep.md explains sweeps, and docs/explanations/claims.md the verdicts."
 
 # each sweep is a target of its own, so that two can run side by side on a core each, by taskset -c 0 make reproduce-depth
 # and taskset -c 1 make reproduce-size; make reproduce then runs what is left
@@ -74,7 +86,7 @@ $(STUDIES): reproduce-%: $(VENV)/.installed-frameworks
 
 reproduce-frameworks: $(VENV)/.installed-frameworks
 	$(BIN)/python scripts/compare_frameworks.py data=$(DATA) seeds=$(SEEDS) training.epochs=$(FRAMEWORK_EPOCHS) \
-	    'frameworks=$(FRAMEWORKS)' small=false out=$(RUNS)/frameworks
+	    'frameworks=$(FRAMEWORKS)' small=false process_per_seed=true out=$(RUNS)/frameworks
 
 # modern_cnn and simple_resnet cost 23 and 58 times as much as plain: few seeds, half the images, one epoch
 reproduce-cifar: reproduce-cifar-depth reproduce-cifar-architecture  ## depth 2-4, modern_cnn and simple_resnet on CIFAR-10 (DATA_DIR=...)

@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 import research
+from research.frameworks.base import FRAMEWORKS
+from research.frameworks.config import ComparisonConfig
+from research.studies import Study
+from research.studies.statistics import is_testable
 
 ROOT = Path(research.__file__).parents[1]
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
@@ -18,6 +22,38 @@ def planned(*variables, target="reproduce"):
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     lines = done.stdout.replace("\\\n", "").splitlines()
     return [line for line in lines if " scripts/" in line]  # not what is left to install
+
+
+@needs_make
+def test_study_has_seeds_for_every_contrast_and_a_report_after_every_study():
+    lines = planned(target="study")
+    assert [" scripts/report.py multirun/digits" in line for line in lines] == [False, True] * 4
+    assert lines[-1].endswith(" --open")
+    names = [match[1] for line in lines if (match := re.search(r"\+study=(\w+)", line))]
+    assert names == ["depth", "activation", "optimizer"]
+    assert all("range(0,8)" in line for line in lines if "+study" in line)
+    for name in names[:2]:
+        assert is_testable(len(Study.from_conf(name).arms) - 1, 8)
+    (optimizer,) = [line for line in lines if "+study=optimizer" in line]
+    assert is_testable(optimizer.count(",", optimizer.index("study.arms")), 8)
+    assert is_testable(len(FRAMEWORKS) - 1, ComparisonConfig().seeds)
+    assert "seeds=" not in lines[-2]
+
+
+@needs_make
+@pytest.mark.parametrize(
+    ("uv", "venv", "install"),
+    [
+        ("uv", "uv venv --quiet --seed --python python3 new", "uv pip install --python new/bin/python"),
+        ("", "python3 -m venv new", "new/bin/python -m pip install"),
+    ],
+)
+def test_uv_installs_under_the_same_constraints_where_there_is_one(uv, venv, install):
+    command = ["make", "-n", "install", f"UV={uv}", "VENV=new", "EXTRAS=dev"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = [line.replace("--disable-pip-version-check ", "") for line in done.stdout.splitlines()]
+    assert venv in lines
+    assert f"{install} --quiet -c constraints.txt -e '.[dev]'" in lines
 
 
 @needs_make
