@@ -1,11 +1,13 @@
 """Confusions, scores by class and calibration, computed from the recorded test logits in NumPy."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import softmax
 
+from research.records import Run
 from research.studies.results import Arm, StudyResults
 
 
@@ -18,12 +20,14 @@ class Predictions:
         num_seeds: number of runs.
         probabilities: [N, K], each row sums to 1.
         labels: [N], in 0 .. K - 1.
+        class_names: name of each class, [K].
     """
 
     arm: str
     num_seeds: int
     probabilities: np.ndarray
     labels: np.ndarray
+    class_names: Sequence[str]
 
     @property
     def predicted(self) -> np.ndarray:
@@ -75,7 +79,13 @@ def pool_predictions(arm: Arm) -> Predictions | None:
         return None
     logits = np.concatenate([arrays["test_logits"] for arrays in recorded]).astype(np.float64)
     labels = np.concatenate([arrays["test_labels"] for arrays in recorded])
-    return Predictions(arm.name, len(recorded), softmax(logits, axis=1), labels)
+    names = class_names(next(iter(arm.completed.values())), logits.shape[1])
+    return Predictions(arm.name, len(recorded), softmax(logits, axis=1), labels, names)
+
+
+def class_names(run: Run, num_classes: int) -> list[str]:
+    """Return the name of each class; a run that recorded no names has the numbers of the classes."""
+    return [str(name) for name in run.outcome.provenance.get("class_names") or range(num_classes)]
 
 
 def confusion_counts(predictions: Predictions) -> np.ndarray:

@@ -16,7 +16,7 @@ from research.studies.results import read_studies
 @pytest.fixture
 def predictions():
     rng = np.random.default_rng(0)
-    return Predictions("a", 1, rng.dirichlet(np.ones(4), 500), rng.integers(0, 4, 500))
+    return Predictions("a", 1, rng.dirichlet(np.ones(4), 500), rng.integers(0, 4, 500), "abcd")
 
 
 def test_the_seeds_of_the_reference_arm_are_pooled(depth_study):
@@ -52,7 +52,7 @@ def test_scores_of_a_class_never_seen_are_undefined():
 
 def test_calibration_by_hand():
     probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [1.0, 0.0]])
-    bins = calibration(Predictions("a", 1, probabilities, np.array([0, 1, 1, 0])), num_bins=2)
+    bins = calibration(Predictions("a", 1, probabilities, np.array([0, 1, 1, 0]), "ab"), num_bins=2)
     assert bins.counts.tolist() == [0, 4]
     assert np.isnan(bins.accuracy[0])
     assert (bins.confidence[1], bins.accuracy[1]) == (pytest.approx(0.825), 0.75)
@@ -63,11 +63,11 @@ def test_a_calibrated_predictor_has_a_small_error():
     rng = np.random.default_rng(1)
     probabilities = rng.dirichlet(np.full(3, 0.5), 20_000)
     labels = (probabilities.cumsum(1) < rng.random((20_000, 1))).sum(1)
-    assert calibration(Predictions("a", 1, probabilities, labels)).error < 0.01
+    assert calibration(Predictions("a", 1, probabilities, labels, "ab")).error < 0.01
 
 
 def test_measures_of_no_predictions_are_nan():
-    none = Predictions("a", 1, np.zeros((0, 4)), np.zeros(0, np.int64))
+    none = Predictions("a", 1, np.zeros((0, 4)), np.zeros(0, np.int64), "abcd")
     counts = confusion_counts(none)
     assert counts.tolist() == np.zeros((4, 4)).tolist()
     assert np.isnan(class_scores(counts)).all()

@@ -15,6 +15,7 @@ from research.studies.figures.style import COLOURS, as_picture, canvas, label, p
 from research.studies.predictions import (
     Predictions,
     calibration,
+    class_names,
     confusion_counts,
     pool_predictions,
     shown_arm,
@@ -50,10 +51,12 @@ def reliability(study: StudyResults) -> Figure | None:
 def confident_mistakes(study: StudyResults) -> Figure | None:
     """The wrong predictions of one run with the highest confidence: predicted class, confidence and label."""
     name, arrays = shown_run(study)
-    if not len(arrays.get("mistakes", ())):
+    arm = shown_arm(study)
+    if arm is None or not len(arrays.get("mistakes", ())):
         return None
     indices = arrays["mistakes"]
     logits, labels = arrays["test_logits"][indices], arrays["test_labels"][indices]
+    names = class_names(next(iter(arm.completed.values())), logits.shape[1])
     confidence = softmax(logits.astype(np.float64), axis=1).max(1)
     columns = min(6, len(indices))
     rows = math.ceil(len(indices) / columns)
@@ -63,7 +66,11 @@ def confident_mistakes(study: StudyResults) -> Figure | None:
         shown = zip(arrays["mistake_images"], logits.argmax(1), confidence, labels, strict=True)
         for panel, (image, predicted, sure, truth) in zip(axes.flat, shown, strict=False):
             panel.imshow(as_picture(image), cmap="gray", interpolation="nearest")
-            panel.set_title(f"{predicted} ({100 * sure:.1f} %)\nis {truth}", fontsize=8, loc="center")
+            panel.set_title(
+                f"{label(names[predicted])} ({100 * sure:.1f} %)\nis {label(names[truth])}",
+                fontsize=8,
+                loc="center",
+            )
         figure.suptitle(name, x=0.01, ha="left", fontsize=10)
         return figure
 
@@ -75,8 +82,10 @@ def draw_confusion(axes: Axes, predictions: Predictions) -> AxesImage:
     axes.grid(False)
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
     if len(counts) <= 12:
-        axes.set_xticks(range(len(counts)))
-        axes.set_yticks(range(len(counts)))
+        names = [label(name) for name in predictions.class_names]
+        upright = max(map(len, names)) > 2
+        axes.set_xticks(range(len(counts)), names, rotation=90 if upright else 0)
+        axes.set_yticks(range(len(counts)), names)
         size = 7 if panel_width(axes) > 4 else 4.5
         for (row, column), value in np.ndenumerate(share):
             colour = "white" if value > 55 else "#333333"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import correlate
 
-from research.records import read_run, write_arrays, write_result
+from research.records import RunResult, read_run, write_arrays, write_result
 from research.studies.figures import FIGURES
 from research.studies.figures.arms import accuracy_by_arm
 from research.studies.figures.kernels import KERNELS, make_patterns
@@ -28,6 +28,22 @@ FROM_ARRAYS = (
     "summary",
 )
 PICTURES = ("kernel_responses", "mistakes")
+
+
+def test_classes_have_their_names(tmp_path, write, make_plan):
+    folder = write(tmp_path / "a", make_plan("depth 2"), 0, 0.8, arrays=True)
+    (folder / "result.json").unlink()
+    names = ["ship", "truck", *map(str, range(2, 10))]
+    write_result(folder, RunResult("completed", test_accuracy=0.8, provenance={"class_names": names}))
+    (study,) = read_studies(tmp_path)
+    figure = FIGURES["confusion"](study)
+    assert figure is not None
+    for axis in (figure.axes[0].xaxis, figure.axes[0].yaxis):
+        assert [text.get_text() for text in axis.get_ticklabels()] == names
+    figure = FIGURES["mistakes"](study)
+    assert figure is not None
+    said = " ".join(axes.get_title() for axes in figure.axes)
+    assert {"ship", "truck"} <= set(said.replace("\n", " ").split())
 
 
 @pytest.fixture(scope="module")
