@@ -2,6 +2,7 @@
 
 import base64
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -42,8 +43,19 @@ def to_html(sections: Sequence[Section], folder: Path) -> str:
         lstrip_blocks=True,
     )
     environment.filters["embedded"] = lambda path: _data_url(folder / path)
+    environment.filters["unbroken"] = unbroken
     environment.globals["strips"] = strips
     return environment.get_template(TEMPLATE).render(sections=sections, found=FOUND)
+
+
+def unbroken(text: str) -> str:
+    r"""Return text with no-break spaces inside intervals and before percent signs.
+
+    Example:
+        >>> unbroken("95 % of [1.0, 2.0]")
+        '95\xa0% of [1.0,\xa02.0]'
+    """
+    return re.sub(r" (?=%)|(?<=\d,) (?=[-+]?[\d.]+\])", "\N{NO-BREAK SPACE}", text)
 
 
 def strips(arms: Sequence[Arm]) -> list[Strip | None]:
