@@ -8,7 +8,7 @@ JOBS ?= -n auto --maxprocesses=4 --dist=worksteal
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv)
-INSTALL = $(if $(UV),$(UV) pip install --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
+INSTALL = $(if $(UV),$(UV) pip install --compile-bytecode --python $(BIN)/python,$(BIN)/python -m pip install --disable-pip-version-check)
 comma := ,
 STAMP = $(VENV)/.installed-$(subst $(comma),-,$(EXTRAS))
 TRAIN = $(BIN)/python scripts/train.py -m 'seed=range(0,$(SEEDS))'

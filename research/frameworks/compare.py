@@ -206,6 +206,7 @@ def _measure(
                 outcome = parities[name] if measurement.is_full else {}
                 if not outcome.get("error"):
                     task, arm = _task(model, config, dataset), measurement.folder.parent
+                    outcome = {key: outcome[key] for key in (*PARITY, "worst_array") if key in outcome}
                     if config.process_per_seed:
                         outcome = outcome | workplace.run("timing", name, task, seed)
                     else:

@@ -44,7 +44,11 @@ def test_study_has_seeds_for_every_contrast_and_a_report_after_every_study():
 @pytest.mark.parametrize(
     ("uv", "venv", "install"),
     [
-        ("uv", "uv venv --quiet --seed --python python3 new", "uv pip install --python new/bin/python"),
+        (
+            "uv",
+            "uv venv --quiet --seed --python python3 new",
+            "uv pip install --compile-bytecode --python new/bin/python",
+        ),
         ("", "python3 -m venv new", "new/bin/python -m pip install"),
     ],
 )
