@@ -16,7 +16,7 @@ from research.config import ConfigError
 from research.studies.findings import FOUND, headlines, title_in_words
 from research.studies.report.search import trials_table
 from research.studies.report.table import arm_table
-from research.studies.report.write import write_report
+from research.studies.report.write import write_studies
 from research.studies.results import read_studies
 
 
@@ -31,8 +31,8 @@ def command() -> int:
     folders, out = arguments.folders, arguments.out
     if out == "":
         raise ConfigError("--out= is not allowed; give the path of a folder, such as ./report")
-    report = write_report(folders, None if out is None else Path(out))
-    page, studies = report.with_suffix(".html"), read_studies(*folders)
+    studies = read_studies(*folders)
+    page = write_studies(studies, folders, out).with_suffix(".html")
     for study in studies:
         print(": ".join(filter(None, (title_in_words(study), study.question))))
         print("", trials_table(study) if study.search else arm_table(study.arms), "", sep="\n")

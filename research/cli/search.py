@@ -26,7 +26,7 @@ from research.runs.run import leave_accelerators
 from research.utils.nested import is_below
 
 if TYPE_CHECKING:
-    import optuna
+    import research.sweeps.search
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def sweeps(words: Sequence[str]) -> dict[str, Override]:
     return {word: override for word, override in parsed.items() if override and override.is_sweep_override()}
 
 
-def distribution(word: str, override: Override) -> "optuna.distributions.BaseDistribution":
+def distribution(word: str, override: Override) -> "research.sweeps.search.Distribution":
     """Return Optuna's distribution of the values of a sweep.
 
     Raises:
@@ -64,38 +64,22 @@ def distribution(word: str, override: Override) -> "optuna.distributions.BaseDis
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     key, value = override.get_key_element().lstrip("+"), override.value()
-    if key.split(".")[0] not in {each.name for each in fields(Config)}:
-        raise ConfigError(f"{word} is not allowed in a search; give {key} one value")
-    if is_below(key, FIXED):
-        raise ConfigError(
-            f"{word} is not allowed in a search, whose trials all have one {key}; give one value"
-        )
+    if key.split(".")[0] not in [*COMMAND.config_keys, *COMMAND.recipes] or is_below(key, FIXED):
+        raise ConfigError(f"{word} is not allowed in a search, whose trials have one {key}; give one value")
     if isinstance(value, IntervalSweep):
         low, high, log = value.start, value.end, "log" in value.tags
         if low is None or high is None or not low < high or (log and low <= 0):
-            above = " above 0" if log else ""
-            raise ConfigError(f"{word} is not allowed; give an interval(LOW,HIGH){above} with LOW below HIGH")
-        if isinstance(low, int) and isinstance(high, int):
-            return IntDistribution(low, high, log=log)
-        return FloatDistribution(low, high, log=log)
-    if isinstance(value, RangeSweep):
+            raise ConfigError(f"{word} is not allowed; give LOW below HIGH, and with tag(log,...) above 0")
+        is_whole, options = isinstance(low, int) and isinstance(high, int), {"log": log}
+    elif isinstance(value, RangeSweep):
         values: list[Any] = sorted(override.sweep_iterator())
-        step: Any = abs(value.step or 1)
-        if all(isinstance(each, int) for each in (*values, step)):
-            return IntDistribution(values[0], values[-1], step=step)
-        low, high = (float(f"{end:.12g}") for end in (values[0], values[-1]))  # 0.3, not 0.30000000000000004
-        return FloatDistribution(low, high, step=step)
-    return CategoricalDistribution(list(dict.fromkeys(override.sweep_string_iterator())))
-
-
-def as_words(params: Mapping[str, Any]) -> list[str]:
-    """Return values as the words of a command line.
-
-    Example:
-        >>> as_words({"optimizer": "adam", "optimizer.learning_rate": 0.001})
-        ['optimizer=adam', 'optimizer.learning_rate=0.001']
-    """
-    return [f"{key}={value}" for key, value in params.items()]
+        # rounded, since a range ends with 0.30000000000000004 instead of 0.3
+        low, high, step = (round(each, 12) for each in (values[0], values[-1], abs(value.step or 1)))
+        is_whole, options = isinstance(low, int) and isinstance(step, int), {"step": step}
+    else:
+        return CategoricalDistribution(list(dict.fromkeys(override.sweep_string_iterator())))
+    numbers: Any = IntDistribution if is_whole else FloatDistribution
+    return numbers(low, high, **options)
 
 
 def refuse_multirun(words: Sequence[str]) -> None:
@@ -104,57 +88,55 @@ def refuse_multirun(words: Sequence[str]) -> None:
         raise ConfigError("-m is not allowed with search, which always runs many trials; leave out -m")
 
 
-def main() -> None:
-    """Run the command and exit."""
-    called = sys.argv
-    searched = sweeps(called[1:])
-    words = [word for word in called[1:] if word not in searched]
-    sys.argv = [called[0], *words]  # Hydra refuses several values without -m
-    composed: list[dict[str, Any]] = []
+def search(values: dict[str, Any], words: Sequence[str], searched: Mapping[str, Override]) -> int:
+    """Run a search, print its best trial, and return the exit code.
+
+    Args:
+        values: the configuration that the words compose.
+        words: the words of the command line that give one value.
+        searched: the overrides that give several values, by their words.
+    """
+    if find_spec("optuna") is None:
+        raise ConfigError("search needs optuna: pip install 'cnn-research[search]'")
+    from research.sweeps.search import Search, as_words
 
     def make_config(params: Mapping[str, Any]) -> Config:
-        sys.argv = [called[0], *words, *as_words(params)]  # an error lists the keys of these words
-        composed_again = compose_again(COMMAND, sys.argv[1:])
-        values: Any = OmegaConf.to_container(composed_again, resolve=True, throw_on_missing=True)
-        pop_keys(values, SearchKeys)
-        config = Config.from_dict(values)
-        sys.argv = called
-        return config
+        composed = compose_again(COMMAND, [*words, *as_words(params)])
+        of_run: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+        pop_keys(of_run, SearchKeys)
+        return Config.from_dict(of_run)
 
-    def search() -> int:
-        if find_spec("optuna") is None:
-            raise ConfigError("search needs optuna: pip install 'cnn-research[search]'")
-        from research.sweeps.search import Search
+    keys = pop_keys(values, SearchKeys)
+    if values["study"] is not None:
+        raise ConfigError("study is not allowed in a search; leave it out")
+    check_choices(list(searched))
+    space = {each.get_key_element(): distribution(word, each) for word, each in searched.items()}
+    if not space:
+        raise ConfigError("search needs a key with several values; give for example 'model.depth=range(1,5)'")
+    leave_accelerators()
+    found = Search(space, make_config)
+    default = Path("multirun", "search", found.name.split()[-1])
+    folder = default if keys.out is None else read_folder(vars(keys), "out")
+    code = found.run(folder, keys.search)
+    if found.best:
+        best = as_words(found.best.params)
+        of_train = [word for word in words if not word.lstrip("+").startswith(("out=", "search."))]
+        print(f"best validation accuracy {found.best.values[0]:.4f} with {' '.join(best)}")
+        print(f"train it: cnn-research train {shlex.join(of_train + best)}")
+    print(f"search {folder}")
+    return code
 
-        sys.argv = called
-        if not composed:  # --cfg job prints the configuration, and runs nothing
-            return 0
-        out = None if composed[0]["out"] is None else read_folder(composed[0], "out")
-        keys = pop_keys(composed[0], SearchKeys)
-        base = Config.from_dict(composed[0])
-        unfit = {"study": base.study, "debug.overfit_batch": base.debug.overfit_batch}
-        if key := next(
-            (key for key, value in unfit.items() if value), base.distributed.is_on and "distributed"
-        ):
-            raise ConfigError(f"{key} is not allowed in a search; leave it out")
-        check_choices(list(searched))
-        space = {each.get_key_element(): distribution(word, each) for word, each in searched.items()}
-        if not space:
-            raise ConfigError(
-                "search needs a key with several values; "
-                "give for example 'optimizer.learning_rate=tag(log,interval(1e-4,1e-1))'"
-            )
-        leave_accelerators()
-        found = Search(space, make_config)
-        folder = out or Path("multirun", "search", found.name.split()[-1])
-        code = found.run(folder, keys.search)
-        if found.best:
-            values = as_words(found.best.params)
-            own = tuple(key.name for key in fields(SearchKeys))
-            words_of_run = [word for word in words if not word.startswith(own)] + values
-            print(f"best validation accuracy {found.best.values[0]:.4f} with {' '.join(values)}")
-            print(f"train it: cnn-research train {shlex.join(words_of_run)}")
-        print(f"search {folder}")
-        return code
 
-    run_command(COMMAND, composed.append, before=refuse_multirun, after=search)
+def main() -> None:
+    """Run the command and exit."""
+    called = list(sys.argv)
+    searched = sweeps(called[1:])
+    words = [word for word in called[1:] if word not in searched]
+    sys.argv[1:] = words  # Hydra refuses several values without -m
+    composed: list[dict[str, Any]] = []
+
+    def finish() -> int:
+        sys.argv = called  # an error lists the keys of these words
+        return search(composed[0], words, searched) if composed else 0  # --cfg job runs nothing
+
+    run_command(COMMAND, composed.append, before=refuse_multirun, after=finish)

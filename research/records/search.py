@@ -1,5 +1,7 @@
 """The record of a search over hyper-parameters, `search.json`, which is beside the folders of its trials."""
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -43,6 +45,51 @@ class SearchRecord:
     space: Mapping[str, str]
     trials: list[SearchTrial] = field(default_factory=list)
 
+    @classmethod
+    def of(
+        cls, fingerprint: str, space: "Mapping[str, optuna.distributions.BaseDistribution]"
+    ) -> "SearchRecord":
+        """Return the record of a new search.
+
+        Two searches have the same name only if they have the same space and configuration.
+
+        Args:
+            fingerprint: the fingerprint of the configuration with the first value of each key.
+            space: Optuna's distribution of each key.
+        """
+        from optuna.distributions import distribution_to_json
+
+        as_json = {key: distribution_to_json(each) for key, each in space.items()}
+        digest = hashlib.sha256(json.dumps([fingerprint, as_json]).encode()).hexdigest()
+        return cls(f"search {digest[:8]}", as_json)
+
+    def as_optuna(self, params: Mapping[str, Any], run: Run) -> "optuna.trial.FrozenTrial":
+        """Return a trial of the search with its outcome as Optuna's trial.
+
+        The value of the trial is the validation accuracy, and its intermediate values are those of the
+        epochs. A trial that diverged or was stopped has the state PRUNED. A trial that failed has the state
+        FAIL, and Optuna ignores it.
+
+        Args:
+            params: the value of each key.
+            run: the run of the trial.
+        """
+        from optuna.distributions import json_to_distribution
+        from optuna.trial import TrialState, create_trial
+
+        states = {
+            "completed": TrialState.COMPLETE,
+            "diverged": TrialState.PRUNED,
+            "stopped": TrialState.PRUNED,
+        }
+        return create_trial(
+            state=states.get(run.status, TrialState.FAIL),
+            value=run.outcome.validation_accuracy,
+            params=dict(params),
+            distributions={key: json_to_distribution(text) for key, text in self.space.items()},
+            intermediate_values={line["epoch"]: line["validation_accuracy"] for line in run.metrics},
+        )
+
 
 def write_search(folder: Path, record: SearchRecord) -> None:
     """Write `search.json`."""
@@ -64,30 +111,6 @@ def read_search(folder: Path) -> SearchRecord | None:
         return SearchRecord(**values, trials=trials)
     except (ValueError, KeyError, TypeError) as error:
         raise RecordError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
-
-
-def as_optuna(record: SearchRecord, params: Mapping[str, Any], run: Run) -> "optuna.trial.FrozenTrial":
-    """Return a trial with its outcome as Optuna's trial.
-
-    The value of the trial is the validation accuracy, and its intermediate values are those of the epochs. A
-    trial that diverged or was stopped has the state PRUNED. A trial that failed has the state FAIL, and
-    Optuna ignores it.
-    """
-    from optuna.distributions import json_to_distribution
-    from optuna.trial import TrialState, create_trial
-
-    states = {
-        "completed": TrialState.COMPLETE,
-        "diverged": TrialState.PRUNED,
-        "stopped": TrialState.PRUNED,
-    }
-    return create_trial(
-        state=states.get(run.status, TrialState.FAIL),
-        value=run.outcome.validation_accuracy,
-        params=dict(params),
-        distributions={key: json_to_distribution(text) for key, text in record.space.items()},
-        intermediate_values={line["epoch"]: line["validation_accuracy"] for line in run.metrics},
-    )
 
 
 @contextmanager

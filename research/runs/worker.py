@@ -24,7 +24,8 @@ from research.utils.signals import SIGNALS, Received
 P = ParamSpec("P")
 T = TypeVar("T")
 
-RunRecorded = Callable[[Mapping[Path, Config]], dict[Path, RunResult]]
+RunRecorded = Callable[..., dict[Path, RunResult]]
+"""A function of the configurations of runs by folder, and of a function that returns a received signal."""
 
 
 class RunError(RuntimeError):
@@ -94,6 +95,31 @@ class Worker:
         self._pool = ProcessPoolExecutor(
             max_workers=1, mp_context=context, initializer=_begin, initargs=(cache_settings(),)
         )
+
+
+class ThisProcess:
+    """Calls functions as `Worker` does, but in this process.
+
+    Args:
+        received: returns the signal that was received, or `None`; the functions of runs are called with it.
+    """
+
+    def __init__(self, received: Received) -> None:
+        self._received = received
+
+    def __enter__(self) -> "ThisProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def run(self, run_recorded: RunRecorded, runs: Mapping[Path, Config]) -> dict[Path, RunResult]:
+        """Call `run_recorded(runs, received)`, and return the result of each run."""
+        return run_recorded(runs, self._received)
+
+    def call(self, function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
+        """Call a function, and return its result."""
+        return function(*arguments, **keywords)
 
 
 def _begin(settings: Mapping[str, Any]) -> None:

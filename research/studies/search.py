@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from typing import NamedTuple
 
 from research.records import Run, RunResult
-from research.records.search import SearchTrial, as_optuna, make_study
+from research.records.search import SearchTrial, make_study
 from research.studies.results import StudyResults
 
 
@@ -54,7 +54,7 @@ def importance(study: StudyResults) -> dict[str, float]:
         return {}
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
-    trials = [as_optuna(study.search, each.trial.params, each.run) for each in outcomes(study)]
+    trials = [study.search.as_optuna(each.trial.params, each.run) for each in outcomes(study)]
     if len({trial.values[0] for trial in trials if trial.values}) < 2:
         return {}
     with make_study(trials) as made:

@@ -4,48 +4,32 @@ The records of the trials are the only state of a search. Optuna's study is made
 each trial, so a search that was interrupted continues as if it had never stopped.
 """
 
-import hashlib
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-    distribution_to_json,
-)
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 
 from research import records
 from research.config import Config, ConfigError, SearchConfig, StudyConfig
-from research.records import RunResult
 from research.records.lock import hold
-from research.records.search import (
-    SearchRecord,
-    SearchTrial,
-    as_optuna,
-    make_study,
-    read_search,
-    write_search,
-)
+from research.records.search import SearchRecord, SearchTrial, make_study, read_search, write_search
 from research.runs.build import build_data, check
-from research.runs.preemption import StopOnSignal, stop_on_signal
-from research.runs.run import configure_jax, load_program
+from research.runs.run import configure_jax
 from research.runs.spec import program_spec
-from research.runs.worker import Worker
-from research.sweeps.vectorized import run_safely
+from research.runs.worker import ThisProcess, Worker
+from research.sweeps.sweep import run_recorded, said
 from research.training.callback import Callback, EpochMetrics, Position
 from research.utils.signals import Received, noticed_signals
 
-DIGITS = 4
-"""Number of significant digits of a proposed number."""
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+
+Space = Mapping[str, Distribution]
+MakeConfig = Callable[[Mapping[str, Any]], Config]
 
 
 class Search:
@@ -62,32 +46,26 @@ class Search:
         ConfigError: a configuration of the space is not allowed.
     """
 
-    def __init__(
-        self,
-        space: Mapping[str, BaseDistribution],
-        make_config: Callable[[Mapping[str, Any]], Config],
-        *,
-        worker: bool = True,
-    ) -> None:
-        self._space, self._make_config, self._worker = dict(space), make_config, worker
-        first, *others = _corners(space)
-        base = make_config(first)
-        for config in (base, *map(make_config, others)):
+    def __init__(self, space: Space, make_config: MakeConfig, *, worker: bool = True) -> None:
+        self._space, self._make_config = space, make_config
+        self._process = Worker if worker else ThisProcess
+        configs = [make_config(params) for params in _corners(space)]
+        for config in configs:
+            unfit = {
+                "distributed": config.distributed.is_on,
+                "debug.overfit_batch": config.debug.overfit_batch,
+                "data.validation_fraction=0": config.data.validation_fraction == 0,
+            }
+            for key in [key for key, is_on in unfit.items() if is_on]:
+                raise ConfigError(f"{key} is not allowed in a search; leave it out")
             check(config)
-            if config.data.validation_fraction == 0:
-                raise ConfigError(
-                    "data.validation_fraction=0 is not allowed in a search, "
-                    "which the validation split decides; give a share above 0"
-                )
-        self._base = base
-        self._record_of_space = {key: distribution_to_json(each) for key, each in space.items()}
-        identity = json.dumps([base.fingerprint(), self._record_of_space])
-        self.name = f"search {hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+        self._base = configs[0]
+        self._new = SearchRecord.of(self._base.fingerprint(), space)
+        self.name = self._new.name
         """The name; two searches have the same name only if they have the same space and configuration."""
         question = f"Which values of {', '.join(space)} give the best validation accuracy?"
-        self._study = StudyConfig(
-            self.name, question, next(iter(space)), "trial", ("trial",), "trial", trial=True
-        )
+        arm = "trial"
+        self._study = StudyConfig(self.name, question, next(iter(space)), arm, (arm,), arm, trial=True)
         self.trials: list[FrozenTrial] = []
         """The trials with their outcomes, in the order of the search; `run` fills this list."""
 
@@ -115,14 +93,12 @@ class Search:
         """
         console = console or Console(highlight=False, soft_wrap=True)
         self.trials = []
-        with (
-            noticed_signals(lambda number: None) as received,
-            Worker(received) if self._worker else nullcontext() as worker,
-        ):
+        run_one = partial(run_trial, self.trials if options.prune else None)
+        with noticed_signals(lambda number: None) as received, self._process(received) as process:
             if read_search(folder) is None:  # nothing is on disk yet, and the data may not fit
-                worker.call(check_with_data, self._base) if worker else check_with_data(self._base)
+                process.call(check_with_data, self._base)
             with hold(folder):
-                record = read_search(folder) or SearchRecord(self.name, self._record_of_space)
+                record = read_search(folder) or replace(self._new, trials=[])
                 if record.name != self.name:
                     raise ConfigError(f"{folder} holds another search, {record.name}; give another folder")
                 for number in range(options.trials):
@@ -130,24 +106,21 @@ class Search:
                         record.trials.append(self._propose(number))
                         write_search(folder, record)
                     trial = record.trials[number]
-                    config, run = self._config(trial.params), folder / trial.run
+                    run = folder / trial.run
                     if not records.is_finished(run):
+                        config = self._config(trial.params)
                         records.write_config(run, config.to_dict())
-                        work = partial(run_trial, self.trials if options.prune else None)
-                        runs = {run: config}
-                        outcome = (worker.run(work, runs) if worker else work(runs, received))[run]
-                        said = outcome.error or f"validation accuracy {outcome.validation_accuracy:.4f}"
-                        values = " ".join(f"{key}={value}" for key, value in trial.params.items())
-                        line = f"[{number + 1}/{options.trials}] {values}  {outcome.status}  {said}"
-                        console.print(line, markup=False)
+                        outcome = process.run(run_one, {run: config})[run]
+                        line = f"[{number + 1}/{options.trials}] {' '.join(as_words(trial.params))}"
+                        console.print(f"{line}  {outcome.status}  {said(outcome)}", markup=False)
                     if (signal := received()) is not None:
                         return 128 + signal
-                    self.trials.append(as_optuna(record, trial.params, records.read_run(run)))
+                    self.trials.append(record.as_optuna(trial.params, records.read_run(run)))
         return int(self.best is None or any(trial.state == TrialState.FAIL for trial in self.trials))
 
     def _propose(self, number: int) -> SearchTrial:
         with make_study(self.trials, self._base.seed + number) as study:
-            proposed = study.ask(self._space).params
+            proposed = study.ask({**self._space}).params
             params = {key: _rounded(value, self._space[key]) for key, value in proposed.items()}
         return SearchTrial(params, self._config(params).run_name())
 
@@ -188,7 +161,7 @@ class Pruning(Callback):
 
 def run_trial(
     earlier: Sequence[FrozenTrial] | None, runs: Mapping[Path, Config], received: Received | None = None
-) -> dict[Path, RunResult]:
+) -> dict[Path, records.RunResult]:
     """Run one trial, and return its result by its folder.
 
     Args:
@@ -196,31 +169,31 @@ def run_trial(
         runs: the configuration of the trial, by its folder.
         received: returns a signal that came; `None` handles signals here.
     """
-    [(folder, config)] = runs.items()
-    configure_jax(config)
-    pruning = [] if earlier is None else [Pruning(earlier)]
-    with stop_on_signal(folder) if received is None else nullcontext(StopOnSignal(received)) as stop:
-        return {folder: run_safely(config, folder, [stop, *pruning], load_program)}
+    return run_recorded(runs, received, [] if earlier is None else [Pruning(earlier)])
 
 
-def _corners(space: Mapping[str, BaseDistribution]) -> Iterator[dict[str, Any]]:
-    """Yield the first value of every key together, and then each other end of a key with the first values."""
-    ends = {key: _ends(each) for key, each in space.items()}
+def as_words(params: Mapping[str, Any]) -> list[str]:
+    """Return values as the words of a command line.
+
+    Example:
+        >>> as_words({"optimizer": "adam", "optimizer.learning_rate": 0.001})
+        ['optimizer=adam', 'optimizer.learning_rate=0.001']
+    """
+    return [f"{key}={value}" for key, value in params.items()]
+
+
+def _corners(space: Space) -> list[dict[str, Any]]:
+    """Return the first value of every key together, and each other end of a key with the first values."""
+    ends = {
+        key: each.choices if isinstance(each, CategoricalDistribution) else (each.low, each.high)
+        for key, each in space.items()
+    }
     first = {key: values[0] for key, values in ends.items()}
-    yield first
-    for key, values in ends.items():
-        yield from ({**first, key: value} for value in values[1:])
+    return [first, *(first | {key: value} for key, values in ends.items() for value in values[1:])]
 
 
-def _ends(distribution: BaseDistribution) -> Sequence[Any]:
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices
-    assert isinstance(distribution, FloatDistribution | IntDistribution)
-    return distribution.low, distribution.high
-
-
-def _rounded(value: Any, distribution: BaseDistribution) -> Any:
-    """Return a number that is rounded to `DIGITS` significant digits, and any other value as it is."""
-    if not isinstance(distribution, FloatDistribution):
-        return value
-    return min(max(float(f"{value:.{DIGITS}g}"), distribution.low), distribution.high)
+def _rounded(value: Any, distribution: Distribution) -> Any:
+    """Return a number that is rounded to 4 significant digits, and any other value as it is."""
+    if isinstance(distribution, FloatDistribution):
+        return min(max(float(f"{value:.4g}"), distribution.low), distribution.high)
+    return value

@@ -2,9 +2,7 @@
 
 import multiprocessing
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -17,8 +15,9 @@ from research.records import RunResult
 from research.runs.devices import num_cpu_devices
 from research.runs.provenance import refuse_other_flags
 from research.runs.run import configure_jax
-from research.runs.worker import RunError, RunRecorded, Worker
+from research.runs.worker import RunError, ThisProcess, Worker
 from research.sweeps.vectorized import groups, run_together
+from research.training.callback import Callback
 from research.utils.signals import Received, noticed_signals
 
 POLL_SECONDS = 1.0
@@ -68,18 +67,19 @@ def run_sweep(
     died: set[Path] = set()
     number, total = 0, len(waiting)
     # this process only waits after a signal: the worker writes the checkpoint, or ends if that takes too long
-    with noticed_signals(lambda number: None) as received, _runner(worker, received) as run:
+    make = Worker if worker else ThisProcess
+    with noticed_signals(lambda number: None) as received, make(received) as process:
         while waiting and received() is None:
             elsewhere = {}
             for group in groups(waiting):
-                for folder, outcome in run(group).items():
+                for folder, outcome in process.run(run_recorded, group).items():
                     if outcome.status == "locked":
                         elsewhere[folder] = group[folder]
                         continue
                     number += 1
                     died |= {folder} if outcome.status == "died" else set()
-                    said = f"[{number}/{total}] {folder.name}  {outcome.status}  {_said(outcome)}"
-                    console.print(said, markup=False)
+                    line = f"[{number}/{total}] {folder.name}  {outcome.status}  {said(outcome)}"
+                    console.print(line, markup=False)
                 if received() is not None:
                     break
             if len(elsewhere) == len(waiting):
@@ -92,16 +92,6 @@ def run_sweep(
         console.print(_table(unfinished))
         console.print(f"{len(outcomes) - len(unfinished)} of {len(outcomes)} runs completed")
     return 128 + stopped_by if stopped_by else int(bool(unfinished))
-
-
-@contextmanager
-def _runner(worker: bool, received: Received) -> Iterator[RunRecorded]:
-    """Yield the function that runs a group of runs, in a worker process or in this process."""
-    if worker:
-        with Worker(received) as process:
-            yield partial(process.run, run_recorded)
-    else:
-        yield partial(_run_here, received=received)
 
 
 def run_apart(config: Config, folder: str | Path, *, retry_failed: bool = True) -> None:
@@ -119,18 +109,21 @@ def run_apart(config: Config, folder: str | Path, *, retry_failed: bool = True) 
         raise RunError(f"{folder} is {records.read_run(folder).status}; the output of its job says why")
 
 
-def run_recorded(runs: Mapping[Path, Config]) -> dict[Path, RunResult]:
-    """Request the CPU devices of the runs in a worker process, before JAX starts there, and run the runs."""
-    configure_jax(next(iter(runs.values())))
-    return run_together(runs)
+def run_recorded(
+    runs: Mapping[Path, Config], received: Received | None = None, callbacks: Sequence[Callback] = ()
+) -> dict[Path, RunResult]:
+    """Request the CPU devices of the runs before JAX starts, and run the runs.
 
-
-def _run_here(runs: Mapping[Path, Config], received: Received) -> dict[Path, RunResult]:
-    """Run the runs in this process. JAX keeps the user's settings, unless several CPU devices are needed."""
+    Args:
+        runs: the configurations by folder.
+        received: returns a signal that came; `None` in a worker process, which handles signals itself. Only
+            there does JAX get other settings than those of the user where one device suffices.
+        callbacks: callbacks of a single run.
+    """
     config = next(iter(runs.values()))
-    if num_cpu_devices(config) > 1:
+    if received is None or num_cpu_devices(config) > 1:
         configure_jax(config)
-    return run_together(runs, received)
+    return run_together(runs, received, callbacks)
 
 
 def _outcome(folder: Path, died: bool = False) -> RunResult:
@@ -167,7 +160,7 @@ def _table(outcomes: dict[Path, RunResult]) -> Table:
     return table
 
 
-def _said(outcome: RunResult) -> str:
+def said(outcome: RunResult) -> str:
     """Return as text the test accuracy of a run, or the validation accuracy of a trial, or else the error."""
     if outcome.test_accuracy is not None:
         return f"test accuracy {outcome.test_accuracy:.4f}"

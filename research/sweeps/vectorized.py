@@ -37,7 +37,9 @@ def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
     return full
 
 
-def run_together(runs: Mapping[Path, Config], received: Received | None = None) -> dict[Path, RunResult]:
+def run_together(
+    runs: Mapping[Path, Config], received: Received | None = None, callbacks: Sequence[Callback] = ()
+) -> dict[Path, RunResult]:
     """Run one of `groups`, and return the result of each run by its folder.
 
     An exception ends one run only; it is not raised, but recorded as a result with the status "failed". A
@@ -47,12 +49,12 @@ def run_together(runs: Mapping[Path, Config], received: Received | None = None) 
     Args:
         runs: the configurations by folder.
         received: returns a signal that came; `None` handles signals here.
+        callbacks: callbacks of a group of one run.
     """
     with stop_on_signal(*runs) if received is None else nullcontext(StopOnSignal(received)) as stop:
         if len(runs) == 1:
-            return {
-                folder: run_safely(config, folder, [stop], load_program) for folder, config in runs.items()
-            }
+            [(folder, config)] = runs.items()
+            return {folder: run_safely(config, folder, [stop, *callbacks], load_program)}
         lockstep = Lockstep()
         shared = cache(partial(_load_shared, next(iter(runs.values())), len(runs)))
 

@@ -16,6 +16,8 @@ SPACES = {
     "model.depth=range(1,5)": IntDistribution(1, 4),
     "model.depth=range(5,1,-2)": IntDistribution(3, 5, step=2),
     "training.label_smoothing=range(0.1,0.5,0.2)": FloatDistribution(0.1, 0.3, step=0.2),
+    "augmentation=none,standard": CategoricalDistribution(["none", "standard"]),
+    "optimizer.learning_rate=range(0.1,0.8,0.1)": FloatDistribution(0.1, 0.7, step=0.1),
     "optimizer.learning_rate=interval(1,5)": FloatDistribution(1.0, 5.0),
     "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))": FloatDistribution(1e-4, 1e-1, log=True),
     "training.batch_size=int(interval(8,64))": IntDistribution(8, 64),
@@ -33,11 +35,11 @@ def test_a_word_with_one_value_is_no_sweep():
 
 
 REFUSED = {
-    "seed=0,1": "seed=0,1 is not allowed in a search, whose trials all have one seed; give one value",
-    "search.trials=1,2": "search.trials=1,2 is not allowed in a search; give search.trials one value",
-    "data.split_seed=0,1": "whose trials all have one data.split_seed",
-    "optimizer.learning_rate=tag(log,interval(0,1))": "give an interval(LOW,HIGH) above 0 with LOW below",
-    "optimizer.learning_rate=interval(2,1)": "give an interval(LOW,HIGH) with LOW below HIGH",
+    "seed=0,1": "seed=0,1 is not allowed in a search, whose trials have one seed; give one value",
+    "search.trials=1,2": "in a search, whose trials have one search.trials; give one value",
+    "data.split_seed=0,1": "whose trials have one data.split_seed",
+    "optimizer.learning_rate=tag(log,interval(0,1))": "give LOW below HIGH, and with tag(log,...) above 0",
+    "optimizer.learning_rate=interval(2,1)": "interval(2,1) is not allowed; give LOW below HIGH",
 }
 
 
@@ -57,6 +59,12 @@ def test_a_space_that_makes_no_sense_is_refused(word):
         (["model=plain,plane"], "model=plane is not allowed; give one of"),
         (["model.depth=range(3,1)"], "model.depth=range(3,1) holds no value to sweep over"),
         (["model.depth=1,2", "+study=depth"], "study is not allowed in a search; leave it out"),
+        (
+            ["model.depth=1,2", "distributed.mode=auto"],
+            "distributed is not allowed in a search; leave it out",
+        ),
+        (["model.depth=1,2", "+study=augmentation"], "study is not allowed in a search; leave it out"),
+        (["model.depth=1,2", "out=''"], "out= is not allowed; give the path of a folder"),
         (["model.depth=1,2", "-m"], "-m is not allowed with search, which always runs many trials"),
         (
             ["model.depth=1,2", "search.trials=0"],

@@ -9,6 +9,7 @@ from research.cli import train
 from research.cli.nodes import register
 from research.config import ConfigError
 from research.records import find_runs, read_run
+from research.runs.worker import ThisProcess
 from research.studies import Study, read_study
 from research.studies import study as module
 from research.sweeps import sweep
@@ -32,22 +33,6 @@ FILES = {
 }
 
 
-class InThisProcess:
-    """In place of a worker process, which tests/integration/test_train.py has."""
-
-    def __init__(self, received):
-        pass
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def run(self, run_recorded, runs):
-        return run_recorded(runs)
-
-
 @pytest.fixture(params=FILES)
 def name(request, monkeypatch, tmp_path):
     """The name of a study whose file lies in a folder of its own."""
@@ -55,7 +40,7 @@ def name(request, monkeypatch, tmp_path):
     folder.mkdir()
     (folder / f"{request.param}.yaml").write_text(FILES[request.param])
     monkeypatch.setattr(module, "STUDIES", folder)
-    monkeypatch.setattr(sweep, "Worker", InThisProcess)
+    monkeypatch.setattr(sweep, "Worker", ThisProcess)  # tests/integration/test_train.py has the worker
     yield request.param
     ConfigStore.instance().repo["study"].pop(f"{request.param}.yaml")
 

@@ -14,7 +14,7 @@ from research.studies.report.markdown import parts_to_markdown, to_markdown
 from research.studies.report.section import make_sections, published_parts
 from research.studies.report.table import results_table
 from research.studies.report.text_table import Table
-from research.studies.results import read_studies
+from research.studies.results import StudyResults, read_studies
 from research.utils.files import write_atomically
 
 
@@ -39,7 +39,22 @@ def write_report(folders: str | Path | Sequence[str | Path], out: str | Path | N
         RecordError: there is no run in them, or a file of a run is damaged.
     """
     paths = [Path(folders)] if isinstance(folders, str | Path) else [Path(path) for path in folders]
-    studies = read_studies(*paths)
+    return write_studies(read_studies(*paths), paths, out)
+
+
+def write_studies(
+    studies: Sequence[StudyResults], paths: Sequence[Path], out: str | Path | None = None
+) -> Path:
+    """Write one report of studies, as `write_report` does, and return the path of ``report.md``.
+
+    Args:
+        studies: the studies that `read_studies` found in the folders.
+        paths: the folders.
+        out: folder of the report, as in `write_report`.
+
+    Raises:
+        RecordError: a file of a run is damaged, or several folders share no folder for the report.
+    """
     folder = paths[0]
     if len(paths) > 1:
         common = os.path.commonpath([path.absolute() for path in paths])
