@@ -30,6 +30,7 @@ class TrainedNetwork(NamedTuple):
         tta: the test-time augmentation of the run, a name in `TTA`.
         dataset: the data of the run.
         eval_batch_size: images per batch of an evaluation.
+        record: the record of the run.
     """
 
     net: Sequential
@@ -39,6 +40,7 @@ class TrainedNetwork(NamedTuple):
     tta: str
     dataset: Dataset
     eval_batch_size: int
+    record: records.Run
 
 
 def start_from(folder: str | Path, state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
@@ -101,4 +103,5 @@ def load_trained(folder: str | Path) -> TrainedNetwork:
         config.training.tta,
         dataset,
         eval_batch_size(config, dataset),
+        record,
     )

@@ -230,7 +230,7 @@ def evaluate(folder: str | Path, tta: str | None = None) -> dict[str, float]:
         The other errors of `load_trained`.
     """
     trained = load_trained(folder)
-    refuse_other_flags(records.read_run(Path(folder)))
+    refuse_other_flags(trained.record)
     predict = jax.jit(
         make_predict(trained.net, trained.preprocess, tta or trained.tta), compiler_options=for_few_calls()
     )

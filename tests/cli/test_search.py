@@ -17,7 +17,7 @@ SPACES = {
     "model.depth=range(5,1,-2)": IntDistribution(3, 5, step=2),
     "training.label_smoothing=range(0.1,0.5,0.2)": FloatDistribution(0.1, 0.3, step=0.2),
     "augmentation=none,standard": CategoricalDistribution(["none", "standard"]),
-    "optimizer.learning_rate=range(0.1,0.8,0.1)": FloatDistribution(0.1, 0.7, step=0.1),
+    "optimizer.weight_decay=range(0,0.7,0.2)": FloatDistribution(0.0, 0.6, step=0.2),
     "optimizer.learning_rate=interval(1,5)": FloatDistribution(1.0, 5.0),
     "optimizer.learning_rate=tag(log,interval(1e-4,1e-1))": FloatDistribution(1e-4, 1e-1, log=True),
     "training.batch_size=int(interval(8,64))": IntDistribution(8, 64),
