@@ -64,7 +64,7 @@ def distribution(word: str, override: Override) -> "research.sweeps.search.Distr
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     key, value = override.get_key_element().lstrip("+"), override.value()
-    if key.split(".")[0] not in [*COMMAND.config_keys, *COMMAND.recipes] or is_below(key, FIXED):
+    if key.split(".")[0] not in [*COMMAND.config_keys, *COMMAND.presets] or is_below(key, FIXED):
         raise ConfigError(f"{word} is not allowed in a search, whose trials have one {key}; give one value")
     if isinstance(value, IntervalSweep):
         low, high, log = value.start, value.end, "log" in value.tags

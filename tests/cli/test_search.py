@@ -63,6 +63,10 @@ def test_a_space_that_makes_no_sense_is_refused(word):
             ["model.depth=1,2", "distributed.mode=auto"],
             "distributed is not allowed in a search; leave it out",
         ),
+        (
+            ["model.depth=1,2", "debug.overfit_batch=true"],
+            "debug.overfit_batch is not allowed in a search; leave it out",
+        ),
         (["model.depth=1,2", "+study=augmentation"], "study is not allowed in a search; leave it out"),
         (["model.depth=1,2", "out=''"], "out= is not allowed; give the path of a folder"),
         (["model.depth=1,2", "-m"], "-m is not allowed with search, which always runs many trials"),
