@@ -64,7 +64,7 @@ def test_a_space_that_makes_no_sense_is_refused(word):
             "distributed is not allowed in a search; leave it out",
         ),
         (
-            ["model.depth=1,2", "debug.overfit_batch=true"],
+            ["model.depth=1,2", "debug.overfit_batch=8"],
             "debug.overfit_batch is not allowed in a search; leave it out",
         ),
         (["model.depth=1,2", "+study=augmentation"], "study is not allowed in a search; leave it out"),

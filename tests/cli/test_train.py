@@ -146,7 +146,7 @@ def resumed(tmp_path):
 def test_words_that_change_no_result_are_allowed_with_resume(resumed):
     config = resumed("training.epochs=412", "logging=tensorboard", "seed=3", "optimizer=adam")
     assert (config.training.epochs, config.training.continued_from) == (412, (2,))
-    assert (config.model.name, config.data.train_limit, config.logging) == ("tiny", 64, "tensorboard")
+    assert (config.model.name, config.data.train_limit, config.logging.to) == ("tiny", 64, "tensorboard")
     assert resumed("logging=none", "training.epochs=2", "sweep.retry_failed=false").training.epochs == 2
 
 
