@@ -9,6 +9,7 @@ from PIL import Image
 from scipy.ndimage import correlate
 
 from research.records import RunResult, read_run, write_arrays, write_result
+from research.records.layer_statistics import write_statistics
 from research.studies.figures import FIGURES
 from research.studies.figures.arms import accuracy_by_arm
 from research.studies.figures.kernels import KERNELS, make_patterns
@@ -56,7 +57,10 @@ def studies(tmp_path_factory, depth_study, write, make_plan):
             study = make_plan(arm, arms, axis="model.activation", reference=arms[0])
             model = {"name": "plain", "activation": arm, "depth": 1 + 10 * i}
             write(named / f"{i}{seed}", study, seed, 0.9 + 0.01 * i, model=model, epochs=6 - seed)
-    write(single, None, epochs=1, arrays=True)
+    run = write(single, None, epochs=1, arrays=True)
+    norms = {"gradient": 0.1, "update": 0.001, "weight": 1.0, "size": 1}
+    layers = {"conv1": norms, "logits": norms | {"gradient": 1.0}}
+    write_statistics(run, [{"epoch": epoch, "step": epoch, "layers": layers} for epoch in (0, 1)])
     write(nothing, make_plan("depth 1"), status="failed", error="boom", epochs=0)
     folders = {"numeric": depth_study, "named": named, "single": single, "nothing": nothing}
     return {kind: read_studies(folder)[0] for kind, folder in folders.items()}
@@ -68,7 +72,8 @@ def test_figure(studies, tmp_path, kind, name):
     figure = FIGURES[name](studies[kind])
     if figure is None:
         no_pairs = kind == "single" and name in ("differences", "summary")
-        assert no_pairs or (kind == "named" and name in FROM_ARRAYS) or name == "search"
+        no_statistics = kind != "single" and name == "gradient_flow"
+        assert no_pairs or no_statistics or (kind == "named" and name in FROM_ARRAYS) or name == "search"
         return
     svg, png = save(figure, tmp_path / name)
     assert svg.read_text().startswith("<?xml")
