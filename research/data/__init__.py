@@ -2,21 +2,33 @@
 
 from research.data.augmentation import AUGMENTATIONS, RECIPES
 from research.data.dataset import DATASETS, DataError, Dataset, DatasetSpec, Split
-from research.data.loading import default_data_dir, load_dataset, locate
+from research.data.decode import RESIZINGS
+from research.data.image_folder import FolderImages, name_of_path
+from research.data.loading import ImageSource, cache_folder, load_dataset
+from research.data.npz_file import NpzImages
 from research.data.preparation import prepare
 from research.data.preprocess import Preprocess
+from research.data.table import TableImages, default_data_dir
+from research.data.tfds_folder import TfdsImages
 
 __all__ = [
     "AUGMENTATIONS",
     "DATASETS",
     "RECIPES",
+    "RESIZINGS",
     "DataError",
     "Dataset",
     "DatasetSpec",
+    "FolderImages",
+    "ImageSource",
+    "NpzImages",
     "Preprocess",
     "Split",
+    "TableImages",
+    "TfdsImages",
+    "cache_folder",
     "default_data_dir",
     "load_dataset",
-    "locate",
+    "name_of_path",
     "prepare",
 ]

@@ -13,13 +13,11 @@ from research.data.source import Source
 from research.utils.errors import first_line
 from research.utils.files import write_atomically
 
-ARRAY_NAMES = ("train_images", "train_labels", "test_images", "test_labels")
-
 
 def checksum(source: Source) -> str:
-    """Return the sha256, in hexadecimal digits, of the dtypes, shapes and bytes of both splits."""
+    """Return the sha256, in hexadecimal digits, of the dtypes, shapes and bytes of all splits."""
     digest = hashlib.sha256()
-    for array in (*source.train, *source.test):
+    for array in (array for split in source.splits.values() for array in split):
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
@@ -60,11 +58,17 @@ def read_cached(folder: Path, decode: Callable[[], Source]) -> tuple[Source, str
 def _read(folder: Path) -> tuple[Source, str]:
     """Return the cached source and its checksum, or raise an error if a file is damaged."""
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    # The files are mapped first, since then a header that claims more than the file holds is refused before
-    # memory is allocated.
-    maps = [np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAY_NAMES]
-    arrays = [np.array(array) for array in maps]
-    source = Source(Split(*arrays[:2]), Split(*arrays[2:]), tuple(meta["class_names"]))
+    splits = {}
+    for name in meta.get("splits", ("train", "test")):  # older versions knew only these two
+        # The files are mapped first, since then a header that claims more than the file holds is refused
+        # before memory is allocated.
+        paths = [folder / f"{name}_{part}.npy" for part in Split._fields]
+        maps = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+        splits[name] = Split(*(np.array(array) for array in maps))
+    test, validation = splits.get("test"), splits.get("validation")
+    source = Source(
+        splits["train"], test, tuple(meta["class_names"]), validation, meta.get("num_left_out", 0)
+    )
     digest = checksum(source)
     if digest != meta["checksum"]:
         raise ValueError(f"sha256 is {digest}, was {meta['checksum']}")
@@ -74,8 +78,10 @@ def _read(folder: Path) -> tuple[Source, str]:
 def _write(folder: Path, source: Source, digest: str) -> None:
     """Write the arrays of the source, and then its checksum and class names."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, array in zip(ARRAY_NAMES, (*source.train, *source.test), strict=True):
-        path = folder / f"{name}.npy"
-        write_atomically(path, lambda file, array=array: np.save(file, array, allow_pickle=False))
-    meta = json.dumps({"checksum": digest, "class_names": source.class_names}, ensure_ascii=False)
-    write_atomically(folder / "meta.json", meta.encode())
+    for name, split in source.splits.items():
+        for part, array in split._asdict().items():
+            path = folder / f"{name}_{part}.npy"
+            write_atomically(path, lambda file, array=array: np.save(file, array, allow_pickle=False))
+    facts = {"class_names": source.class_names, "num_left_out": source.num_left_out}
+    meta = {"checksum": digest, "splits": list(source.splits)} | facts
+    write_atomically(folder / "meta.json", json.dumps(meta, ensure_ascii=False).encode())

@@ -22,7 +22,7 @@ class Dataset:
     """A dataset in three splits, decoded and in memory.
 
     Args:
-        name: the name of the dataset, a key of `DATASETS`.
+        name: the name of the dataset, such as a key of `DATASETS`.
         train: the examples to which parameters are fitted.
         validation: the examples by which parameters are chosen. They are a part of the training images of the
             source.
@@ -32,8 +32,9 @@ class Dataset:
         mean: the mean of each channel over the pixels of `train`, scaled to [0, 1].
         std: the standard deviation of each channel over the same pixels. It is 1 for a channel that is
             constant.
-        checksum: the sha256 of the decoded arrays of the source, in hexadecimal digits. It does not depend on
-            the splits.
+        checksum: the sha256 of the decoded arrays of the source, in hexadecimal digits. If the source has a
+            test split, it does not depend on the other splits.
+        num_left_out: the number of files of the source that could not be used.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     checksum: str
+    num_left_out: int = 0
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -100,3 +102,31 @@ DATASETS: dict[str, DatasetSpec] = {
     "cifar100": DatasetSpec((32, 32, 3), 100, 10, 128, CIFAR_VERSION),
 }
 """The known datasets by name."""
+
+
+EPOCHS, STEPS, LARGEST_BATCH = 20, 8, 64
+"""The recommended number of epochs, smallest number of steps in an epoch, and largest batch size."""
+
+
+def recommend(
+    image_shape: tuple[int, int, int], class_names: tuple[str, ...], counts: dict[str, int]
+) -> DatasetSpec:
+    """Return what is known about images that are no dataset of the table, with recommendations.
+
+    The batch size is a power of two, at most 64, that gives at least 8 steps an epoch if there are images
+    enough.
+
+    Args:
+        image_shape: the shape `(H, W, C)` of one image.
+        class_names: the name of each label.
+        counts: the number of examples by split, with `train` among them.
+
+    Example:
+        >>> recommend((64, 64, 3), ("cat", "dog"), {"train": 100}).batch_size
+        8
+    """
+    share = 1.0 - 0.2 * ("test" not in counts) - 0.1 * ("validation" not in counts)
+    batch_size = LARGEST_BATCH
+    while batch_size > 1 and batch_size * STEPS > share * counts["train"]:
+        batch_size //= 2
+    return DatasetSpec(image_shape, len(class_names), EPOCHS, batch_size, None, class_names)

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from research.data.dataset import DatasetSpec
-from research.data.source import SPLIT_NAMES, Source, folder_of
+from research.data.source import Source, folder_of
 
 Example = dict[str, Any]
 
@@ -67,7 +67,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 def write_folder(
     name: str, spec: DatasetSpec, source: Source, data_dir: Path, progress: Callable[[str, int, int], None]
 ) -> Path:
-    """Write the two splits of a source as a dataset of PNG images, in the order of the source.
+    """Write the splits of a source as a dataset of PNG images, in the order of the source.
 
     Args:
         name: the name of the dataset.
@@ -81,8 +81,7 @@ def write_folder(
         The folder of the dataset in `data_dir`.
     """
     examples: dict[str, list[Example]] = {}
-    for split in SPLIT_NAMES:
-        images, labels = getattr(source, split)
+    for split, (images, labels) in source.splits.items():
         examples[split] = []
         for image, label in zip(images, labels, strict=True):
             examples[split].append({"image": _encode(image), "label": int(label)})

@@ -1,45 +1,70 @@
-"""Loading of a dataset by its name into three splits in memory."""
+"""Loading of a dataset into three splits in memory."""
 
-import os
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import platformdirs
 
-from research.data.cache import checksum, read_cached
-from research.data.dataset import DATASETS, Dataset, DatasetSpec, Split
-from research.data.source import Source, find_folder, fingerprint, read_folder
+from research.data.cache import checksum
+from research.data.dataset import Dataset, DatasetSpec, Split
+from research.data.source import Source
 from research.data.splits import stratified_order
-from research.utils.lookup import lookup
+from research.data.table import TableImages
 
 
-def default_data_dir() -> Path:
-    """Return the folder of TFDS datasets: `$TFDS_DATA_DIR`, or `~/tensorflow_datasets` if that is not set.
+@runtime_checkable
+class ImageSource(Protocol):
+    """Images that can be described, and decoded into arrays."""
 
-    This is also the default of TFDS.
-    """
-    return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    @property
+    def name(self) -> str:
+        """The name of the dataset in reports and errors."""
+        ...
+
+    def describe(self) -> DatasetSpec:
+        """Return the shapes, the classes and the recommendations, without decoding an image.
+
+        Raises:
+            DataError: the images are missing, or a file cannot be used.
+        """
+        ...
+
+    def locate(self) -> Path | None:
+        """Return the folder or file from which the images are read, or `None` if a package holds them.
+
+        Raises:
+            DataError: there is none.
+        """
+        ...
+
+    def content(self, cache: Path) -> str | None:
+        """Return a checksum of the files that are read, or `None` if the name says which images these are.
+
+        Args:
+            cache: the folder of caches.
+        """
+        ...
+
+    def read(self, cache: Path) -> tuple[Source, str | None]:
+        """Return the decoded images, and their checksum if it is known.
+
+        Args:
+            cache: the folder of caches.
+
+        Raises:
+            DataError: a file is missing or damaged.
+        """
+        ...
 
 
-def locate(name: str, data_dir: str | Path | None = None) -> Path | None:
-    """Return the folder from which a dataset is read, or `None` for a dataset that comes with a package.
-
-    Args:
-        name: the name of the dataset, a key of `DATASETS`.
-        data_dir: the folder of TFDS datasets, which is `default_data_dir()` if not given.
-
-    Raises:
-        DataError: there is no such folder. The message says how to prepare the dataset.
-        ValueError: the name is unknown.
-    """
-    spec = lookup(DATASETS, name, "dataset")
-    if spec.version is None:
-        return None
-    return find_folder(name, spec, Path(data_dir).expanduser() if data_dir else default_data_dir())
+def cache_folder(cache_dir: str | Path | None = None) -> Path:
+    """Return the folder of caches, which is in the cache folder of the user if `cache_dir` is not given."""
+    return Path(cache_dir or platformdirs.user_cache_dir("cnn-research")).expanduser()
 
 
 def load_dataset(
-    name: str,
+    images: str | ImageSource,
     *,
     data_dir: str | Path | None = None,
     cache_dir: str | Path | None = None,
@@ -53,11 +78,13 @@ def load_dataset(
     The splits are stratified. They depend on `split_seed`, but not on the seed of a run.
 
     Args:
-        name: the name of the dataset, a key of `DATASETS`.
-        data_dir: the folder of TFDS datasets, which is `default_data_dir()` if not given.
+        images: the name of a dataset, a key of `DATASETS`; or another source, such as `FolderImages`.
+        data_dir: the folder of TFDS datasets for a name, which is `default_data_dir()` if not given.
         cache_dir: the folder in which decoded images are cached. If not given, it is in the cache folder of
             the user.
-        validation_fraction: the fraction of the training images that are used for validation, in [0, 1).
+        validation_fraction: the fraction of the training images that are used for validation, in [0, 1). It
+            is that of all images if a source other than the table has no test split. It is not used if the
+            source has a validation split.
         test_fraction: the fraction of all images that are used for testing, in (0, 1). It is used only if the
             source has no test split.
         split_seed: the seed of the splits, at least 0.
@@ -76,31 +103,47 @@ def load_dataset(
         >>> digits.train.images.shape, len(digits.validation.labels), len(digits.test.labels)
         ((1294, 8, 8, 1), 144, 359)
     """
-    spec = lookup(DATASETS, name, "dataset")
+    images = TableImages(images, data_dir) if isinstance(images, str) else images
+    name = images.name
     if not 0 <= validation_fraction < 1:
         raise ValueError(f"validation_fraction={validation_fraction}; allowed: at least 0 and below 1")
     if not 0 < test_fraction < 1:
         raise ValueError(f"test_fraction={test_fraction}; allowed: above 0 and below 1")
     if split_seed < 0:
         raise ValueError(f"split_seed={split_seed}; allowed: 0 and above")
-    folder = locate(name, data_dir)
-    if folder is None:
-        source = _read_digits(spec, test_fraction, split_seed)
-        digest = checksum(source)
-    else:
-        cache = Path(cache_dir or platformdirs.user_cache_dir("cnn-research")).expanduser()
-        cache /= f"{name}-{spec.version}-{fingerprint(folder)}"
-        source, digest = read_cached(cache, lambda: read_folder(name, spec, folder))
-    if len(source.train.labels) < 2:
+    source, digest = images.read(cache_folder(cache_dir))
+    train, test = source.train, source.test
+    if test is None:
+        if not isinstance(images, TableImages) and source.validation is None:
+            validation_fraction /= 1 - test_fraction
+        if validation_fraction >= 1:
+            raise ValueError(
+                f"validation_fraction={validation_fraction * (1 - test_fraction)}; allowed: below "
+                f"{1 - test_fraction}, because test_fraction={test_fraction}"
+            )
+        test, train = split_off(train, test_fraction, split_seed)
+        digest = checksum(source._replace(train=train, test=test))
+    if len(train.labels) < 2:
         raise ValueError(f"test_fraction={test_fraction} leaves too few examples of {name} to train on")
-    validation, train = split_off(source.train, validation_fraction, split_seed)
+    validation = source.validation
+    if validation is None:
+        validation, train = split_off(train, validation_fraction, split_seed)
     if train_limit is not None:
         if not 1 <= train_limit <= len(train.labels):
             raise ValueError(f"train_limit={train_limit}; allowed: 1 to {len(train.labels)} for {name}")
         train = take(train, stratified_order(train.labels, split_seed)[:train_limit])
     mean, std = pixel_statistics(train.images)
     return Dataset(
-        name, train, validation, source.test, spec.num_classes, source.class_names, mean, std, digest
+        name=name,
+        train=train,
+        validation=validation,
+        test=test,
+        num_classes=len(source.class_names),
+        class_names=source.class_names,
+        mean=mean,
+        std=std,
+        checksum=digest or checksum(source),
+        num_left_out=source.num_left_out,
     )
 
 
@@ -158,13 +201,3 @@ def _count_values(channel: np.ndarray) -> np.ndarray:
     # The images are counted in parts, because bincount converts every pixel to 8 bytes.
     parts = np.array_split(channel, -(-len(channel) // 4096))
     return sum((np.bincount(part.ravel(), minlength=256) for part in parts), np.zeros(256, np.int64))
-
-
-def _read_digits(spec: DatasetSpec, test_fraction: float, seed: int) -> Source:
-    """Return the digits of scikit-learn, of which a stratified fraction is the test split."""
-    from sklearn.datasets import load_digits  # It takes a second, and the other datasets do not need it.
-
-    pixels, labels = load_digits(return_X_y=True)
-    images = np.rint(np.asarray(pixels) * 255 / 16).astype(np.uint8).reshape(-1, *spec.image_shape)
-    test, train = split_off(Split(images, np.asarray(labels, np.int32)), test_fraction, seed)
-    return Source(train, test, spec.class_names or ())

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from research.data.cache import checksum
 from research.data.dataset import DATASETS, DataError, DatasetSpec
 from research.data.formats import parse_cifar10, parse_cifar100, parse_idx_files
-from research.data.loading import default_data_dir
 from research.data.source import Source, folder_of, open_folder, read_folder
+from research.data.table import default_data_dir
 from research.utils.errors import first_line
 from research.utils.lookup import lookup
 
@@ -186,7 +186,7 @@ def _convert(name: str, spec: DatasetSpec, scratch: Path, progress: Progress) ->
     from research.data.folder import write_folder  # This imports TFDS, which takes a second.
 
     source = PARSERS[name](spec, scratch)
-    for labels in (source.train.labels, source.test.labels):
+    for _, labels in source.splits.values():
         if labels.max() >= spec.num_classes:
             raise DataError(
                 f"{name} was published with label {labels.max()}, not in 0..{spec.num_classes - 1}"

@@ -5,35 +5,52 @@ import io
 import json
 import shlex
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from research.data.dataset import DataError, DatasetSpec, Split
+from research.data.dataset import DATASETS, DataError, DatasetSpec, Split
 from research.utils.errors import first_line
 from research.utils.progress_bar import track
 
 RECORDS_AT_ONCE = 1000
 """The number of records that are read at once."""
 
-SPLIT_NAMES = ("train", "test")
+SPLIT_NAMES = ("train", "test", "validation")
 """The splits of a source."""
 
 MODES = {1: "L", 3: "RGB"}
 """The mode of an image in Pillow, by its number of channels."""
+
+INFO = "dataset_info.json"
+"""The name of the file that describes a prepared dataset."""
 
 FEATURES = "tensorflow_datasets.core.features."
 """The start of the names of the classes that a description of features may name."""
 
 
 class Source(NamedTuple):
-    """The splits of a dataset as they were published, and the names of its classes."""
+    """The splits of a dataset as they were published, and the names of its classes.
+
+    `test` or `validation` is `None` if the source has no such split. `num_left_out` is the number of images
+    that could not be decoded and were left out.
+    """
 
     train: Split
-    test: Split
+    test: Split | None
     class_names: tuple[str, ...]
+    validation: Split | None = None
+    num_left_out: int = 0
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """Return the splits that the source has, by name."""
+        named = {"train": self.train, "test": self.test, "validation": self.validation}
+        return {name: split for name, split in named.items() if split is not None}
 
 
 def folder_of(name: str, spec: DatasetSpec, data_dir: Path) -> Path:
@@ -48,7 +65,7 @@ def find_folder(name: str, spec: DatasetSpec, data_dir: Path) -> Path:
         DataError: the folder does not exist. The message says how to prepare the dataset.
     """
     folder = folder_of(name, spec, data_dir)
-    if not (folder / "dataset_info.json").is_file():
+    if not (folder / INFO).is_file():
         raise DataError(f"{name} is not in {data_dir}; run: {_how_to_prepare(folder)}")
     return folder
 
@@ -73,8 +90,66 @@ class Records(NamedTuple):
     shards: tuple[tuple[Path, int], ...]
 
 
-def open_folder(folder: Path) -> tuple[dict[str, Records], tuple[str, ...]]:
-    """Return the splits of a prepared folder, whose files all exist, and the names of its classes.
+class Described(NamedTuple):
+    """What the files of a prepared folder say about it, without its examples.
+
+    Args:
+        image: the name of the feature that is an image.
+        label: the name of the feature that is a class.
+        image_shape: the shape `(H, W, C)` of every image; a size is `None` if it differs between images.
+        class_names: the name of each label.
+        num_examples: the number of examples by split.
+    """
+
+    image: str
+    label: str
+    image_shape: tuple[int | None, int | None, int]
+    class_names: tuple[str, ...]
+    num_examples: dict[str, int]
+
+
+def describe_folder(folder: Path) -> Described:
+    """Return what a prepared folder holds. Neither TFDS nor TensorFlow is imported.
+
+    Raises:
+        DataError: the description is damaged, or the dataset has no image, no class or no training split.
+    """
+    try:
+        # The names of classes are checked here, because TFDS imports any module that they name.
+        content = (folder / "features.json").read_text(encoding="utf-8")
+        features = json.loads(content, object_hook=_check_feature)["featuresDict"]["features"]
+        info = json.loads((folder / INFO).read_text(encoding="utf-8"))
+        kinds = {key: value["pythonClassName"].rpartition(".")[2] for key, value in features.items()}
+        image, label = (_the_feature(kinds, kind) for kind in ("Image", "ClassLabel"))
+        sizes = [int(size) for size in features[image]["image"]["shape"]["dimensions"]]
+        height, width, channels = (None if size < 0 else size for size in sizes)
+        if channels not in MODES:
+            raise DataError(f"its images have {channels} channels, and 1 or 3 are needed")
+        names = folder / f"{label}.labels.txt"
+        class_names = tuple(map(str, range(int(features[label]["classLabel"]["numClasses"]))))
+        if names.is_file():
+            class_names = tuple(names.read_text(encoding="utf-8").splitlines())
+        if info["fileFormat"] != "array_record":
+            raise DataError(f"its {info['fileFormat']} files need TensorFlow")
+        num_examples = {each["name"]: sum(map(int, each["shardLengths"])) for each in info["splits"]}
+        if "train" not in num_examples:
+            raise DataError(f"it has the splits {', '.join(num_examples)}, and train is needed")
+    except Exception as error:  # a damaged file raises one of many types
+        raise DataError(f"{folder} cannot be read ({first_line(error)}); {_again(folder)}") from error
+    return Described(image, label, (height, width, channels), class_names, num_examples)
+
+
+def _the_feature(kinds: dict[str, str], kind: str) -> str:
+    """Return the name of the only feature of a kind, or else the feature `image` or `label`."""
+    names = [name for name, found in kinds.items() if found == kind]
+    usual = {"Image": "image", "ClassLabel": "label"}[kind]
+    if len(names) != 1 and usual not in names:
+        raise DataError(f"its features are {kinds}, an Image image and a ClassLabel label are needed")
+    return names[0] if len(names) == 1 else usual
+
+
+def open_folder(folder: Path) -> tuple[dict[str, Records], Described]:
+    """Return the splits of a prepared folder, whose files all exist, and what the folder holds.
 
     Raises:
         DataError: a file is missing, the description of the dataset is damaged, or TensorFlow would be needed
@@ -82,57 +157,70 @@ def open_folder(folder: Path) -> tuple[dict[str, Records], tuple[str, ...]]:
     """
     import tensorflow_datasets as tfds  # This import takes a second, and a cached dataset does not need it.
 
-    again = f"move {folder} away and run: {_how_to_prepare(folder)}"
+    described = describe_folder(folder)
     try:
-        # The file is checked first, because TFDS imports any module that it names.
-        json.loads((folder / "features.json").read_text(encoding="utf-8"), object_hook=_check_feature)
         builder: Any = tfds.builder_from_directory(folder)
-        kinds = {name: type(feature).__name__ for name, feature in builder.info.features.items()}
-        if kinds.get("image") != "Image" or kinds.get("label") != "ClassLabel":
-            raise DataError(f"its features are {kinds}, an Image image and a ClassLabel label are needed")
-        if builder.info.file_format.value != "array_record":
-            raise DataError(f"its {builder.info.file_format.value} files need TensorFlow")
+        others = builder.info.features.keys() - {described.label}
+        decoders = {name: tfds.decode.SkipDecoding() for name in others}
         splits = {}
         for split in SPLIT_NAMES:
-            info = builder.info.splits[split]
-            examples = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-            shards = zip(map(Path, info.filepaths), info.shard_lengths, strict=True)
-            splits[split] = Records(examples, tuple(shards))
-        class_names = tuple(builder.info.features["label"].names)
+            if split in described.num_examples:
+                info = builder.info.splits[split]
+                examples = builder.as_data_source(split, decoders=decoders)
+                shards = zip(map(Path, info.filepaths), info.shard_lengths, strict=True)
+                splits[split] = Records(examples, tuple(shards))
     except Exception as error:  # TFDS raises many types
-        raise DataError(f"{folder} cannot be read ({first_line(error)}); {again}") from error
+        raise DataError(f"{folder} cannot be read ({first_line(error)}); {_again(folder)}") from error
     for path in (path for records in splits.values() for path, _ in records.shards):
         if not path.is_file():
-            raise DataError(f"{path} is missing; {again}")
-    return splits, class_names
+            raise DataError(f"{path} is missing; {_again(folder)}")
+    return splits, described
 
 
-def read_folder(name: str, spec: DatasetSpec, folder: Path) -> Source:
-    """Read and decode the splits `train` and `test` of a dataset.
+Decode = Callable[[bytes], np.ndarray]
+"""A function of the bytes of an image file that returns its pixels `[H, W, C]`, or raises a `DataError`."""
+
+
+def read_folder(name: str, spec: DatasetSpec, folder: Path, decode: Decode | None = None) -> Source:
+    """Read and decode the splits of a dataset.
 
     Args:
         name: the name of the dataset.
         spec: the shapes of the dataset.
         folder: the folder of the dataset.
+        decode: the function that decodes an image. If not given, every image must be a PNG or JPEG file of
+            the shape of `spec`.
 
     Raises:
         DataError: a file is missing or damaged, an image has another size or mode, or a label is out of
             range. The message names the file, and the record if one is wrong.
     """
-    splits, class_names = open_folder(folder)
-    class_names = spec.class_names or class_names
+    splits, described = open_folder(folder)
+    class_names = spec.class_names or described.class_names
     if len(class_names) != spec.num_classes:
         raise DataError(f"{folder} has {len(class_names)} class names, {name} has {spec.num_classes} classes")
+    decode = decode or partial(_decode, shape=spec.image_shape)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        train, test = (_read_split(name, spec, splits[split]) for split in SPLIT_NAMES)
-    return Source(train, test, class_names)
+        read = {
+            split: _read_split(name, spec, splits[split], described, decode)
+            for split in SPLIT_NAMES
+            if split in splits
+        }
+    return Source(read["train"], read.get("test"), class_names, read.get("validation"))
 
 
 def _how_to_prepare(folder: Path) -> str:
     """Return the command that prepares the dataset of a folder."""
     data_dir, name = folder.parent.parent, folder.parent.name
     return f"cnn-research prepare-data data={name} {shlex.quote(f'data.dir={data_dir}')}"
+
+
+def _again(folder: Path) -> str:
+    """Return what to do about a damaged folder."""
+    if folder.parent.name in DATASETS:
+        return f"move {folder} away and run: {_how_to_prepare(folder)}"
+    return "prepare it again with tensorflow-datasets"
 
 
 def _check_feature(content: dict[str, Any]) -> dict[str, Any]:
@@ -143,7 +231,9 @@ def _check_feature(content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
-def _read_split(name: str, spec: DatasetSpec, records: Records) -> Split:
+def _read_split(
+    name: str, spec: DatasetSpec, records: Records, described: Described, decode: Decode
+) -> Split:
     """Return the decoded images and the labels of one split."""
     from array_record.python.array_record_module import ArrayRecordReader
 
@@ -164,8 +254,8 @@ def _read_split(name: str, spec: DatasetSpec, records: Records) -> Split:
                 raise DataError(f"{path} is damaged: {first_line(error)}") from error
             for index, example in zip(indices, examples, strict=True):
                 try:
-                    images.append(_decode(example["image"], spec.image_shape))
-                    labels.append(_check_label(example["label"], spec.num_classes))
+                    images.append(decode(example[described.image]))
+                    labels.append(_check_label(example[described.label], spec.num_classes))
                 except DataError as error:
                     raise DataError(f"record {index} of {path} is not of {name}: {error}") from error
         start += length

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from research.data.cache import ARRAY_NAMES, checksum, read_cached
+from research.data.cache import checksum, read_cached
 
-FILES = [*(f"{name}.npy" for name in ARRAY_NAMES), "meta.json"]
+FILES = [*(f"{split}_{part}.npy" for split in ("train", "test") for part in ("images", "labels")), "meta.json"]
 
 
 class Decode:

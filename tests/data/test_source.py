@@ -209,7 +209,7 @@ def test_other_features_and_file_formats_are_refused(folder):
         read_folder("mnist", MNIST, folder)
     info.write_text(text)
     features = folder / "features.json"
-    features.write_text(features.read_text().replace('"label"', '"digit"'))
+    features.write_text(features.read_text().replace("ClassLabel", "Text"))
     with pytest.raises(DataError, match="an Image image and a ClassLabel label are needed"):
         read_folder("mnist", MNIST, folder)
 

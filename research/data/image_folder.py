@@ -1,0 +1,233 @@
+"""The images of a user, from a folder or a CSV file: found, decoded in parallel, and cached."""
+
+import hashlib
+import os
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from research.data.cache import read_cached
+from research.data.dataset import DataError, DatasetSpec, Split, recommend
+from research.data.decode import decode_image
+from research.data.listing import ImageFile, Listing, list_images
+from research.data.source import Source
+from research.utils.cpus import num_cpus
+from research.utils.errors import first_line
+from research.utils.files import sha256, write_atomically
+from research.utils.progress_bar import track
+
+
+def files_checksum(files: list[ImageFile], facts: object, cache: Path) -> str:
+    """Return the sha256 of the contents of files, in hexadecimal digits; their paths do not count.
+
+    It is kept in the folder `cache`, so the files are only read again if a path, a size or a time changes.
+
+    Args:
+        files: the files.
+        facts: what else counts, such as the labels; its `repr` is used.
+        cache: the folder of caches.
+    """
+    listing = hashlib.sha256(repr((files, facts)).encode()).hexdigest()
+    known = cache / "checksums" / listing
+    with suppress(OSError):
+        return known.read_text(encoding="utf-8")
+    with ThreadPoolExecutor(num_cpus()) as pool:
+        digests = list(pool.map(_digest, files))
+    checksum = hashlib.sha256(repr((digests, facts)).encode()).hexdigest()
+    with suppress(OSError):  # then the files are read again the next time
+        known.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(known, checksum.encode())
+    return checksum
+
+
+def _digest(file: ImageFile) -> str:
+    try:
+        return sha256(Path(file.path))
+    except OSError:  # decoding says why it cannot be read
+        return ""
+
+
+@dataclass(frozen=True)
+class FolderImages:
+    """The images of a folder or of a CSV file, as `list_images` finds them.
+
+    Nothing is written into the folder.
+
+    Args:
+        path: the folder, with a folder for each class or the folders `train`, `val` and `test`; or a CSV file
+            with the columns `path` and `label`.
+        image_size: the height and the width of the decoded images in pixels.
+        resizing: the way in which an image is brought to that size, a name in `RESIZINGS`.
+        channels: 3 for colour images, 1 for grey ones.
+        skip_damaged: whether files that cannot be used are left out. Otherwise they raise an error.
+    """
+
+    path: str | Path
+    image_size: tuple[int, ...]
+    resizing: str = "crop"
+    channels: int = 3
+    skip_damaged: bool = False
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return name_of_path(self.path)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """The shape `(H, W, C)` of a decoded image."""
+        height, width = self.image_size
+        return height, width, self.channels
+
+    def locate(self) -> Path:
+        """Return the path, after checking that the files below it can be used.
+
+        Raises:
+            DataError: a file is missing or is no image.
+        """
+        return self.list_files().path
+
+    def list_files(self) -> Listing:
+        """Return the image files.
+
+        Raises:
+            DataError: as `list_images` does, and if there is a file that is no image, unless `skip_damaged`.
+        """
+        listing = list_images(Path(self.path).expanduser())
+        if not self.skip_damaged:
+            listing.refuse(listing.problems)
+        return listing
+
+    def describe(self) -> DatasetSpec:
+        """Return the shapes, the classes and the recommendations, without opening an image.
+
+        Raises:
+            DataError: a file is missing or is no image.
+        """
+        listing = self.list_files()
+        counts = {split: len(files) for split, files in listing.files.items()}
+        return recommend(self.image_shape, listing.class_names, counts)
+
+    def content(self, cache: Path) -> str:
+        """Return a checksum of the images, their classes and their splits; their paths do not count.
+
+        Args:
+            cache: the folder of caches.
+        """
+        return self._content(self.list_files(), cache)
+
+    def _content(self, listing: Listing, cache: Path) -> str:
+        labels = {split: [label for _, label in files] for split, files in listing.files.items()}
+        files = [file for pairs in listing.files.values() for file, _ in pairs]
+        return files_checksum(files, (listing.class_names, labels), cache)
+
+    def read(self, cache: Path) -> tuple[Source, str]:
+        """Return the decoded images and their checksum.
+
+        Args:
+            cache: the folder of caches.
+
+        Raises:
+            DataError: a file is missing or damaged, unless `skip_damaged`.
+        """
+        listing = self.list_files()
+        shape = "x".join(map(str, self.image_shape))
+        key = f"folder-{self._content(listing, cache)[:16]}-{shape}-{self.resizing}"
+        folder = cache / (f"{key}-skip" if self.skip_damaged else key)
+        source, digest = read_cached(folder, partial(self._decode, listing))
+        return source._replace(num_left_out=source.num_left_out + len(listing.problems)), digest
+
+    def _decode(self, listing: Listing) -> Source:
+        refuse_too_large(sum(map(len, listing.files.values())), self.image_shape)
+        splits: dict[str, Split] = {}
+        damaged: dict[str, str] = {}
+        for split, files in listing.files.items():
+            pixels, reasons = decode_files(
+                [file.path for file, _ in files],
+                lambda path: decode_image(path, self.image_shape, self.resizing),
+                self.image_shape,
+                f"decoding {self.name}",
+            )
+            labels = np.array([label for _, label in files], np.int32)
+            used = np.array([reason is None for reason in reasons])
+            splits[split] = Split(pixels, labels) if used.all() else Split(pixels[used], labels[used])
+            damaged |= {
+                os.path.relpath(file.path, listing.root): reason
+                for (file, _), reason in zip(files, reasons, strict=True)
+                if reason is not None
+            }
+        if not self.skip_damaged:
+            listing.refuse(damaged)
+        present = np.bincount(splits["train"].labels, minlength=len(listing.class_names))
+        if not present.all():
+            name = listing.class_names[int(np.argmin(present))]
+            raise DataError(f"{self.path} has no undamaged training image of the class {name}; add one")
+        splits = {split: found for split, found in splits.items() if len(found.labels)}
+        return Source(
+            splits["train"], splits.get("test"), listing.class_names, splits.get("validation"), len(damaged)
+        )
+
+
+def decode_files(
+    paths: list[str], decode: Callable[[str], np.ndarray], shape: tuple[int, int, int], what: str
+) -> tuple[np.ndarray, list[str | None]]:
+    """Decode files in parallel. Threads are as fast as processes, since Pillow decodes outside of the GIL.
+
+    Args:
+        paths: the paths of the files.
+        decode: a function of a path that returns pixels `[H, W, C]`, or raises a `ValueError` or `OSError`.
+        shape: the shape `(H, W, C)` of an image.
+        what: the text in front of the progress bar.
+
+    Returns:
+        The pixels `[N, H, W, C]`, uint8, and for each file what is wrong with it, or `None`.
+    """
+    pixels = np.zeros((len(paths), *shape), np.uint8)
+
+    def decode_one(index: int) -> str | None:
+        try:
+            pixels[index] = decode(paths[index])
+        except (ValueError, OSError) as error:
+            return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
+        return None
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(num_cpus()) as pool:
+        warnings.simplefilter("ignore")  # Pillow warns of odd metadata in images that it decodes
+        return pixels, list(track(pool.map(decode_one, range(len(paths))), what, "images", len(paths)))
+
+
+def refuse_too_large(count: int, shape: tuple[int, int, int]) -> None:
+    """Raise an error if the decoded images and a copy of them do not fit into memory.
+
+    Args:
+        count: the number of images.
+        shape: the shape `(H, W, C)` of an image.
+
+    Raises:
+        DataError: they do not fit.
+    """
+    needed = 2 * count * shape[0] * shape[1] * shape[2]
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        size = list(shape[:2])
+        raise DataError(
+            f"data.image_size={size} is not allowed for {count:,} images, which take {needed / 1e9:,.0f} GB; "
+            f"this machine has {there / 1e9:,.0f} GB, so give a smaller size"
+        )
+
+
+def name_of_path(path: str | Path) -> str:
+    """Return the last part of a path, without `.csv` or `.npz`.
+
+    Example:
+        >>> name_of_path("data/photos/"), name_of_path("~/labels.csv")
+        ('photos', 'labels')
+    """
+    last = Path(os.path.abspath(path))
+    return last.stem if last.suffix.lower() in (".csv", ".npz") else last.name
