@@ -16,8 +16,8 @@ from research.analysis.summary import summarize
 from research.benchmarks.augmentation import time_augmentations
 from research.benchmarks.other_frameworks import MakeTrain, Train, flax_linen, keras_jax, torch_eager
 from research.benchmarks.timing import alternate, make_gemm, quartiles
-from research.config import Config, Named
-from research.data import DATASETS, Dataset, Split
+from research.config import Config, DataConfig, Named
+from research.data import Dataset, Split
 from research.frameworks.base import FRAMEWORKS
 from research.layers import Params, Sequential, State
 from research.layers.rewrite import with_algorithm
@@ -66,18 +66,18 @@ class BenchmarkConfig:
     steps: Annotated[int, AtLeastOne] = 20
 
 
-def random_dataset(name: str, num_examples: int) -> Dataset:
+def random_dataset(data: DataConfig, num_examples: int) -> Dataset:
     """Return random pixels and labels in the shapes of a dataset; a step takes the same time on any."""
-    spec, rng = DATASETS[name], np.random.default_rng(0)
+    spec, rng = data.images.describe(), np.random.default_rng(0)
     images = rng.integers(0, 256, (num_examples, *spec.image_shape), dtype=np.uint8)
     split = Split(images, rng.integers(0, spec.num_classes, num_examples, dtype=np.int32))
     channels, names = spec.image_shape[-1], tuple(map(str, range(spec.num_classes)))
     statistics = (0.5,) * channels, (0.29,) * channels
-    return Dataset(name, split, split, split, spec.num_classes, names, *statistics, checksum="random")
+    return Dataset(data.name, split, split, split, spec.num_classes, names, *statistics, checksum="random")
 
 
 def _network(config: Config) -> Sequential:
-    spec = DATASETS[config.data.name]
+    spec = config.data.images.describe()
     return build_network(config.model, spec.image_shape, spec.num_classes)
 
 
@@ -87,8 +87,8 @@ def step_flops(config: Config) -> float:
     A multiply-accumulate counts as two operations. Each layer has three products: the forward pass, the
     gradient of the input and the gradient of the kernel; the first layer needs no gradient of its input.
     """
-    net = _network(config)
-    counts = [row.macs for row in summarize(net, (1, *DATASETS[config.data.name].image_shape)) if row.macs]
+    image_shape = config.data.images.describe().image_shape
+    counts = [row.macs for row in summarize(_network(config), (1, *image_shape)) if row.macs]
     return 2.0 * config.training.batch_size * (3 * sum(counts) - counts[0])
 
 
@@ -103,7 +103,7 @@ def start_program(config: Config, num_steps: int) -> tuple[Program, list[TrainSt
         The program, the initial state of each of its runs, and random examples as the program takes them.
     """
     batch_size = config.training.batch_size
-    dataset = random_dataset(config.data.name, num_steps * batch_size)
+    dataset = random_dataset(config.data, num_steps * batch_size)
     program = compile_program(program_spec(config, dataset))
     rate = jnp.float32(config.optimizer.arguments["learning_rate"])
     seeds = range(config.training.runs_per_program)
@@ -143,7 +143,7 @@ def make_ours_per_step(config: Config, algorithm: str) -> Train:
     """Build our training with one convolution algorithm and a program per step, on one prepared batch."""
     arguments = tuple(sorted({**config.model.arguments, "algorithm": algorithm}.items()))
     config = replace(config, model=Named(config.model.name, arguments))
-    dataset = random_dataset(config.data.name, config.training.batch_size)
+    dataset = random_dataset(config.data, config.training.batch_size)
     spec = program_spec(config, dataset)
     step = jax.jit(spec.make_train_step(), donate_argnums=0)
     init = jax.jit(partial(init_state, spec.net, spec.make_optimizer(), in_shape=(1, *spec.image_shape)))
@@ -195,7 +195,7 @@ def time_evaluation(config: Config, rounds: int) -> dict[str, dict[str, float]]:
         For each of the two, `ms` of a batch, the median over the rounds, and `compile_s`, tracing included.
     """
     # there must be enough examples for a whole batch of evaluation
-    spec = program_spec(config, random_dataset(config.data.name, max(1024, config.training.batch_size)))
+    spec = program_spec(config, random_dataset(config.data, max(1024, config.training.batch_size)))
     in_shape = (spec.eval_batch_size, *spec.image_shape)
     init = jax.jit(lambda key: spec.net.init(key, in_shape), compiler_options=for_one_call())
     params, model_state = init(jax.random.key(0))
@@ -242,7 +242,7 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         `skipped`, the reason by implementation; `evaluation`, what `time_evaluation` returns, or `None`;
         `augmentation_us`, what `time_augmentations` returns, or `None`.
     """
-    image_shape, batch_size = DATASETS[config.data.name].image_shape, config.training.batch_size
+    image_shape, batch_size = config.data.images.describe().image_shape, config.training.batch_size
     net = _network(config)
     ours, facts = make_ours(config, benchmark.steps)
     trains: dict[str, Train] = {"ours": ours}

@@ -27,7 +27,10 @@ def help_text(command: Command, program: str, config: Any) -> str:
     values = dotted_keys(cast(dict[str, Any], OmegaConf.to_container(config)))
     rows = command.rows()
     for group in command.groups:
-        rows += choice_rows(group)[values[f"{group}.name"]]
+        of_choices = choice_rows(
+            group
+        )  # the name of data=tfds may be any, but all choices of data have equal keys
+        rows += of_choices.get(values[f"{group}.name"]) or next(iter(of_choices.values()))
     known = {row.key: row for row in rows}
     plans = {"config": ("study", "experiment"), "search": ("experiment",)}.get(command.config_name, ())
     lines = [f"{program} [KEY=VALUE ...]", "", (command.doc or "").strip(), ""]
@@ -39,7 +42,7 @@ def help_text(command: Command, program: str, config: Any) -> str:
     lines += [line for group in groups for line in _entry(group, ", ".join(choices(group)))]
     lines += ["", "Keys, with their values on this command line"]
     for key, value in values.items():
-        if key.removesuffix(".name") not in command.groups:
+        if key.removesuffix(".name") not in command.groups or key == "data.name":
             row = known.get(key)
             shown = f"{row.meaning} ({row.allowed})." if row else ""
             lines += _entry(f"{key}={_show(value)}", shown)

@@ -11,7 +11,6 @@ from research.analysis import as_dict, format_summary, summarize
 from research.cli.keys import Command, FormatKeys
 from research.cli.wrapper import pop_keys, run_command
 from research.config import Config
-from research.data import DATASETS
 from research.runs.build import build_network
 
 COMMAND = Command("inspect_model", __doc__, (FormatKeys,), ("model", "data"))
@@ -21,7 +20,7 @@ def job(values: dict[str, Any]) -> None:
     """Print the summary as a table or as JSON."""
     output = pop_keys(values, FormatKeys).format
     config = Config.from_dict(values)
-    dataset = DATASETS[config.data.name]
+    dataset = config.data.images.describe()
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     rows = summarize(net, (1, *dataset.image_shape))
     print(json.dumps(as_dict(rows), indent=2) if output == "json" else format_summary(rows))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
 
-from research.config import CHOICES, LOGGERS, RECOMMENDED, Config
+from research.config import CHOICES, DATA_CHOICES, LOGGERS, RECOMMENDED, Config
 from research.data import AUGMENTATIONS, RECIPES
 from research.utils.constraints import OneOf
 from research.utils.docstrings import read_arguments
@@ -131,6 +131,8 @@ def choice_rows(group: str) -> dict[str, list[Row]]:
         ['schedule.final']
     """
     hint = typing.get_type_hints(Config, include_extras=True)[group]
+    if group == "data":
+        return dict.fromkeys(DATA_CHOICES, rows(hint, "data."))
     if not dataclasses.is_dataclass(hint):
         table = _constraint(hint, Functions)
         return {name: _function_rows(table, name, f"{group}.") for name in table.functions}

@@ -10,7 +10,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 
 from research.cli.keys import Command, Row, choice_rows
-from research.config import CHOICES
+from research.config import CHOICES, data_choice
 from research.training.optimizers import ONLY_SCHEDULE
 from research.utils.conf import CONF
 from research.utils.nested import nested
@@ -24,6 +24,7 @@ def register(command: Command) -> None:
     for group in command.groups:
         for name, rows in choice_rows(group).items():
             node = {"name": name} | _defaults(rows).get(group, {})
+            node |= data_choice(name) if group == "data" else {}
             if group == "optimizer" and name in ONLY_SCHEDULE and "schedule" in command.groups:
                 # the package is that of the group in the file of the command
                 node["defaults"] = [{"override /schedule@_global_.schedule": ONLY_SCHEDULE[name]}]

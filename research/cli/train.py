@@ -201,6 +201,8 @@ def _refuse_outside_local_sweep(staged: StagedRun) -> None:
 
 def report(result: RunResult, folder: Path) -> None:
     """Print the test accuracy of a run, or why it has none, and the folder of the run."""
+    if num_left_out := result.provenance.get("num_left_out"):
+        print(f"files of images left out: {num_left_out}")
     accuracy = result.test_accuracy
     print(f"test accuracy {accuracy:.4f}" if accuracy is not None else f"{result.status}: {result.error}")
     print(f"run {folder}")

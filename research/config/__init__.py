@@ -7,11 +7,11 @@ ranges. Every default is the default of a field in this package or of an argumen
 
 from research.config.choices import CHOICES, NAME_KEYS, default_choices, with_recipe, with_recommendations
 from research.config.config import RENAMED, Config
+from research.config.data import DATA_CHOICES, DataConfig, data_choice
 from research.config.sections import (
     LOGGERS,
     PRECISIONS,
     RECOMMENDED,
-    DataConfig,
     DebugConfig,
     DistributedConfig,
     LoggingConfig,
@@ -27,6 +27,7 @@ from research.utils.strict import ConfigError, Named
 
 __all__ = [
     "CHOICES",
+    "DATA_CHOICES",
     "LOGGERS",
     "NAME_KEYS",
     "PRECISIONS",
@@ -46,6 +47,7 @@ __all__ = [
     "SweepConfig",
     "TrainingConfig",
     "TuningConfig",
+    "data_choice",
     "default_choices",
     "with_recipe",
     "with_recommendations",

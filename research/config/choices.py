@@ -3,18 +3,21 @@
 from collections.abc import Mapping
 from typing import Any
 
-from research.config.sections import DataConfig
-from research.data import DATASETS, RECIPES
+from research.config.data import DataConfig, data_choice
+from research.data import RECIPES
 from research.training.losses import CROSS_ENTROPY
 from research.training.optimizers import ONLY_SCHEDULE
 from research.utils.constraints import OneOf
-from research.utils.strict import ConfigError
+from research.utils.strict import ConfigError, construct
 
 DEFAULT_CHOICES = {"model": "plain", "optimizer": "adam", "schedule": "cosine", "loss": CROSS_ENTROPY.name}
 CHOICES = (*DEFAULT_CHOICES, "data", "parallel")
 """Sections of `Config` that a function or a dataset of this name stands behind."""
 NAME_KEYS = {section: f"{section}.name" for section in CHOICES} | {"logging": "logging.to"}
 """Sections of `Config` whose value may be a name alone, and the key that the name is the value of."""
+
+RECOMMENDATIONS = ("epochs", "batch_size")
+"""Keys of `training` for which a dataset recommends a value."""
 
 
 def default_choices(optimizer: Any) -> dict[str, Any]:
@@ -34,18 +37,24 @@ def with_recommendations(values: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         values: a plain dict with the keys `data` and `training`, both optional.
 
+    Raises:
+        ConfigError: a value of `data` is wrong.
+        DataError: a value is missing, and so are the user's images on which it depends.
+
     Example:
         >>> with_recommendations({"data": {"name": "mnist"}, "training": {"batch_size": None}})
         {'data': {'name': 'mnist'}, 'training': {'epochs': 3, 'batch_size': 64}}
     """
     data, training = values.get("data", {}), values.get("training", {})
-    name = data.get("name", DataConfig.name) if isinstance(data, Mapping) else None
-    if not isinstance(name, str) or name not in DATASETS or not isinstance(training, Mapping):
+    if not isinstance(data, Mapping) or not isinstance(training, Mapping):
         return dict(values)  # `construct` refuses it
-    spec = DATASETS[name]
-    recommended = {"epochs": spec.epochs, "batch_size": spec.batch_size}
-    given = {key: value for key, value in training.items() if value is not None or key not in recommended}
-    return {**values, "training": recommended | given}
+    data = {key: value for key, value in data.items() if value is not None or key != "name"}
+    given = {key: value for key, value in training.items() if value is not None or key not in RECOMMENDATIONS}
+    # Without the images of a finished run, its configuration can still be read.
+    if missing := [key for key in RECOMMENDATIONS if key not in given]:
+        spec = construct(DataConfig, data, "data").images.describe()
+        given |= {key: getattr(spec, key) for key in missing}
+    return {**values, "data": data, "training": given}
 
 
 def with_recipe(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,7 +77,7 @@ def with_recipe(values: Mapping[str, Any]) -> dict[str, Any]:
     if name not in list(RECIPES):
         raise ConfigError(f"augmentation={name} is not allowed; give {OneOf(RECIPES)}")
     if isinstance(data, str):
-        data = {"name": data}
+        data = data_choice(data)
     if not isinstance(data, Mapping):
         return values  # `construct` refuses it
     if data.get("augmentations"):

@@ -17,8 +17,8 @@ from research.config.choices import (
     with_recipe,
     with_recommendations,
 )
+from research.config.data import ONLY_FROM, DataConfig, data_choice
 from research.config.sections import (
-    DataConfig,
     DebugConfig,
     DistributedConfig,
     LoggingConfig,
@@ -26,6 +26,7 @@ from research.config.sections import (
     StudyConfig,
     TrainingConfig,
 )
+from research.data import cache_folder
 from research.models import MODELS
 from research.records import NOT_IN_THE_RESULT, RecordError, parameters_checksum
 from research.training.losses import CROSS_ENTROPY, LOSSES
@@ -152,6 +153,8 @@ class Config:
         optimizer = values.get("optimizer")
         given = default_choices(optimizer.get("name") if isinstance(optimizer, Mapping) else optimizer)
         given |= dict(values)
+        if isinstance(given.get("data"), str):
+            given["data"] = data_choice(given["data"])
         for section, key in NAME_KEYS.items():
             if isinstance(given.get(section), str):
                 given |= nested({key: given[section]})
@@ -190,12 +193,20 @@ class Config:
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits, which are equal only for configurations of the same run.
 
-        `init_from` counts by the parameters in that folder, not by its path.
+        `init_from` counts by the parameters in that folder, and `data.path` by the images, not by the path.
 
         Raises:
             ConfigError: `init_from` is not the folder of a finished run.
+            DataError: the user's images are missing.
         """
         values = self.to_dict()
+        if self.data.source == "table":  # as before there were other sources
+            for key in ("source", *ONLY_FROM):
+                del values["data"][key]
+        else:
+            values["data"]["path"] = self.data.images.content(cache_folder(self.data.cache_dir))
+            if self.data.path is not None:
+                del values["data"]["name"]
         if self.training.continued_from is None:  # as before there was this key
             del values["training"]["continued_from"]
         if self.init_from is None:

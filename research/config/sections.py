@@ -3,12 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from research.data import AUGMENTATIONS, DATASETS
 from research.parallel import STRATEGIES
 from research.training.fit import MONITORS
 from research.training.tta import TTA
-from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Positive, Rate
-from research.utils.strict import ConfigError, Functions, Named
+from research.utils.constraints import AtLeastOne, Between, OneOf, Positive, Rate
+from research.utils.strict import ConfigError
 
 PRECISIONS = {"float32": "float32", "bf16": "bfloat16"}
 
@@ -16,34 +15,7 @@ LOGGERS = ("none", "tensorboard", "mlflow", "all")
 """The programs to which a run can write its metrics."""
 
 RECOMMENDED: Any = None
-"""Default of a number that the dataset recommends; `Config.from_dict` replaces it with that number."""
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which images a run reads, and how they are split.
-
-    Args:
-        name: the dataset.
-        dir: folder of prepared datasets; null: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
-        cache_dir: folder of decoded images; null: the user's cache folder.
-        validation_fraction: share of the training images that becomes the validation split; 0 trains on all
-            images, and needs `training.keep=last`.
-        test_fraction: share of digits that becomes the test split; other datasets have their own test split.
-        split_seed: seed of the shuffle before the validation split is taken.
-        train_limit: number of training images to use; null: all.
-        augmentations: random changes of the training images, which are applied in this order; each is a name,
-            or a mapping with a name and keyword arguments, such as `{name: crop, padding: 2}`.
-    """
-
-    name: Annotated[str, OneOf(DATASETS)] = "digits"
-    dir: str | None = None
-    cache_dir: str | None = None
-    validation_fraction: Annotated[float, Rate] = 0.1
-    test_fraction: Annotated[float, Fraction] = 0.2
-    split_seed: Annotated[int, Between(0)] = 0
-    train_limit: Annotated[int, AtLeastOne] | None = None
-    augmentations: tuple[Annotated[Named, Functions(AUGMENTATIONS)], ...] = ()
+"""Default of a value that depends on the dataset; `Config.from_dict` replaces it with that value."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ class Dataset:
         checksum: the sha256 of the decoded arrays of the source, in hexadecimal digits. If the source has a
             test split, it does not depend on the other splits.
         num_left_out: the number of files of the source that could not be used.
+        resizing: how the images were brought to one size, a name in `RESIZINGS`.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Dataset:
     std: tuple[float, ...]
     checksum: str
     num_left_out: int = 0
+    resizing: str = "crop"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

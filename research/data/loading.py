@@ -144,6 +144,7 @@ def load_dataset(
         std=std,
         checksum=digest or checksum(source),
         num_left_out=source.num_left_out,
+        resizing=getattr(images, "resizing", "crop"),
     )
 
 

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from research.config import PRECISIONS, Config, ConfigError, Named
-from research.data import DATASETS, DataError, Dataset, Preprocess, load_dataset, locate
+from research.data import DataError, Dataset, Preprocess, load_dataset
 from research.layers import Sequential
 from research.layers.base import abstract_init
 from research.models import MODELS
@@ -56,8 +56,7 @@ def build_data(config: Config) -> Dataset:
     data = config.data
     try:
         return load_dataset(
-            data.name,
-            data_dir=data.dir,
+            data.images,
             cache_dir=data.cache_dir,
             validation_fraction=data.validation_fraction,
             test_fraction=data.test_fraction,
@@ -108,8 +107,8 @@ def check(config: Config) -> None:
             raise ConfigError(
                 f"logging={config.logging.to} needs {package}: pip install 'cnn-research[{extra}]'"
             )
-    locate(config.data.name, config.data.dir)
-    dataset = DATASETS[config.data.name]
+    config.data.images.locate()
+    dataset = config.data.images.describe()
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     refuse_unused_groups(config, net, dataset.image_shape)
     build_loss(config, np.arange(dataset.num_classes), dataset.num_classes)

@@ -132,6 +132,9 @@ def _train(
     dataset, spec, program = load(config)
     config = overfit_config(config)
     origin = provenance(dataset.checksum)
+    origin["class_names"] = list(dataset.class_names)
+    if dataset.num_left_out:
+        origin["num_left_out"] = dataset.num_left_out
     rates, training = config.optimizer.arguments, config.training
     key = jax.random.key(config.seed, impl=PRNG_IMPL)
     state = program.init(key, jnp.float32(rates["learning_rate"]), jnp.float32(rates["weight_decay"]))

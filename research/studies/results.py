@@ -17,8 +17,11 @@ from research.studies.statistics import Contrast, Summary, compare, summarize
 from research.utils.nested import dotted_keys, is_below
 
 # Two runs that differ only in these keys are the same experiment.
-IGNORED_SECTIONS = ("study", "seed", "init_from", *NOT_IN_THE_RESULT)
-DATA_KEYS = ("data.name", "data.test_fraction", "data.split_seed")  # these decide the checksum of the data
+IGNORED_SECTIONS = ("study", "seed", "init_from", "data.path", *NOT_IN_THE_RESULT)
+DATA_KEYS = (  # these decide the checksum of the data
+    *("data.name", "data.test_fraction", "data.split_seed"),
+    *("data.image_size", "data.resizing", "data.channels", "data.skip_damaged"),
+)
 FIRST, LAST = ("depth", "activation", "optimizer"), ("frameworks", "small networks")  # studies in a report
 TUNED_KEYS = ("optimizer.learning_rate", "optimizer.weight_decay")  # trials of one arm differ in these
 

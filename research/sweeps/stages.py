@@ -9,8 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from research import records
-from research.config import Config, ConfigError, Named
-from research.data import DATASETS
+from research.config import Config, ConfigError, DataConfig, Named
 from research.layers.base import abstract_init, by_path
 from research.runs.build import build_network
 from research.sweeps.tuning import check_seed, make_trials, run_tuned
@@ -137,7 +136,7 @@ def _check_networks(run: StagedRun) -> None:
     """Refuse a stage whose parameters are not those of the stage that it starts from."""
     for stage, start in run.starts.items():
         configs = run.configs[stage], run.configs[start]
-        here, there = (_describe(config.model, config.data.name) for config in configs)
+        here, there = (_describe(config.model, config.data) for config in configs)
         for name in dict.fromkeys([*there, *here]):
             if here.get(name) != there.get(name):
                 raise ConfigError(
@@ -147,9 +146,9 @@ def _check_networks(run: StagedRun) -> None:
 
 
 @cache
-def _describe(model: Named, data: str) -> dict[str, str]:
+def _describe(model: Named, data: DataConfig) -> dict[str, str]:
     """Return the type and shape of each array of a network's parameters and state, by its path."""
-    dataset = DATASETS[data]
+    dataset = data.images.describe()
     net = build_network(model, dataset.image_shape, dataset.num_classes)
     params, state = abstract_init(net, (1, *dataset.image_shape))
     leaves = by_path({"params": params, "model_state": state})

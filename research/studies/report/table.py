@@ -29,6 +29,7 @@ PROVENANCE_NAMES = {
     "xla_flags": "XLA_FLAGS",
     "num_devices": "devices",
     "data_checksum": "data checksum",
+    "num_left_out": "files of images left out",
     "python": "Python",
 }
 RESULT_NUMBERS = (
@@ -211,7 +212,7 @@ def provenance_table(study: StudyResults) -> Table:
     keys = [
         key
         for key in dict.fromkeys(key for facts in found for key in facts)
-        if key not in ("started", "command", "parameters_sha256")
+        if key not in ("started", "command", "parameters_sha256", "class_names")
     ]
     rows = [
         (PROVENANCE_NAMES.get(key, key.removeprefix("versions.")), _values(facts.get(key) for facts in found))
@@ -248,10 +249,12 @@ def class_table(study: StudyResults) -> Table:
     counts = confusion_counts(predictions)
     images = counts.sum(1) // predictions.num_seeds
     scores = class_scores(counts)
+    recorded = next(iter(arm.completed.values())).outcome.provenance if arm else {}
+    names = recorded.get("class_names", range(len(counts)))  # older runs did not record them
     return Table(
         headers,
         [
-            (str(index), str(images[index]), *(percent(float(score[index])) for score in scores))
+            (str(names[index]), str(images[index]), *(percent(float(score[index])) for score in scores))
             for index in range(len(counts))
         ],
     )

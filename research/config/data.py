@@ -1,0 +1,138 @@
+"""The section `data` of a configuration: where images come from, and how they are split."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from research.config.sections import RECOMMENDED
+from research.data import (
+    AUGMENTATIONS,
+    DATASETS,
+    RESIZINGS,
+    FolderImages,
+    ImageSource,
+    NpzImages,
+    TableImages,
+    TfdsImages,
+    name_of_path,
+)
+from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Rate
+from research.utils.strict import ConfigError, Functions, Named
+
+SOURCES = ("table", "folder", "tfds", "npz")
+"""Where images come from, by the value of `data.source`."""
+
+ONLY_FROM = {
+    "path": ("folder", "npz"),
+    "image_size": ("folder", "tfds"),
+    "resizing": ("folder", "tfds"),
+    "channels": ("folder",),
+    "skip_damaged": ("folder",),
+}
+"""The sources with which each of these keys of `data` may have another value than its default."""
+
+NEEDED_BY = {"folder": ("path", "image_size"), "npz": ("path",), "tfds": ("name",)}
+"""The keys of `data` that each source needs."""
+
+EXAMPLES = {
+    "path": "the path of your images; give data.path=PATH",
+    "image_size": "the height and the width to which images are resized; give data.image_size=[64,64]",
+    "name": "the name of a prepared dataset; give data.name=NAME",
+}
+"""What is said about each of these keys if it is missing."""
+
+DATA_CHOICES = (*DATASETS, *SOURCES[1:])
+"""What `data=` may be: the name of a dataset of the table, or another source."""
+
+
+def data_choice(name: str) -> dict[str, Any]:
+    """Return the keys that `data=NAME` sets.
+
+    Example:
+        >>> data_choice("mnist"), data_choice("folder")
+        ({'source': 'table', 'name': 'mnist'}, {'source': 'folder', 'name': None})
+    """
+    return {"source": name, "name": None} if name in SOURCES[1:] else {"source": "table", "name": name}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which images a run reads, and how they are split.
+
+    Args:
+        source: where the images come from: `table` is a dataset that this program knows, `folder` a folder or
+            CSV file of image files, `tfds` a prepared folder of TFDS, `npz` a file with the arrays x and y.
+        name: the dataset; with `data=tfds`, its name in TFDS, such as emnist/balanced. null: the last part
+            of `data.path`, or digits.
+        path: the folder, CSV file or npz file of `data=folder` or `data=npz`; nothing is written into it.
+        dir: folder of prepared datasets; null: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        cache_dir: folder of decoded images; null: the user's cache folder.
+        image_size: height and width of the images in pixels; null: those of the files, which must be equal.
+        resizing: how an image gets that size: `crop` keeps the centre, `stretch` ignores the ratio of the
+            sides, `pad` adds black borders.
+        channels: 3 reads colour images from the files of a folder, 1 reads grey ones.
+        skip_damaged: leave out files of a folder that cannot be used, instead of refusing them.
+        validation_fraction: share of the training images that becomes the validation split; share of all
+            images, if the user's own images have no split; 0 trains on all images, and needs
+            `training.keep=last`.
+        test_fraction: share of the images that becomes the test split, if they have none.
+        split_seed: seed of the shuffle before the validation split is taken.
+        train_limit: number of training images to use; null: all.
+        augmentations: random changes of the training images, which are applied in this order; each is a name,
+            or a mapping with a name and keyword arguments, such as `{name: crop, padding: 2}`.
+    """
+
+    source: Annotated[str, OneOf(SOURCES)] = "table"
+    name: str = RECOMMENDED
+    path: str | None = None
+    dir: str | None = None
+    cache_dir: str | None = None
+    image_size: tuple[Annotated[int, Between(1, 4096)], ...] | None = None
+    resizing: Annotated[str, OneOf(RESIZINGS)] = "crop"
+    channels: Annotated[int, Between(1, 3)] = 3
+    skip_damaged: bool = False
+    validation_fraction: Annotated[float, Rate] = 0.1
+    test_fraction: Annotated[float, Fraction] = 0.2
+    split_seed: Annotated[int, Between(0)] = 0
+    train_limit: Annotated[int, AtLeastOne] | None = None
+    augmentations: tuple[Annotated[Named, Functions(AUGMENTATIONS)], ...] = ()
+
+    def __post_init__(self) -> None:
+        for key, sources in ONLY_FROM.items():
+            value = getattr(self, key)
+            if self.source not in sources and value != getattr(DataConfig, key):
+                raise ConfigError(
+                    f"data.{key}={value} is not allowed with data.source={self.source}; "
+                    f"give data={' or data='.join(sources)}, or leave it out"
+                )
+        for key in NEEDED_BY.get(self.source, ()):
+            if getattr(self, key) in (None, ""):
+                raise ConfigError(f"data={self.source} needs data.{key}, {EXAMPLES[key]}")
+        if self.image_size is not None and len(self.image_size) != 2:
+            raise ConfigError(
+                f"data.image_size={list(self.image_size)} is not allowed; give the height and the width, "
+                "such as [64,64]"
+            )
+        if self.channels == 2:
+            raise ConfigError("data.channels=2 is not allowed; give 1 or 3")
+        name = self.name or "digits"
+        if self.source == "table" and name not in DATASETS:
+            raise ConfigError(f"data.name={name} is not allowed; give {OneOf(DATASETS)}")
+        if self.path is not None:
+            name = name_of_path(self.path)
+            if self.name not in (None, name):
+                raise ConfigError(
+                    f"data.name={self.name} is not allowed with data.path={self.path}; leave it out, since "
+                    f"the name is {name}"
+                )
+        object.__setattr__(self, "name", name)
+
+    @property
+    def images(self) -> ImageSource:
+        """The source of the images."""
+        if self.source == "folder" and self.path is not None and self.image_size is not None:
+            return FolderImages(self.path, self.image_size, self.resizing, self.channels, self.skip_damaged)
+        if self.source == "npz" and self.path is not None:
+            return NpzImages(self.path)
+        if self.source == "tfds":
+            return TfdsImages(self.name, self.dir, self.image_size, self.resizing)
+        return TableImages(self.name, self.dir)
