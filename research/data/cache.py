@@ -65,10 +65,8 @@ def _read(folder: Path) -> tuple[Source, str]:
         paths = [folder / f"{name}_{part}.npy" for part in Split._fields]
         maps = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
         splits[name] = Split(*(np.array(array) for array in maps))
-    test, validation = splits.get("test"), splits.get("validation")
-    source = Source(
-        splits["train"], test, tuple(meta["class_names"]), validation, meta.get("num_left_out", 0)
-    )
+    names, damaged = tuple(meta["class_names"]), tuple((*each,) for each in meta.get("damaged", ()))
+    source = Source(splits["train"], splits.get("test"), names, splits.get("validation"), damaged)
     digest = checksum(source)
     if digest != meta["checksum"]:
         raise ValueError(f"sha256 is {digest}, was {meta['checksum']}")
@@ -82,6 +80,6 @@ def _write(folder: Path, source: Source, digest: str) -> None:
         for part, array in split._asdict().items():
             path = folder / f"{name}_{part}.npy"
             write_atomically(path, lambda file, array=array: np.save(file, array, allow_pickle=False))
-    facts = {"class_names": source.class_names, "num_left_out": source.num_left_out}
+    facts = {"class_names": source.class_names, "damaged": source.damaged}
     meta = {"checksum": digest, "splits": list(source.splits)} | facts
     write_atomically(folder / "meta.json", json.dumps(meta, ensure_ascii=False).encode())

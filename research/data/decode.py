@@ -10,8 +10,8 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-"""The formats that are read, by their names in Pillow; MPO is the JPEG of cameras with several images."""
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+"""The formats that are read, by their names in Pillow. A JPEG file of several images gives the first."""
 
 RESIZINGS = ("crop", "stretch", "pad")
 """The ways in which an image is brought to the size of the network."""

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -141,12 +141,37 @@ class FolderImages:
         key = f"folder-{self._content(listing, cache)[:16]}-{shape}-{self.resizing}"
         folder = cache / (f"{key}-skip" if self.skip_damaged else key)
         source, digest = read_cached(folder, partial(self._decode, listing))
-        return source._replace(num_left_out=source.num_left_out + len(listing.problems)), digest
+        return source._replace(left_out=listing.problems | self._reasons(listing, source.damaged)), digest
+
+    def names(self, source: Source) -> dict[str, list[str]]:
+        """Return the path of each image of a decoded source, relative to the folder, by split.
+
+        Args:
+            source: what `read` returned.
+        """
+        listing = list_images(Path(self.path).expanduser())
+        damaged = {(split, index) for split, index, _ in source.damaged}
+        return {
+            split: [
+                os.path.relpath(file.path, listing.root)
+                for index, (file, _) in enumerate(files)
+                if (split, index) not in damaged
+            ]
+            for split, files in listing.files.items()
+        }
+
+    @staticmethod
+    def _reasons(listing: Listing, damaged: Iterable[tuple[str, int, str]]) -> dict[str, str]:
+        """Return what is wrong with each damaged file, by its path relative to the folder."""
+        return {
+            os.path.relpath(listing.files[split][index][0].path, listing.root): reason
+            for split, index, reason in damaged
+        }
 
     def _decode(self, listing: Listing) -> Source:
         refuse_too_large(sum(map(len, listing.files.values())), self.image_shape)
         splits: dict[str, Split] = {}
-        damaged: dict[str, str] = {}
+        damaged: list[tuple[str, int, str]] = []
         for split, files in listing.files.items():
             pixels, reasons = decode_files(
                 [file.path for file, _ in files],
@@ -157,21 +182,18 @@ class FolderImages:
             labels = np.array([label for _, label in files], np.int32)
             used = np.array([reason is None for reason in reasons])
             splits[split] = Split(pixels, labels) if used.all() else Split(pixels[used], labels[used])
-            damaged |= {
-                os.path.relpath(file.path, listing.root): reason
-                for (file, _), reason in zip(files, reasons, strict=True)
-                if reason is not None
-            }
+            damaged += [(split, index, reason) for index, reason in enumerate(reasons) if reason is not None]
         if not self.skip_damaged:
-            listing.refuse(damaged)
+            listing.refuse(self._reasons(listing, damaged))
         present = np.bincount(splits["train"].labels, minlength=len(listing.class_names))
-        if not present.all():
-            name = listing.class_names[int(np.argmin(present))]
-            raise DataError(f"{self.path} has no undamaged training image of the class {name}; add one")
-        splits = {split: found for split, found in splits.items() if len(found.labels)}
-        return Source(
-            splits["train"], splits.get("test"), listing.class_names, splits.get("validation"), len(damaged)
-        )
+        lacking = [
+            f"training image of the class {name}" for name in np.array(listing.class_names)[present == 0]
+        ]
+        lacking += [f"{name} image" for name, split in splits.items() if not len(split.labels)]
+        if lacking:
+            raise DataError(f"{self.path} has no undamaged {lacking[0]}; add one")
+        test, validation = (splits.get(name) for name in ("test", "validation"))
+        return Source(splits["train"], test, listing.class_names, validation, tuple(damaged))
 
 
 def decode_files(

@@ -1,7 +1,7 @@
 """Loading of a dataset into three splits in memory."""
 
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import platformdirs
@@ -112,22 +112,10 @@ def load_dataset(
     if split_seed < 0:
         raise ValueError(f"split_seed={split_seed}; allowed: 0 and above")
     source, digest = images.read(cache_folder(cache_dir))
-    train, test = source.train, source.test
-    if test is None:
-        if not isinstance(images, TableImages) and source.validation is None:
-            validation_fraction /= 1 - test_fraction
-        if validation_fraction >= 1:
-            raise ValueError(
-                f"validation_fraction={validation_fraction * (1 - test_fraction)}; allowed: below "
-                f"{1 - test_fraction}, because test_fraction={test_fraction}"
-            )
-        test, train = split_off(train, test_fraction, split_seed)
-        digest = checksum(source._replace(train=train, test=test))
-    if len(train.labels) < 2:
-        raise ValueError(f"test_fraction={test_fraction} leaves too few examples of {name} to train on")
-    validation = source.validation
-    if validation is None:
-        validation, train = split_off(train, validation_fraction, split_seed)
+    split = make_splits(images, source, validation_fraction, test_fraction, split_seed)
+    train, validation, test = split.train, split.validation, split.test
+    if source.test is None or digest is None:
+        digest = checksum(source._replace(train=split.before_validation, test=test))
     if train_limit is not None:
         if not 1 <= train_limit <= len(train.labels):
             raise ValueError(f"train_limit={train_limit}; allowed: 1 to {len(train.labels)} for {name}")
@@ -142,10 +130,54 @@ def load_dataset(
         class_names=source.class_names,
         mean=mean,
         std=std,
-        checksum=digest or checksum(source),
-        num_left_out=source.num_left_out,
+        checksum=digest,
+        num_left_out=len(source.left_out),
         resizing=getattr(images, "resizing", "crop"),
     )
+
+
+class Splits(NamedTuple):
+    """The three splits of a dataset, and the training split before the validation split was taken from it."""
+
+    train: Split
+    validation: Split
+    test: Split
+    before_validation: Split
+
+
+def make_splits(
+    images: ImageSource, source: Source, validation_fraction: float, test_fraction: float, seed: int
+) -> Splits:
+    """Return the splits of a source, of which it may have some already.
+
+    Args:
+        images: the images.
+        source: what `images.read` returned.
+        validation_fraction: as for `load_dataset`.
+        test_fraction: as for `load_dataset`.
+        seed: the seed of the random orders.
+
+    Raises:
+        ValueError: the fractions leave too few examples to train on.
+    """
+    train, test, share = source.train, source.test, validation_fraction
+    if test is None:
+        if source.validation is None and not isinstance(images, TableImages):
+            share = validation_fraction / (1 - test_fraction)
+        if share >= 1:
+            raise ValueError(
+                f"validation_fraction={validation_fraction}; allowed: below {1 - test_fraction:.12g}, "
+                f"because test_fraction={test_fraction}"
+            )
+        test, train = split_off(train, test_fraction, seed)
+    if len(train.labels) < 2:
+        raise ValueError(
+            f"test_fraction={test_fraction} leaves too few examples of {images.name} to train on"
+        )
+    if source.validation is not None:
+        return Splits(train, source.validation, test, train)
+    validation, rest = split_off(train, share, seed)
+    return Splits(rest, validation, test, train)
 
 
 def take(split: Split, indices: np.ndarray) -> Split:

@@ -5,9 +5,10 @@ import io
 import json
 import shlex
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,15 +37,22 @@ FEATURES = "tensorflow_datasets.core.features."
 class Source(NamedTuple):
     """The splits of a dataset as they were published, and the names of its classes.
 
-    `test` or `validation` is `None` if the source has no such split. `num_left_out` is the number of images
-    that could not be decoded and were left out.
+    Args:
+        train: the training examples.
+        test: the test examples; `None` if the source has no such split.
+        class_names: the name of each label.
+        validation: the validation examples; `None` if the source has no such split.
+        damaged: the split, the position among the files of the split and the reason of each file that could
+            not be decoded.
+        left_out: the reason for each file of the source that was left out, by its name.
     """
 
     train: Split
     test: Split | None
     class_names: tuple[str, ...]
     validation: Split | None = None
-    num_left_out: int = 0
+    damaged: tuple[tuple[str, int, str], ...] = ()
+    left_out: Mapping[str, str] = MappingProxyType({})
 
     @property
     def splits(self) -> dict[str, Split]:
