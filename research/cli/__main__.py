@@ -18,7 +18,7 @@ COMMANDS = {
         "benchmark-conv",
         "benchmark-scaling",
     ),
-    "understand": ("inspect-model", "profile-model", "check-gradients", "show-augmentations"),
+    "understand": ("inspect-data", "inspect-model", "profile-model", "check-gradients", "show-augmentations"),
     "use": ("evaluate",),
 }
 """Names of the commands, in the groups of the help text. The module of `inspect-model` is `inspect_model`."""

@@ -4,6 +4,7 @@ from research.data.augmentation import AUGMENTATIONS, RECIPES
 from research.data.dataset import DATASETS, DataError, Dataset, DatasetSpec, Split
 from research.data.decode import RESIZINGS
 from research.data.image_folder import FolderImages, name_of_path
+from research.data.inspection import Inspection, inspect_images
 from research.data.loading import ImageSource, cache_folder, load_dataset
 from research.data.npz_file import NpzImages
 from research.data.preparation import prepare
@@ -21,6 +22,7 @@ __all__ = [
     "DatasetSpec",
     "FolderImages",
     "ImageSource",
+    "Inspection",
     "NpzImages",
     "Preprocess",
     "Split",
@@ -28,6 +30,7 @@ __all__ = [
     "TfdsImages",
     "cache_folder",
     "default_data_dir",
+    "inspect_images",
     "load_dataset",
     "name_of_path",
     "prepare",

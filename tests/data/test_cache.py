@@ -9,9 +9,6 @@ from research.data.cache import checksum, read_cached
 
 ARRAYS = [f"{split}_{part}" for split in ("train", "test") for part in ("images", "labels")]
 FILES = [*(f"{name}.npy" for name in ARRAYS), "meta.json"]
-    *(f"{split}_{part}.npy" for split in ("train", "test") for part in ("images", "labels")),
-    "meta.json",
-]
 
 
 class Decode:
