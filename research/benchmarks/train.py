@@ -14,6 +14,7 @@ import numpy as np
 
 from research.analysis.summary import summarize
 from research.benchmarks.augmentation import time_augmentations
+from research.benchmarks.decoding import time_decoding
 from research.benchmarks.other_frameworks import MakeTrain, Train, flax_linen, keras_jax, torch_eager
 from research.benchmarks.timing import alternate, make_gemm, quartiles
 from research.config import Config, DataConfig, Named
@@ -54,6 +55,8 @@ class BenchmarkConfig:
             divided by the number of runs.
         evaluation: also time the evaluation of a batch, by auto and by lax.
         augmentations: also time each augmentation alone, in microseconds for an image.
+        decoding: number of JPEG files of 300 by 400 pixels in a folder, for which the time until they are
+            decoded and in memory is measured too; 0: none.
         rounds: number of timings of each, in turn.
         steps: number of training steps in one timing.
     """
@@ -62,6 +65,7 @@ class BenchmarkConfig:
     runs_per_program: tuple[Annotated[int, Between(2)], ...] = ()
     evaluation: bool = False
     augmentations: bool = False
+    decoding: Annotated[int, Between(0)] = 0
     rounds: Annotated[int, Between(2)] = 7
     steps: Annotated[int, AtLeastOne] = 20
 
@@ -240,7 +244,8 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         its name in JAX; `roofline`, the share of the machine's GEMM rate that ours reaches; `gemm_gflops`;
         `step_gflop`; `compile_s` and `temp_bytes` of ours; `torch_peak_bytes` by PyTorch's memory layouts;
         `skipped`, the reason by implementation; `evaluation`, what `time_evaluation` returns, or `None`;
-        `augmentation_us`, what `time_augmentations` returns, or `None`.
+        `augmentation_us`, what `time_augmentations` returns, or `None`; `decoding_s`, what `time_decoding`
+        returns, or `None`.
     """
     image_shape, batch_size = config.data.images.describe().image_shape, config.training.batch_size
     net = _network(config)
@@ -287,4 +292,5 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         "augmentation_us": time_augmentations(image_shape, batch_size, benchmark.rounds)
         if benchmark.augmentations
         else None,
+        "decoding_s": time_decoding(benchmark.decoding) if benchmark.decoding else None,
     }

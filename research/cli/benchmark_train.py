@@ -63,6 +63,8 @@ def show(result: dict[str, Any], console: Console) -> None:
         )
     for name, microseconds in (result["augmentation_us"] or {}).items():
         console.print(f"augmentation {name}: {microseconds:.2f} microseconds an image")
+    for start, seconds in (result["decoding_s"] or {}).items():
+        console.print(f"the {start} start on a folder of JPEG files: {seconds:.2f} s until all are in memory")
     for name, reason in result["skipped"].items():
         console.print(f"{name}: {reason}")
 

@@ -1,10 +1,11 @@
 """Keys of Hydra on a command line. `hydra.sweep.dir` is the only one about folders that has an effect."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 from hydra.errors import HydraException
 
 from research.cli.keys import Command
@@ -23,6 +24,41 @@ FOLDER_KEYS = {
 
 IN_FILES = ("hydra.run.dir", "hydra.output_subdir", "hydra.job.chdir")
 """The keys that a file of a `--config-dir` may also set."""
+
+
+PATHS = ("data.path", "data.dir", "data.cache_dir", "init_from", "loss.teacher", "run")
+"""The keys whose values are paths, which may hold any character."""
+
+
+def quote_path(word: str) -> str:
+    """Return a word of a command line so that Hydra reads the value of a key of `PATHS` as it is written.
+
+    Values that Hydra reads so anyway, quoted ones, `null`, interpolations and functions such as `choice(a,b)`
+    are left as they are. A list becomes a sweep over its items.
+
+    Example:
+        >>> print(quote_path("data.path=größe (1),b"), quote_path("data.path=[a,b c]"))
+        data.path='größe (1),b' data.path='a','b c'
+    """
+    key, _, value = word.partition("=")
+    if key.lstrip("+") not in PATHS or value == "" or FUNCTION.match(value):
+        return word
+    override = parse_word(word)
+    if override is None or override.is_choice_sweep():
+        return f"{key}={_quoted(value)}"
+    parsed = override.value()
+    if isinstance(parsed, list):
+        return f"{key}={','.join(map(_quoted, parsed))}"
+    # a run whose folder is a number is refused, because it is more often a mistake
+    is_number = isinstance(parsed, int | float) and key.lstrip("+") != "run"
+    return f"{key}={_quoted(value)}" if is_number else word
+
+
+FUNCTION = re.compile(r"(choice|range|interval|glob|sort|shuffle|tag|extend_list)\(")
+
+
+def _quoted(text: object) -> str:
+    return QuotedString(str(text), Quote.single).with_quotes()
 
 
 def parse_word(word: str) -> Override | None:

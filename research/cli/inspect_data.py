@@ -109,10 +109,10 @@ def draw_classes(found: Inspection, path: Path) -> None:
     with canvas(1, 1, (width, 3.2)) as (figure, axes):
         axis, bottom = axes[0, 0], np.zeros(len(order))
         for split, numbers in counts.items():
-            axis.bar(np.arange(len(order)), numbers[order], bottom=bottom, width=1.0, label=split)
+            axis.bar(np.arange(len(order)), numbers[order], bottom=bottom, width=0.8, label=split)
             bottom += numbers[order]
         axis.set_ylabel("images")
-        axis.legend()
+        axis.legend(loc="upper left", bbox_to_anchor=(1, 1))
         if len(order) <= 4 * SHOWN:
             axis.set_xticks(np.arange(len(order)), [label(found.class_names[i]) for i in order], rotation=90)
         else:
@@ -160,6 +160,7 @@ def _draw_sheet(images: np.ndarray, names: list[str], path: Path) -> None:
         axis.imshow(np.broadcast_to(sheet, (*sheet.shape[:2], 3)), interpolation="nearest")
         axis.set_yticks((np.arange(rows) + 0.5) * (height + 2), [label(name) for name in names])
         axis.set_xticks([])
+        axis.tick_params(length=0)
         axis.grid(visible=False)
         axis.spines[:].set_visible(False)
         figure.savefig(path, dpi=100)

@@ -33,7 +33,14 @@ from omegaconf.errors import (
 )
 
 from research.cli.help import help_text
-from research.cli.hydra_keys import IN_FILES, check_folders, given_hydra_keys, parse_word, swept_by_keys
+from research.cli.hydra_keys import (
+    IN_FILES,
+    check_folders,
+    given_hydra_keys,
+    parse_word,
+    quote_path,
+    swept_by_keys,
+)
 from research.cli.keys import Command
 from research.cli.nodes import CONF, choices, register
 from research.config import RENAMED, ConfigError
@@ -94,6 +101,7 @@ def run_command(
             errors.append(error)  # Hydra would print the overrides above the sentence
 
     def work() -> int:
+        sys.argv[1:] = map(quote_path, sys.argv[1:])
         register(command)
         check_flags(sys.argv[1:])
         given = given_hydra_keys(sys.argv[1:])
