@@ -13,7 +13,7 @@ from rich.progress import Progress
 from research.cli.keys import Command
 from research.cli.wrapper import run_command
 from research.config import Config, ConfigError
-from research.data import prepare
+from research.data import DATASETS, prepare
 from research.data.preparation import ADDRESSES
 
 
@@ -39,6 +39,8 @@ def job(values: dict[str, Any]) -> None:
             f"mirror={mirror} is not allowed; give an address that begins with {' or '.join(ADDRESSES)}"
         )
     data = Config.from_dict(values).data
+    if data.source != "table":
+        raise ConfigError(f"data={data.source} is not allowed; give one of {', '.join(sorted(DATASETS))}")
     console = Console()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         tasks = {}

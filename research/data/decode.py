@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-"""The formats that are read, by their names in Pillow. A JPEG file of several images gives the first."""
+"""The formats that are read, by their names in Pillow."""
 
 RESIZINGS = ("crop", "stretch", "pad")
 """The ways in which an image is brought to the size of the network."""
@@ -40,26 +40,43 @@ def decode_image(
             without the path.
         OSError: the file cannot be opened.
     """
-    height, width, channels = image_shape
-    size = (width, height)
+    side = 2 * max(image_shape[:2])
     with open(file, "rb") if isinstance(file, str | Path) else file as opened:
         try:
             with Image.open(opened, formats=FORMATS) as image:
-                side = 2 * max(size)
                 image.draft(None, (side, side))  # Pillow decodes a large JPEG at 1/2, 1/4 or 1/8 of its size
-                image = _with_mode(ImageOps.exif_transpose(image), "L" if channels == 1 else "RGB")
-            if resizing == "stretch":
-                image = image.resize(size, Image.Resampling.BILINEAR)
-            elif resizing == "pad":
-                image = ImageOps.pad(image, size, Image.Resampling.BILINEAR)
-            else:
-                image = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
-            return np.asarray(image).reshape(image_shape)
+                return resize_image(ImageOps.exif_transpose(image), image_shape, resizing)
         except Exception as error:  # Pillow raises many types
             reason = " ".join(str(error).split()) or type(error).__name__
             if "cannot identify" in reason:
                 reason = f"it is not in one of the formats {', '.join(FORMATS)}"
             raise ValueError(f"it cannot be decoded: {reason}") from error
+
+
+def resize_image(image: Image.Image, image_shape: tuple[int, int, int], resizing: str = "crop") -> np.ndarray:
+    """Return the pixels of an image as `decode_image` does.
+
+    Args:
+        image: the image, of any size and mode.
+        image_shape: the shape `(H, W, C)` of the result.
+        resizing: one of `RESIZINGS`.
+
+    Returns:
+        The pixels `[H, W, C]`, uint8.
+
+    Raises:
+        ValueError: the pixels of the image are floating-point numbers.
+    """
+    height, width, channels = image_shape
+    size = (width, height)
+    image = _with_mode(image, "L" if channels == 1 else "RGB")
+    if resizing == "stretch":
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    elif resizing == "pad":
+        image = ImageOps.pad(image, size, Image.Resampling.BILINEAR)
+    else:
+        image = ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+    return np.asarray(image).reshape(image_shape)
 
 
 def _with_mode(image: Image.Image, mode: str) -> Image.Image:

@@ -112,9 +112,7 @@ def compare(config: ComparisonConfig, provenance: Mapping[str, Any], on_progress
     num_threads = config.num_threads or most
     if num_threads > most:
         raise ValueError(f"num_threads={num_threads}; allowed: 1 to {most}, the processors of this process")
-    dataset = load_dataset(
-        data.name, data_dir=data.dir, cache_dir=data.cache_dir, train_limit=data.train_limit
-    )
+    dataset = load_dataset(data.images, cache_dir=data.cache_dir, train_limit=data.train_limit)
     most = len(dataset.train.labels)
     if training.batch_size > most:
         raise ValueError(f"batch_size={training.batch_size}; allowed: 1 to {most} for {data.name}")

@@ -117,6 +117,39 @@ MISTAKES = {
         ["-m", "data=mnist", "data.dir=/nowhere"],
         "mnist is not in /nowhere; run: cnn-research",
     ),
+    "images without a size": (
+        ["data=folder", "data.path=."],
+        "data=folder needs data.image_size, the height and the width to which images are resized; give data.i",
+    ),
+    "images without a path": (
+        ["data=folder", "data.image_size=[8,8]"],
+        "data=folder needs data.path, the path of your images; give data.path=PATH",
+    ),
+    "no images": (
+        ["data=folder", "data.image_size=[8,8]", "data.path=nowhere (1),b"],
+        "data.path=nowhere (1),b does not exist; give a folder with a folder for each class, or a CSV file",
+    ),
+    "one side": (
+        ["data=folder", "data.path=.", "data.image_size=[8]"],
+        "data.image_size=[8] is not allowed; give the height and the width, such as [64,64]",
+    ),
+    "two channels": (
+        ["data=folder", "data.path=.", "data.image_size=[8,8]", "data.channels=2"],
+        "data.channels=2 is not allowed; give 1 or 3",
+    ),
+    "a path of a dataset": (
+        ["data=mnist", "data.path=x"],
+        "data.path=x is not allowed with data.source=table; give data=folder or data=npz, or leave it out",
+    ),
+    "a dataset of TFDS without a name": (
+        ["data=tfds"],
+        "data=tfds needs data.name, the name of a prepared dataset; give data.name=NAME",
+    ),
+    "a dataset of TFDS that is not there": (
+        ["data=tfds", "data.name=x", "data.dir=/nowhere"],
+        "data.name=x is not in /nowhere; prepare it with tensorflow-datasets in the format array_record, or",
+    ),
+    "no npz file": (["data=npz", "data.path=x.npz"], "data.path=x.npz does not exist; give an npz file"),
     "large limit": (["data.train_limit=9999"], "data.train_limit=9999; allowed: 1 to 1294 for digits"),
     "syntax": (["seed=["], "seed=["),
     "group by a number": (

@@ -8,6 +8,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from research.cli import nodes, wrapper
+from research.cli.hydra_keys import parse_word, quote_path
 from research.cli.keys import augmentation_rows, choice_rows
 from research.cli.train import COMMAND, TrainKeys
 from research.config import CHOICES, LOGGERS, Config, ConfigError, TrainingConfig
@@ -156,3 +157,13 @@ def test_an_unknown_command_is_one_sentence():
     said = run(sys.executable, "-m", "research.cli", "tran")
     assert said.returncode == 2
     assert said.stderr.startswith("cnn-research: there is no command tran; give one of train, search,")
+
+
+@pytest.mark.parametrize(
+    "path", ["größe (1),b", "it's", "a=b", "{x}", "[x", "2024", "x#y", "C:\\x\\", "true", "~"]
+)
+def test_a_path_is_read_as_it_is_written(path):
+    override = parse_word(quote_path(f"data.path={path}"))
+    assert override is not None
+    assert not override.is_sweep_override()
+    assert override.value() == path

@@ -351,3 +351,28 @@ def test_schedule_free_takes_the_constant_schedule_by_default_and_no_other():
     for optimizer in ("schedule_free_adamw", {"name": "adam", "groups": groups}):
         with pytest.raises(ConfigError, match=sentence):
             Config.from_dict({"optimizer": optimizer, "schedule": "cosine"})
+
+
+def test_the_images_of_a_user_count_by_their_content(tmp_path):
+    for folder, label in ((tmp_path / "a", 0), (tmp_path / "b", 0), (tmp_path / "c", 1)):
+        folder.mkdir()
+        np.savez(folder / "x.npz", x=np.zeros((20, 4, 4), np.uint8), y=np.arange(20) % 2 + label)
+
+    def config(folder, **data):
+        data = {"source": "npz", "path": str(tmp_path / folder / "x.npz"), "cache_dir": str(tmp_path)} | data
+        return Config.from_dict({"data": data})
+
+    a, b, c = (config(folder).fingerprint() for folder in "abc")
+    assert a == b != c
+    assert (config("a").data.name, config("a").training.batch_size) == ("x", 1)
+    assert Config.from_dict(config("a").to_dict()) == config("a")
+    (tmp_path / "a" / "x.npz").unlink()
+    record = config("b").to_dict()
+    record["data"]["path"] = str(tmp_path / "a" / "x.npz")
+    assert (
+        Config.from_record(record).data.name == "x"
+    )  # what a finished run did can be read without its images
+    with pytest.raises(
+        ConfigError, match="data.name=y is not allowed with data.path=.*, since the name is x"
+    ):
+        config("b", name="y")

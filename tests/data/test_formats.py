@@ -88,7 +88,7 @@ def test_cifar10_keeps_rows_columns_and_colours_apart(tmp_path):
     write_tar(tmp_path / "cifar-10-binary.tar.gz", members)
     source = parse_cifar10(CIFAR10, tmp_path)
     assert source.train.images.shape == (20, 32, 32, 3)
-    assert source.test.images.shape == (4, 32, 32, 3)
+    assert source.splits["test"].images.shape == (4, 32, 32, 3)
     assert source.class_names == tuple(f"class{i}" for i in range(10))
     for example in (0, 5, 19):
         content = members[f"cifar-10-batches-bin/data_batch_{example // 4 + 1}.bin"]

@@ -64,10 +64,10 @@ def test_idx_datasets_are_prepared_without_loss_and_in_order(server, source, tmp
     assert folder == tmp_path / "a" / "b" / name / "3.0.1"
     result = read_folder(name, DATASETS[name], folder)
     assert np.array_equal(result.train.images, source.train.images)
-    assert np.array_equal(result.test.labels, source.test.labels)
+    assert np.array_equal(result.splits["test"].labels, source.splits["test"].labels)
     builder: Any = tfds.builder_from_directory(folder)
     records = builder.as_data_source("test")
-    assert np.array_equal(records[3]["image"], source.test.images[3])
+    assert np.array_equal(records[3]["image"], source.splits["test"].images[3])
     dataset = load_dataset(name, data_dir=tmp_path / "a" / "b", cache_dir=tmp_path / "cache")
     assert len(dataset.train.labels) == 180
     assert dataset.class_names[9] == {"mnist": "9", "fashion_mnist": "Ankle boot"}[name]
@@ -98,8 +98,8 @@ def test_cifar_is_prepared_without_loss(server, tmp_path, name, prefix, files, n
     result = read_folder(name, DATASETS[name], folder)
     assert result.class_names == tuple(f"class{i}" for i in range(num_classes))
     last = members[files[-1]][-3072:]
-    assert result.test.images[-1].transpose(2, 0, 1).tobytes() == last
-    assert result.test.labels[-1] == members[files[-1]][-3073]
+    assert result.splits["test"].images[-1].transpose(2, 0, 1).tobytes() == last
+    assert result.splits["test"].labels[-1] == members[files[-1]][-3073]
 
 
 def test_what_is_there_is_left_alone(server, source, tmp_path):
@@ -246,7 +246,7 @@ def test_published_content_that_makes_no_sense(server, source, tmp_path, name):
 
 
 def test_published_labels_that_are_out_of_range(server, source, tmp_path):
-    labels = source.test.labels.copy()
+    labels = source.splits["test"].labels.copy()
     labels[5] = 17
     server.files = idx_files(source) | {"t10k-labels-idx1-ubyte.gz": idx(labels)}
     fail(server, tmp_path, r"label 17, not in 0\.\.9")
@@ -318,5 +318,7 @@ def test_the_real_files_of_mnist(server, tfds_dir, tmp_path):
             assert ours[download.file_name].sha256 == download.sha256
     folder = prepare("mnist", data_dir=tmp_path, mirror=server.url, downloads=server.downloads())
     source, result = parse_idx_files(DATASETS["mnist"], raw), read_folder("mnist", DATASETS["mnist"], folder)
-    for array, other in zip((*source.train, *source.test), (*result.train, *result.test), strict=True):
+    for array, other in zip(
+        (*source.train, *source.splits["test"]), (*result.train, *result.splits["test"]), strict=True
+    ):
         assert np.array_equal(array, other)

@@ -23,7 +23,8 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     VERSION = tfds.core.Version("1.2.0")
 
     def __init__(self, name, features, splits, **options):
-        self.name, self._features, self._splits = name, features, splits
+        self.name = name  # pyright: ignore[reportAttributeAccessIssue]
+        self._features, self._splits = features, splits
         super().__init__(file_format="array_record", **options)
 
     def _info(self):
