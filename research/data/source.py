@@ -89,12 +89,14 @@ def fingerprint(folder: Path) -> str:
 
 
 class Records(NamedTuple):
-    """The encoded examples of a split, as an `ArrayRecordDataSource`, and its files.
+    """The encoded examples of a split.
 
-    `shards` has a pair for each file: its path and the number of examples that it holds.
+    Args:
+        parse: a function of the bytes of a record that returns its features by name. Images stay encoded.
+        shards: the path and the number of examples of each file.
     """
 
-    examples: Any
+    parse: Callable[[bytes], Any]
     shards: tuple[tuple[Path, int], ...]
 
 
@@ -168,15 +170,18 @@ def open_folder(folder: Path) -> tuple[dict[str, Records], Described]:
     described = describe_folder(folder)
     try:
         builder: Any = tfds.builder_from_directory(folder)
-        others = builder.info.features.keys() - {described.label}
-        decoders = {name: tfds.decode.SkipDecoding() for name in others}
+        # the other features are not parsed
+        used = {name: builder.info.features[name] for name in (described.image, described.label)}
+        parse = partial(
+            tfds.features.FeaturesDict(used).deserialize_example_np,
+            decoders={described.image: tfds.decode.SkipDecoding()},
+        )
         splits = {}
         for split in SPLIT_NAMES:
             if split in described.num_examples:
                 info = builder.info.splits[split]
-                examples = builder.as_data_source(split, decoders=decoders)
                 shards = zip(map(Path, info.filepaths), info.shard_lengths, strict=True)
-                splits[split] = Records(examples, tuple(shards))
+                splits[split] = Records(parse, tuple(shards))
     except Exception as error:  # TFDS raises many types
         raise DataError(f"{folder} cannot be read ({first_line(error)}); {_again(folder)}") from error
     for path in (path for records in splits.values() for path, _ in records.shards):
@@ -246,10 +251,10 @@ def _read_split(
     from array_record.python.array_record_module import ArrayRecordReader
 
     images, labels = [], []
-    start = 0
     for path, length in records.shards:
         try:
-            held = ArrayRecordReader(str(path)).num_records()
+            reader = ArrayRecordReader(str(path))
+            held = reader.num_records()
         except Exception as error:  # array_record raises RuntimeError for every problem
             raise DataError(f"{path} is damaged: {first_line(error)}") from error
         if held != length:
@@ -257,7 +262,7 @@ def _read_split(
         for offset in track(range(0, length, RECORDS_AT_ONCE), f"decoding {name}", "batches"):
             indices = range(offset, min(offset + RECORDS_AT_ONCE, length))
             try:
-                examples = records.examples.__getitems__([start + index for index in indices])
+                examples = [records.parse(record) for record in reader.read(list(indices))]
             except Exception as error:
                 raise DataError(f"{path} is damaged: {first_line(error)}") from error
             for index, example in zip(indices, examples, strict=True):
@@ -266,7 +271,6 @@ def _read_split(
                     labels.append(_check_label(example[described.label], spec.num_classes))
                 except DataError as error:
                     raise DataError(f"record {index} of {path} is not of {name}: {error}") from error
-        start += length
     return Split(np.stack(images), np.array(labels, np.int32))
 
 

@@ -119,7 +119,7 @@ MISTAKES = {
     ),
     "images without a size": (
         ["data=folder", "data.path=."],
-        "data=folder needs data.image_size, the height and the width to which images are resized; give data.i",
+        "data=folder needs data.image_size, the height and the width to which images are resized; give data",
     ),
     "images without a path": (
         ["data=folder", "data.image_size=[8,8]"],
