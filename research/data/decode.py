@@ -4,8 +4,8 @@ This module imports only NumPy and Pillow, since `research.deploy` copies its te
 without this package.
 """
 
+import io
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -18,7 +18,7 @@ RESIZINGS = ("crop", "stretch", "pad")
 
 
 def decode_image(
-    file: str | Path | IO[bytes], image_shape: tuple[int, int, int], resizing: str = "crop"
+    file: str | Path | io.BufferedIOBase, image_shape: tuple[int, int, int], resizing: str = "crop"
 ) -> np.ndarray:
     """Return the pixels of an image file, resized to the shape of a network's images.
 

@@ -86,12 +86,8 @@ class FolderImages:
         return height, width, self.channels
 
     def locate(self) -> Path:
-        """Return the path, after checking that the files below it can be used.
-
-        Raises:
-            DataError: a file is missing or is no image.
-        """
-        return self.list_files().path
+        """Return the path; `describe` checks what is there."""
+        return Path(self.path).expanduser()
 
     def list_files(self) -> Listing:
         """Return the image files.
@@ -99,7 +95,7 @@ class FolderImages:
         Raises:
             DataError: as `list_images` does, and if there is a file that is no image, unless `skip_damaged`.
         """
-        listing = list_images(Path(self.path).expanduser())
+        listing = list_images(self.locate())
         if not self.skip_damaged:
             listing.refuse(listing.problems)
         return listing
@@ -149,7 +145,7 @@ class FolderImages:
         Args:
             source: what `read` returned.
         """
-        listing = list_images(Path(self.path).expanduser())
+        listing = list_images(self.locate())
         damaged = {(split, index) for split, index, _ in source.damaged}
         return {
             split: [

@@ -100,7 +100,7 @@ def inspect_images(images: ImageSource, cache_dir: str | Path | None = None) -> 
     pixels = np.concatenate([split.images for split in source.splits.values()])
     if isinstance(images, FolderImages):
         names = tuple(name for split in source.splits for name in images.names(source)[split])
-        root = Path(images.path).expanduser()
+        root = images.locate()
         folder = root if root.is_dir() else root.parent
         sizes = _sizes_of_files([os.path.join(folder, name) for name in names])
     else:

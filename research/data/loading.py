@@ -34,7 +34,7 @@ class ImageSource(Protocol):
         """Return the folder or file from which the images are read, or `None` if a package holds them.
 
         Raises:
-            DataError: there is none.
+            DataError: a dataset with a name is not there.
         """
         ...
 

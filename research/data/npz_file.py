@@ -35,12 +35,7 @@ class NpzImages:
         return name_of_path(self.path)
 
     def locate(self) -> Path:
-        """Return the path, after checking that the file can be used.
-
-        Raises:
-            DataError: it cannot.
-        """
-        self.describe()
+        """Return the path; `describe` checks what is there."""
         return Path(self.path).expanduser()
 
     def describe(self) -> DatasetSpec:
@@ -57,7 +52,11 @@ class NpzImages:
 
         Args:
             cache: the folder of caches.
+
+        Raises:
+            DataError: there is no such file, or it cannot be used.
         """
+        self.describe()
         return files_checksum([image_file(os.fspath(self.locate()))[0]], (), cache)
 
     def read(self, cache: Path) -> tuple[Source, None]:
@@ -71,7 +70,7 @@ class NpzImages:
 
     def _open(self, *, images: bool) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int], tuple[str, ...]]:
         """Return `x` or an empty array, the labels, the shape `(H, W, C)` of an image, and the classes."""
-        path = Path(self.path).expanduser()
+        path = self.locate()
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 if missing := {"x", "y"} - set(arrays.files):

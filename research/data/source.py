@@ -141,9 +141,10 @@ def describe_folder(folder: Path) -> Described:
             class_names = tuple(names.read_text(encoding="utf-8").splitlines())
         if info["fileFormat"] != "array_record":
             raise DataError(f"its {info['fileFormat']} files need TensorFlow")
-        num_examples = {each["name"]: sum(map(int, each["shardLengths"])) for each in info["splits"]}
+        counts = {each["name"]: sum(map(int, each["shardLengths"])) for each in info["splits"]}
+        num_examples = {split: count for split, count in counts.items() if count}
         if "train" not in num_examples:
-            raise DataError(f"it has the splits {', '.join(num_examples)}, and train is needed")
+            raise DataError(f"it has no examples in a split train, but {counts}")
     except Exception as error:  # a damaged file raises one of many types
         raise DataError(f"{folder} cannot be read ({first_line(error)}); {_again(folder)}") from error
     return Described(image, label, (height, width, channels), class_names, num_examples)
