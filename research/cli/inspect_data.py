@@ -185,8 +185,10 @@ def command() -> int:
         raise ConfigError(f"--out={arguments.out} is not allowed, because it is a part of {config.path}")
     try:
         found = inspect_images(config.images)
-    except ValueError as error:
-        raise error if isinstance(error, DataError) else ConfigError(f"data.{error}") from error
+    except DataError:
+        raise
+    except ValueError as error:  # its message begins with the key
+        raise ConfigError(f"data.{error}") from error
     print(text_of(found))
     arguments.out.mkdir(parents=True, exist_ok=True)
     pictures = {"samples": draw_samples, "classes": draw_classes}

@@ -59,10 +59,10 @@ class DataConfig:
     """Which images a run reads, and how they are split.
 
     Args:
-        source: where the images come from: `table` is a dataset that this program knows, `folder` a folder or
-            CSV file of image files, `tfds` a prepared folder of TFDS, `npz` a file with the arrays x and y.
         name: the dataset; with `data=tfds`, its name in TFDS, such as emnist/balanced. null: the last part
             of `data.path`, or digits.
+        source: where the images come from: `table` is a dataset that this program knows, `folder` a folder or
+            CSV file of image files, `tfds` a prepared folder of TFDS, `npz` a file with the arrays x and y.
         path: the folder, CSV file or npz file of `data=folder` or `data=npz`; nothing is written into it.
         dir: folder of prepared datasets; null: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
         cache_dir: folder of decoded images; null: the user's cache folder.
@@ -81,8 +81,8 @@ class DataConfig:
             or a mapping with a name and keyword arguments, such as `{name: crop, padding: 2}`.
     """
 
-    source: Annotated[str, OneOf(SOURCES)] = "table"
     name: str = RECOMMENDED
+    source: Annotated[str, OneOf(SOURCES)] = "table"
     path: str | None = None
     dir: str | None = None
     cache_dir: str | None = None

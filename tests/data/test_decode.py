@@ -23,7 +23,7 @@ def test_an_image_of_the_right_size_keeps_its_pixels(name):
 
 
 def test_crop_keeps_the_centre_stretch_takes_all_and_pad_adds_black():
-    pixels = np.repeat(np.uint8([[10, 200, 200, 30]]), 2, axis=0)  # two squares wide
+    pixels = np.array(2 * [[10, 200, 200, 30]], np.uint8)  # two squares wide
     cropped = decode_image(encoded(Image.fromarray(pixels)), (2, 2, 1))
     np.testing.assert_array_equal(cropped[..., 0], [[200, 200], [200, 200]])
     stretched = decode_image(encoded(Image.fromarray(pixels)), (2, 2, 1), "stretch")

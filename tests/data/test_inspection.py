@@ -9,7 +9,8 @@ from research.data.duplicates import find_duplicates
 def test_equal_and_nearly_equal_images():
     rng = np.random.default_rng(0)
     coarse = rng.integers(30, 220, (40, 6, 6, 3), dtype=np.uint8)
-    images = np.stack([Image.fromarray(image).resize((32, 24), Image.Resampling.BICUBIC) for image in coarse])
+    smooth = [Image.fromarray(image).resize((32, 24), Image.Resampling.BICUBIC) for image in coarse]
+    images = np.stack([np.asarray(image) for image in smooth])
     brighter = np.clip(images[3].astype(int) + 20, 0, 255).astype(np.uint8)
     noisy = np.clip(images[5] + rng.normal(0, 4, images[5].shape), 0, 255).astype(np.uint8)
     found = find_duplicates(np.concatenate([images, images[[7, 9, 7]], [brighter, noisy]]))
