@@ -18,7 +18,6 @@ from research.analysis.gradient_check import TOLERANCE, check_gradients
 from research.cli.keys import Command, FormatKeys
 from research.cli.wrapper import pop_keys, run_command
 from research.config import Config
-from research.data import DATASETS
 from research.runs.build import build_network
 
 COMMAND = Command("check_gradients", __doc__, (FormatKeys,), ("model", "data"))
@@ -31,7 +30,7 @@ def job(wrong: list[str], values: dict[str, Any]) -> None:
     """Print the errors as a table or as JSON, and append the names of the layers that disagree to `wrong`."""
     output = pop_keys(values, FormatKeys).format
     config = Config.from_dict(values)
-    dataset = DATASETS[config.data.name]
+    dataset = config.data.images.describe()
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     errors = check_gradients(net, (NUM_IMAGES, *dataset.image_shape))
     disagree = [each for each in errors if not each.agrees]

@@ -24,7 +24,6 @@ from research.benchmarks.train import make_ours
 from research.cli.keys import FORMATS, Command
 from research.cli.wrapper import pop_keys, read_folder, run_command
 from research.config import PRECISIONS, Config
-from research.data import DATASETS
 from research.runs.build import build_network
 from research.studies.figures.style import COLOURS, canvas, label, save
 from research.utils.constraints import Between, OneOf
@@ -57,7 +56,7 @@ def job(values: dict[str, Any]) -> None:
     out = None if values.get("out") is None else read_folder(values, "out")
     keys = pop_keys(values, ProfileKeys)
     config = Config.from_dict(values)
-    dataset, batch_size = DATASETS[config.data.name], config.training.batch_size
+    dataset, batch_size = config.data.images.describe(), config.training.batch_size
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     train, facts = make_ours(config, STEPS)
     layers, network = profile_layers(
