@@ -1,7 +1,7 @@
 """Images before the network: datasets and where they come from, splits, and augmentation."""
 
 from research.data.augmentation import AUGMENTATIONS, RECIPES
-from research.data.dataset import DATASETS, DataError, Dataset, DatasetSpec, Split
+from research.data.dataset import DATASETS, DataError, Dataset, DatasetSpec, InputSpec, Split
 from research.data.decode import RESIZINGS
 from research.data.image_folder import FolderImages, name_of_path
 from research.data.inspection import Inspection, inspect_images
@@ -22,6 +22,7 @@ __all__ = [
     "DatasetSpec",
     "FolderImages",
     "ImageSource",
+    "InputSpec",
     "Inspection",
     "NpzImages",
     "Preprocess",

@@ -17,6 +17,25 @@ class Split(NamedTuple):
     labels: np.ndarray
 
 
+@dataclass(frozen=True)
+class InputSpec:
+    """What a network must know about images beside its parameters. A run keeps it with the parameters.
+
+    Args:
+        image_shape: the shape `(H, W, C)` of one image.
+        class_names: the name of each label.
+        mean: the mean of each channel, for pixels scaled to [0, 1].
+        std: the standard deviation of each channel, for the same pixels.
+        resizing: how an image of another size is brought to `image_shape`, one of `decode.RESIZINGS`.
+    """
+
+    image_shape: tuple[int, int, int]
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resizing: str = "crop"
+
+
 @dataclass(frozen=True, eq=False)
 class Dataset:
     """A dataset in three splits, decoded and in memory.
@@ -55,6 +74,11 @@ class Dataset:
         """The shape `(H, W, C)` of one image."""
         height, width, channels = self.train.images.shape[1:]
         return height, width, channels
+
+    @property
+    def inputs(self) -> InputSpec:
+        """What a network that is trained on the dataset must know about images."""
+        return InputSpec(self.image_shape, self.class_names, self.mean, self.std)
 
 
 @dataclass(frozen=True)

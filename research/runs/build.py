@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from research.config import PRECISIONS, Config, ConfigError, Named
-from research.data import DataError, Dataset, Preprocess, load_dataset
+from research.data import DataError, Dataset, InputSpec, Preprocess, load_dataset
 from research.layers import Sequential
 from research.layers.base import abstract_init
 from research.models import MODELS
@@ -69,7 +69,7 @@ def build_data(config: Config) -> Dataset:
         raise ConfigError(f"data.{error}") from error
 
 
-def build_preprocess(config: Config, dataset: Dataset) -> Preprocess:
+def build_preprocess(config: Config, dataset: Dataset | InputSpec) -> Preprocess:
     """Return the function that turns the pixels of a dataset into the input of the network.
 
     Raises:

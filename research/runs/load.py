@@ -1,4 +1,4 @@
-"""Loading of the parameters of a finished run, with its network and data or as the start of another run."""
+"""Loading of the parameters of a finished run, with its network or as the start of another run."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,38 +9,35 @@ import optax
 
 from research import records
 from research.config import Config, ConfigError
-from research.data import Dataset, Preprocess
+from research.data import DataError, Dataset, InputSpec, Preprocess
 from research.layers import Params, Sequential, State
 from research.layers.base import abstract_init
-from research.runs.build import build_data, build_network, build_preprocess, eval_batch_size
+from research.runs.build import build_data, build_network, build_preprocess
 from research.training import checkpoint
 from research.training.optimizers import set_noise_key, set_rates
 from research.training.resume import FINAL
 from research.training.state import TrainState
+from research.utils.strict import construct
 
 
 class TrainedNetwork(NamedTuple):
-    """A network with the parameters that its run kept, and the data on which it was trained.
+    """A network with the parameters that its run kept.
 
     Args:
         net: the network.
         params: the parameters of the network.
         model_state: the state of the network.
         preprocess: turns the pixels of images into the input of the network.
-        tta: the test-time augmentation of the run, a name in `TTA`.
-        dataset: the data of the run.
-        eval_batch_size: images per batch of an evaluation.
-        record: the record of the run.
+        inputs: the shape of the images, the names of the classes, and how images are resized.
+        config: the configuration of the run.
     """
 
     net: Sequential
     params: Params
     model_state: State
     preprocess: Preprocess
-    tta: str
-    dataset: Dataset
-    eval_batch_size: int
-    record: records.Run
+    inputs: InputSpec
+    config: Config
 
 
 def start_from(folder: str | Path, state: TrainState, optimizer: optax.GradientTransformation) -> TrainState:
@@ -72,36 +69,59 @@ def start_from(folder: str | Path, state: TrainState, optimizer: optax.GradientT
 
 
 def load_trained(folder: str | Path) -> TrainedNetwork:
-    """Return the network of a finished run on the default device.
+    """Return the network of a finished run on the default device. Its dataset is not needed.
+
+    Runs of earlier versions do not hold what is known about their images. It is then taken from the dataset.
+
+    Raises:
+        FileNotFoundError: the folder is not a run.
+        RecordError: the run did not complete, or an earlier version made it and its dataset is not here.
+        CheckpointError: its parameters are missing or damaged.
+        ConfigError: this version cannot read the configuration of the run.
+    """
+    folder = Path(folder)
+    config = _completed(folder)[0]
+    meta = checkpoint.read_meta(folder / "checkpoints" / FINAL)
+    inputs = construct(InputSpec, meta["inputs"]) if "inputs" in meta else _inputs_from_data(folder)
+    net = build_network(config.model, inputs.image_shape, len(inputs.class_names))
+    params, model_state = abstract_init(net, (1, *inputs.image_shape))
+    like = {"params": params, "model_state": model_state}
+    saved = jax.tree.map(jnp.asarray, checkpoint.restore(folder / "checkpoints" / FINAL, like))
+    preprocess = build_preprocess(config, inputs)
+    return TrainedNetwork(net, saved["params"], saved["model_state"], preprocess, inputs, config)
+
+
+def load_data(folder: str | Path) -> Dataset:
+    """Return the dataset on which a finished run was trained.
 
     Raises:
         FileNotFoundError: the folder is not a run.
         RecordError: the run did not complete, or the dataset is not the one on which it was trained.
-        CheckpointError: its parameters are missing or damaged.
         DataError: the dataset is missing or damaged.
         ConfigError: this version cannot read the configuration of the run.
     """
-    folder = Path(folder)
-    record = records.read_run(folder)
-    if record.result is None or record.status != "completed":
-        raise records.RecordError(f"{folder} has no parameters to evaluate: the run is {record.status}")
-    config = Config.from_record(record.config)
+    config, data_checksum = _completed(Path(folder))
     dataset = build_data(config)
-    if dataset.checksum != record.result.provenance["data_checksum"]:
+    if dataset.checksum != data_checksum:
         raise records.RecordError(
             f"{folder} was trained on other data: its checksum of {dataset.name} differs"
         )
-    net = build_network(config.model, dataset.image_shape, dataset.num_classes)
-    params, model_state = abstract_init(net, (1, *dataset.image_shape))
-    like = {"params": params, "model_state": model_state}
-    saved = jax.tree.map(jnp.asarray, checkpoint.restore(folder / "checkpoints" / FINAL, like))
-    return TrainedNetwork(
-        net,
-        saved["params"],
-        saved["model_state"],
-        build_preprocess(config, dataset),
-        config.training.tta,
-        dataset,
-        eval_batch_size(config, dataset),
-        record,
-    )
+    return dataset
+
+
+def _completed(folder: Path) -> tuple[Config, str]:
+    """Return the configuration of a completed run and the checksum of its data."""
+    record = records.read_run(folder)
+    if record.result is None or record.status != "completed":
+        raise records.RecordError(f"{folder} has no parameters to evaluate: the run is {record.status}")
+    return Config.from_record(record.config), record.result.provenance["data_checksum"]
+
+
+def _inputs_from_data(folder: Path) -> InputSpec:
+    try:
+        return load_data(folder).inputs
+    except (DataError, records.RecordError) as error:
+        raise records.RecordError(
+            f"{folder} was trained by an earlier version, which did not store the class names, the size of "
+            f"the images and the mean and deviation of their pixels; its dataset has them, but {error}"
+        ) from error

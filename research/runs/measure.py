@@ -15,9 +15,13 @@ from research.training.evaluate import measure, most_confident_mistakes, predict
 from research.training.fit import FitResult
 from research.training.program import Program
 from research.training.resume import FINAL
+from research.utils.strict import to_plain
 
 NUM_MISTAKES = 24
 """Number of wrong predictions whose images a run saves."""
+
+NUM_EXAMPLES = 64
+"""Largest number of test images that a run saves, evenly spaced, to verify exports of its network."""
 
 
 class Measured(NamedTuple):
@@ -59,9 +63,11 @@ def measure_run(
     if not is_writer():
         return measured
     kept = {"params": params, "model_state": model_state}
-    checkpoint.save(folder / "checkpoints" / FINAL, kept, {"sha256": checkpoint.checksum(kept)})
+    meta = {"sha256": checkpoint.checksum(kept), "inputs": to_plain(dataset.inputs)}
+    checkpoint.save(folder / "checkpoints" / FINAL, kept, meta)
     image = dataset.test.images[:1]
     arrays = {"test_logits": logits, "test_labels": dataset.test.labels, "image": image[0]}
+    arrays["example_images"] = images[:: max(-(-len(images) // NUM_EXAMPLES), 1)]
     mistakes = most_confident_mistakes(logits, dataset.test.labels, NUM_MISTAKES)
     arrays |= {"mistakes": mistakes, "mistake_images": images[mistakes]}
     kernels = [params[name]["kernel"] for name, _ in net.layers if "kernel" in params.get(name, {})]

@@ -17,10 +17,10 @@ from research.parallel.distributed import is_writer, largest, num_processes
 from research.records import RunResult, Seconds
 from research.records.lock import hold
 from research.records.tracking import finish_tracking
-from research.runs.build import build_data
+from research.runs.build import build_data, eval_batch_size
 from research.runs.callbacks import CheckpointWriter, Heartbeat, MetricsWriter
 from research.runs.devices import num_cpu_devices
-from research.runs.load import load_trained, start_from
+from research.runs.load import load_data, load_trained, start_from
 from research.runs.loggers import make_loggers
 from research.runs.measure import measure_run
 from research.runs.overfit import one_batch, overfit_config
@@ -230,14 +230,16 @@ def evaluate(folder: str | Path, tta: str | None = None) -> dict[str, float]:
 
     Raises:
         RecordError: the run was made with other flags of XLA.
-        The other errors of `load_trained`.
+        The other errors of `load_trained` and `load_data`.
     """
-    trained = load_trained(folder)
-    refuse_other_flags(trained.record)
+    dataset, trained = load_data(folder), load_trained(folder)
+    refuse_other_flags(records.read_run(Path(folder)))
     predict = jax.jit(
-        make_predict(trained.net, trained.preprocess, tta or trained.tta), compiler_options=for_few_calls()
+        make_predict(trained.net, trained.preprocess, tta or trained.config.training.tta),
+        compiler_options=for_few_calls(),
     )
-    test = trained.dataset.test
-    logits = predict_all(predict, trained.params, trained.model_state, test.images, trained.eval_batch_size)
-    loss, accuracy = measure(logits, test.labels)
+    images, labels = dataset.test
+    batch_size = eval_batch_size(trained.config, dataset)
+    logits = predict_all(predict, trained.params, trained.model_state, images, batch_size)
+    loss, accuracy = measure(logits, labels)
     return {"test_loss": loss, "test_accuracy": accuracy}

@@ -157,7 +157,7 @@ def test_paths_may_be_text(finished, tmp_path):
     assert evaluate(text)["test_loss"] == result.test_loss
     assert read_run(text).outcome == find_runs(str(folder.parent))[0].outcome == result
     assert read_status(text)[0].status == "completed"
-    assert load_trained(text).eval_batch_size == load_trained(folder).eval_batch_size
+    assert load_trained(text).inputs == load_trained(folder).inputs
     assert read_config(text) == read_run(folder).config
     assert parameters_checksum(text) == parameters_checksum(folder)
     assert read_studies(text)[0].arms[0].name == "all runs"
