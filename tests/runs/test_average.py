@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from research.config import Config
-from research.runs.load import load_trained
+from research.runs.build import eval_batch_size
+from research.runs.load import load_data, load_trained
 from research.runs.run import evaluate, run
 
 
@@ -21,7 +22,8 @@ def config(**values) -> Config:
 def test_swa_computes_the_batch_statistics_of_the_average_once_more(tmp_path):
     result = run(config(training={"swa_from": 2}), tmp_path / "run")
     trained = load_trained(tmp_path / "run")
-    images, size = trained.dataset.train.images, trained.eval_batch_size
+    dataset = load_data(tmp_path / "run")
+    images, size = dataset.train.images, eval_batch_size(trained.config, dataset)
     batches = np.resize(np.arange(len(images)), (-(-len(images) // size), size))
     means, variances = [], []
     for batch in batches:
