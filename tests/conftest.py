@@ -75,7 +75,7 @@ def pytest_configure(config):
 
 
 # folders whose tests start processes, train whole runs or on several devices, or run other frameworks
-INTEGRATION = ("integration", "cli", "benchmarks", "sweeps", "frameworks", "runs", "parallel")
+INTEGRATION = ("integration", "cli", "benchmarks", "sweeps", "frameworks", "deploy", "runs", "parallel")
 
 
 def is_integration(path: Path) -> bool:

@@ -1,0 +1,1 @@
+"""A trained network outside of training: prediction and export."""
