@@ -141,7 +141,8 @@ def start_run(
         replaced(folder / "config.yaml", _config_text(config)),
         replaced(folder / "metrics.jsonl", lines.encode()),
     ):
-        for name in ("result.json", "arrays.npz", *([] if resume else [STATISTICS_FILE, "mlflow.json"])):
+        fresh = () if resume else (STATISTICS_FILE, "mlflow.json")
+        for name in ("result.json", "arrays.npz", "model_card.md", *fresh):
             (folder / name).unlink(missing_ok=True)
 
 

@@ -19,6 +19,7 @@ from research.records.lock import hold
 from research.records.tracking import finish_tracking
 from research.runs.build import build_data, eval_batch_size
 from research.runs.callbacks import CheckpointWriter, Heartbeat, MetricsWriter
+from research.runs.card import CARD, model_card
 from research.runs.devices import num_cpu_devices
 from research.runs.load import load_data, load_trained, start_from
 from research.runs.loggers import make_loggers
@@ -36,6 +37,7 @@ from research.training.fit import FitOptions, first_position, fit
 from research.training.plateau import make_plateau
 from research.training.program import Program
 from research.training.resume import Checkpoints, saved_steps
+from research.utils.files import write_atomically
 from research.utils.xla import for_few_calls
 
 
@@ -188,7 +190,7 @@ def _train(
     if fitted.status == "preempted":
         return preempted(str(fitted.error), f"after {fitted.num_steps} of {program.num_steps} steps")
     is_trial = (config.study is not None and config.study.trial) or config.debug.overfit_batch is not None
-    return RunResult(
+    result = RunResult(
         fitted.status,
         fitted.error,
         exit_code=int(fitted.status != "completed"),
@@ -206,6 +208,10 @@ def _train(
         temporary_bytes=program.temporary_bytes,
         provenance=origin,
     )
+    if result.test_accuracy is not None and is_writer():
+        logits = records.Run(folder, config={}).arrays()["test_logits"]
+        write_atomically(folder / CARD, model_card(config, result, dataset, logits).encode())
+    return result
 
 
 def _check_same_step(folder: Path, step: int) -> None:
