@@ -45,7 +45,8 @@ def model_card(config: Config, result: RunResult, dataset: Dataset, logits: np.n
     size = " x ".join(map(str, dataset.image_shape))
     return f"""# {config.model.name} on {dataset.name}
 
-A network with {result.num_parameters:,} parameters that puts an image into one of {len(names)} classes: {shown}.
+A network with {result.num_parameters:,} parameters that puts an image into one of {len(names)} classes:
+{shown}.
 
 ## Data
 
@@ -56,7 +57,7 @@ A network with {result.num_parameters:,} parameters that puts an image into one 
 
 ## Recipe
 
-Seed {config.seed}, {result.epochs} epochs, {training.batch_size} images a step, computed in {training.precision}.
+Seed {config.seed}, {result.epochs} epochs, {training.batch_size} images a step, {training.precision}.
 The parameters are those of epoch {result.best_epoch}.
 
 ```yaml

@@ -21,7 +21,7 @@ NUM_MISTAKES = 24
 """Number of wrong predictions whose images a run saves."""
 
 NUM_EXAMPLES = 64
-"""Largest number of test images that a run saves, evenly spaced, to verify exports of its network."""
+"""Number of evenly spaced test images that a run saves, to verify exports of its network."""
 
 
 class Measured(NamedTuple):
@@ -67,7 +67,8 @@ def measure_run(
     checkpoint.save(folder / "checkpoints" / FINAL, kept, meta)
     image = dataset.test.images[:1]
     arrays = {"test_logits": logits, "test_labels": dataset.test.labels, "image": image[0]}
-    arrays["example_images"] = images[:: max(-(-len(images) // NUM_EXAMPLES), 1)]
+    spaced = np.linspace(0, len(images) - 1, min(len(images), NUM_EXAMPLES)).astype(int)
+    arrays["example_images"] = images[spaced]
     mistakes = most_confident_mistakes(logits, dataset.test.labels, NUM_MISTAKES)
     arrays |= {"mistakes": mistakes, "mistake_images": images[mistakes]}
     kernels = [params[name]["kernel"] for name, _ in net.layers if "kernel" in params.get(name, {})]

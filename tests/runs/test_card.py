@@ -22,7 +22,7 @@ def test_a_run_has_a_card_with_its_numbers(tmp_path):
         "64 images for training, 144 for validation,\n  359 for testing",
         f"| accuracy | {result.test_accuracy:.2%}, 95 % interval ",
         f"| calibration error (15 bins) | {expected:.2%} |",
-        f"parameters are those of epoch {result.best_epoch}.",
+        f"are those of epoch {result.best_epoch}.",
         "Command: `python ",
     ):
         assert text in card
