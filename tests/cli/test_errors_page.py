@@ -1,4 +1,4 @@
-"""The sentences on the page of errors are those of the program."""
+"""The sentences on the pages of errors and of trained networks are those of the program."""
 
 import re
 import shlex
@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[2] / "docs" / "guides" / "errors.md"
+GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 BLOCK = re.compile(r"^```console\n\$ cnn-research (\S+) (.*)\n(.*)\n```", re.MULTILINE)
-EXAMPLES = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
+TEXT = "\n".join((GUIDES / name).read_text(encoding="utf-8") for name in ("errors.md", "use.md"))
+EXAMPLES = BLOCK.findall(TEXT)
 
 
 def test_the_page_has_examples():
