@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from math import prod
+from typing import Any
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -96,8 +97,8 @@ class Flatten(ParameterFree):
         return x.reshape(x.shape[0], prod(x.shape[1:])), {}
 
 
-def _check_vectors(shape: Shape) -> None:
-    """Raise a ValueError unless `shape` is `[N, D]`."""
+def _check_vectors(shape: tuple[Any, ...]) -> None:
+    """Raise a ValueError unless `shape` is `[N, D]`, where `N` is a symbol while a network is exported."""
     if len(shape) != 2:
         raise ValueError(
             f"Dense takes vectors [N, D], x has shape {list(shape)}: put Flatten or GlobalAveragePool first"
