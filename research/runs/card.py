@@ -88,7 +88,7 @@ The interval (Wilson) is that of this network on other images of the same kind. 
 ## How it was made
 
 - Command: `{origin["command"]}`
-- Commit {origin["commit"]}{changed}; Python {origin["python"]}; {versions}
+- Commit {origin["commit"] or "unknown"}{changed}; Python {origin["python"]}; {versions}
 - {origin["device"]}, started {origin["started"]}
 """
 
