@@ -55,7 +55,7 @@ def test_predictions_in_three_forms(call, run_folder, tmp_path, monkeypatch):
     [
         (["--top=0"], "--top=0 is not allowed; give a whole number, at least 1"),
         (["--format=xml"], "--format=xml is not allowed; give one of csv, json, table"),
-        (["--tta=spin"], "--tta=spin is not allowed; give one of none, flip, flip_shift"),
+        (["--tta=spin"], "--tta=spin is not allowed; give one of flip, flip_shift, none"),
         ([], "nowhere is not a run: it holds no config.yaml"),
     ],
 )
