@@ -78,7 +78,7 @@ class Dataset:
     @property
     def inputs(self) -> InputSpec:
         """What a network that is trained on the dataset must know about images."""
-        return InputSpec(self.image_shape, self.class_names, self.mean, self.std)
+        return InputSpec(self.image_shape, self.class_names, self.mean, self.std, self.resizing)
 
 
 @dataclass(frozen=True)
