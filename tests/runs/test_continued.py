@@ -67,6 +67,7 @@ def test_with_a_constant_schedule_the_bits_are_those_of_as_many_epochs_at_once(c
         "checkpoints",
         "config.yaml",
         "metrics.jsonl",
+        "model_card.md",
         "result.json",
     ]
     run_of = read_run(completed)
