@@ -1,9 +1,10 @@
 import numpy as np
 from scipy.special import softmax
+from scipy.stats import binomtest
 
 from research.config import Config
 from research.records import read_run
-from research.runs.card import calibration_error
+from research.runs.card import calibration_error, wilson_interval
 from research.runs.run import run
 from research.studies.predictions import Predictions, calibration
 
@@ -26,3 +27,9 @@ def test_a_run_has_a_card_with_its_numbers(tmp_path):
         "Command: `python ",
     ):
         assert text in card
+
+
+def test_the_interval_is_that_of_scipy():
+    for right in (0, 7, 20):
+        expected = binomtest(right, 20).proportion_ci(method="wilson")
+        np.testing.assert_allclose(wilson_interval(right, 20), expected, atol=1e-12)
