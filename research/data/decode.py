@@ -18,7 +18,9 @@ RESIZINGS = ("crop", "stretch", "pad")
 
 
 def decode_image(
-    file: str | Path | io.BufferedIOBase, image_shape: tuple[int, int, int], resizing: str = "crop"
+    file: str | Path | io.BytesIO | io.BufferedReader,
+    image_shape: tuple[int, int, int],
+    resizing: str = "crop",
 ) -> np.ndarray:
     """Return the pixels of an image file, resized to the shape of a network's images.
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from io import BufferedIOBase
+from io import BufferedReader, BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from research.utils.xla import for_few_calls
 BATCH_SIZE = 64
 """The number of images in a batch. It is always the same, so that one compiled program is enough."""
 
-Input = str | Path | BufferedIOBase | np.ndarray
+Input = str | Path | BytesIO | BufferedReader | np.ndarray
 """The path of an image file, an open image file, or pixels `[H, W, C]` (uint8) of any size."""
 
 
