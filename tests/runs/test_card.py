@@ -15,7 +15,7 @@ def test_a_run_has_a_card_with_its_numbers(tmp_path):
     card = (tmp_path / "model_card.md").read_text(encoding="utf-8")
     arrays = read_run(tmp_path).arrays()
     probabilities = softmax(arrays["test_logits"].astype(float), axis=-1)
-    expected = calibration(Predictions("arm", 1, probabilities, arrays["test_labels"])).error
+    expected = calibration(Predictions("arm", 1, probabilities, arrays["test_labels"], ())).error
     found = calibration_error(probabilities.max(-1), probabilities.argmax(-1) == arrays["test_labels"])
     assert np.isclose(found, expected)
     for text in (

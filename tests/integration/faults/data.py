@@ -103,12 +103,12 @@ def changed_data(rng: random.Random, folder: Path) -> None:
 
 def changed(rng: random.Random) -> Source:
     """The small dataset with one pixel or one label changed."""
-    train, test, names = small_source()
-    train, test = (Split(*(array.copy() for array in split)) for split in (train, test))
+    source = small_source()
+    train, test = (Split(*(array.copy() for array in split)) for split in source.splits.values())
     array = rng.choice((test.images, test.labels, train.labels))
     index = tuple(rng.randrange(size) for size in array.shape)
     array[index] = (array[index] + 1) % 10
-    return Source(train, test, names)
+    return Source(train, test, source.class_names)
 
 
 def encode(shape: tuple[int, ...], value: int = 0) -> bytes:
