@@ -83,7 +83,7 @@ def inspect_images(images: ImageSource, cache_dir: str | Path | None = None) -> 
     Example:
         >>> from research.data import TableImages
         >>> digits = inspect_images(TableImages("digits"))
-        >>> digits.counts()["test"].sum(), digits.duplicates.equal
+        >>> int(digits.counts()["test"].sum()), digits.duplicates.equal
         (359, [])
     """
     source, _ = images.read(cache_folder(cache_dir))

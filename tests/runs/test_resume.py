@@ -66,11 +66,11 @@ def log(folder: Path) -> list[dict]:
 
 
 def arrays(folder: Path) -> bytes:
-    """All arrays of the run, and the parameters that were evaluated."""
+    """All arrays of the run, the parameters that were evaluated, and what is stored about the images."""
     files = sorted(read_run(folder).arrays().items())
     manifest = checkpoint.read_meta(folder / "checkpoints" / "final")
-    assert manifest.keys() == {"sha256"}
-    return b"".join(name.encode() + array.tobytes() for name, array in files) + manifest["sha256"].encode()
+    assert manifest.keys() == {"sha256", "inputs"}
+    return b"".join(name.encode() + array.tobytes() for name, array in files) + json.dumps(manifest).encode()
 
 
 def assert_same_run(folder: Path, other: Path) -> None:
