@@ -196,8 +196,9 @@ def test_the_log_of_hydra_is_in_the_folder_of_the_run(tmp_path):
     "study", sorted(path.stem for path in (SCRIPTS.parent / "conf" / "studies").glob("*.yaml"))
 )
 def test_every_study_runs_all_its_arms(call, study):
-    small = ("training.epochs=1", "training.batch_size=32", "data.train_limit=64", LITTLE)
-    outcome = call("train.py", "-m", f"+study={study}", *small)
+    sizes = ("training.batch_size=32", "data.train_limit=64")
+    sizes = ("data.train_limit=256",) if study == "batch_size" else sizes
+    outcome = call("train.py", "-m", f"+study={study}", "training.epochs=1", *sizes, LITTLE)
     assert outcome.code == 0, outcome.err
     runs = find_runs(Path("multirun") / study)
     plan = runs[0].config["study"]
