@@ -68,10 +68,13 @@ def start_from(folder: str | Path, state: TrainState, optimizer: optax.GradientT
     return state._replace(opt_state=placed, average=average, **there)
 
 
-def load_trained(folder: str | Path) -> TrainedNetwork:
+def load_trained(run: str | Path | records.Run) -> TrainedNetwork:
     """Return the network of a finished run on the default device. Its dataset is not needed.
 
     Runs of earlier versions do not hold what is known about their images. It is then taken from the dataset.
+
+    Args:
+        run: the folder of the run, or its record.
 
     Raises:
         FileNotFoundError: the folder is not a run.
@@ -79,20 +82,23 @@ def load_trained(folder: str | Path) -> TrainedNetwork:
         CheckpointError: its parameters are missing or damaged.
         ConfigError: this version cannot read the configuration of the run.
     """
-    folder = Path(folder)
-    config = _completed(folder)[0]
-    meta = checkpoint.read_meta(folder / "checkpoints" / FINAL)
-    inputs = construct(InputSpec, meta["inputs"]) if "inputs" in meta else _inputs_from_data(folder)
+    record = _completed(run)
+    config, final = Config.from_record(record.config), record.path / "checkpoints" / FINAL
+    meta = checkpoint.read_meta(final)
+    inputs = construct(InputSpec, meta["inputs"]) if "inputs" in meta else _inputs_from_data(record)
     net = build_network(config.model, inputs.image_shape, len(inputs.class_names))
     params, model_state = abstract_init(net, (1, *inputs.image_shape))
     like = {"params": params, "model_state": model_state}
-    saved = jax.tree.map(jnp.asarray, checkpoint.restore(folder / "checkpoints" / FINAL, like))
+    saved = jax.tree.map(jnp.asarray, checkpoint.restore(final, like))
     preprocess = build_preprocess(config, inputs)
     return TrainedNetwork(net, saved["params"], saved["model_state"], preprocess, inputs, config)
 
 
-def load_data(folder: str | Path) -> Dataset:
+def load_data(run: str | Path | records.Run) -> Dataset:
     """Return the dataset on which a finished run was trained.
+
+    Args:
+        run: the folder of the run, or its record.
 
     Raises:
         FileNotFoundError: the folder is not a run.
@@ -100,28 +106,28 @@ def load_data(folder: str | Path) -> Dataset:
         DataError: the dataset is missing or damaged.
         ConfigError: this version cannot read the configuration of the run.
     """
-    config, data_checksum = _completed(Path(folder))
-    dataset = build_data(config)
-    if dataset.checksum != data_checksum:
+    record = _completed(run)
+    dataset = build_data(Config.from_record(record.config))
+    if dataset.checksum != record.outcome.provenance["data_checksum"]:
         raise records.RecordError(
-            f"{folder} was trained on other data: its checksum of {dataset.name} differs"
+            f"{record.path} was trained on other data: its checksum of {dataset.name} differs"
         )
     return dataset
 
 
-def _completed(folder: Path) -> tuple[Config, str]:
-    """Return the configuration of a completed run and the checksum of its data."""
-    record = records.read_run(folder)
-    if record.result is None or record.status != "completed":
-        raise records.RecordError(f"{folder} has no parameters to evaluate: the run is {record.status}")
-    return Config.from_record(record.config), record.result.provenance["data_checksum"]
+def _completed(run: str | Path | records.Run) -> records.Run:
+    """Return the record of a completed run."""
+    record = run if isinstance(run, records.Run) else records.read_run(run)
+    if record.status != "completed":
+        raise records.RecordError(f"{record.path} has no parameters to evaluate: the run is {record.status}")
+    return record
 
 
-def _inputs_from_data(folder: Path) -> InputSpec:
+def _inputs_from_data(run: records.Run) -> InputSpec:
     try:
-        return load_data(folder).inputs
+        return load_data(run).inputs
     except (DataError, records.RecordError) as error:
         raise records.RecordError(
-            f"{folder} was trained by an earlier version, which did not store the class names, the size of "
+            f"{run.path} was trained by an earlier version, which did not store the class names, the size of "
             f"the images and the mean and deviation of their pixels; its dataset has them, but {error}"
         ) from error

@@ -238,8 +238,9 @@ def evaluate(folder: str | Path, tta: str | None = None) -> dict[str, float]:
         RecordError: the run was made with other flags of XLA.
         The other errors of `load_trained` and `load_data`.
     """
-    dataset, trained = load_data(folder), load_trained(folder)
-    refuse_other_flags(records.read_run(Path(folder)))
+    record = records.read_run(folder)
+    dataset, trained = load_data(record), load_trained(record)
+    refuse_other_flags(record)
     predict = jax.jit(
         make_predict(trained.net, trained.preprocess, tta or trained.config.training.tta),
         compiler_options=for_few_calls(),
