@@ -48,8 +48,8 @@ def for_few_calls() -> CompilerOptions:
 def jit_for_one_call(function: Callable[..., R], **options: Any) -> Callable[..., R]:
     """Return `jax.jit(function)` with the options `for_one_call`.
 
-    Those options depend on the backend of JAX, which starts when it is asked for. So the returned function
-    asks for the backend at its first call, and importing a module starts no backend.
+    The options depend on the backend of JAX, and asking for the backend starts the backend. The returned
+    function asks for the backend at its first call, so importing a module starts no backend.
 
     Args:
         function: the function to compile.
