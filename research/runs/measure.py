@@ -35,7 +35,7 @@ class Measured(NamedTuple):
 
 def measure_run(
     folder: Path, program: Program, net: Sequential, fitted: FitResult, dataset: Dataset, *, trial: bool
-) -> Measured:
+) -> tuple[Measured, np.ndarray | None]:
     """Evaluate the kept parameters once on the test split, save them, and save the arrays for the figures.
 
     Args:
@@ -46,14 +46,17 @@ def measure_run(
         dataset: the data of the run.
         trial: whether the run is a trial of the tuning, or learns one batch. The validation split decides
             between trials, so a trial never reads the test split, and saves nothing.
+
+    Returns:
+        The measurements, and the logits `[N, K]` of the test split if they were computed.
     """
     params, model_state = fitted.params, fitted.model_state
     if fitted.status != "completed" or params is None or model_state is None:
-        return Measured()
+        return Measured(), None
     chosen = fitted.history[fitted.best_epoch - 1]
     measured = Measured(None, None, chosen.validation_accuracy, chosen.validation_loss)
     if trial:
-        return measured
+        return measured, None
     images, batch_size = dataset.test.images, program.eval_batch_size
     logits = predict_all(program.predict, params, model_state, images, batch_size)
     loss, accuracy = measure(logits, dataset.test.labels)
@@ -61,7 +64,7 @@ def measure_run(
     if num_processes() > 1:
         params, model_state = jax.device_get(program.whole((params, model_state)))
     if not is_writer():
-        return measured
+        return measured, logits
     kept = {"params": params, "model_state": model_state}
     meta = {"sha256": checkpoint.checksum(kept), "inputs": to_plain(dataset.inputs)}
     checkpoint.save(folder / "checkpoints" / FINAL, kept, meta)
@@ -80,4 +83,4 @@ def measure_run(
         if activations[name].ndim == 4:
             arrays[f"feature_map/{name}"] = np.asarray(activations[name])[0]
     records.write_arrays(folder, arrays)
-    return measured
+    return measured, logits

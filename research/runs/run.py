@@ -190,11 +190,12 @@ def _train(
     if fitted.status == "preempted":
         return preempted(str(fitted.error), f"after {fitted.num_steps} of {program.num_steps} steps")
     is_trial = (config.study is not None and config.study.trial) or config.debug.overfit_batch is not None
+    measured, logits = measure_run(folder, program, spec.net, fitted, dataset, trial=is_trial)
     result = RunResult(
         fitted.status,
         fitted.error,
         exit_code=int(fitted.status != "completed"),
-        **measure_run(folder, program, spec.net, fitted, dataset, trial=is_trial)._asdict(),
+        **measured._asdict(),
         epochs=len(fitted.history),
         best_epoch=fitted.best_epoch,
         num_parameters=num_parameters,
@@ -208,8 +209,7 @@ def _train(
         temporary_bytes=program.temporary_bytes,
         provenance=origin,
     )
-    if result.test_accuracy is not None and is_writer():
-        logits = records.Run(folder, config={}).arrays()["test_logits"]
+    if logits is not None and is_writer():
         write_atomically(folder / CARD, model_card(config, result, dataset, logits).encode())
     return result
 
