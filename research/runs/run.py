@@ -37,6 +37,7 @@ from research.training.fit import FitOptions, first_position, fit
 from research.training.plateau import make_plateau
 from research.training.program import Program
 from research.training.resume import Checkpoints, saved_steps
+from research.training.state import TrainState
 from research.utils.files import write_atomically
 from research.utils.xla import for_few_calls
 
@@ -69,6 +70,25 @@ def load_program(config: Config) -> Loaded:
     if count is not None:
         spec = replace(spec, net=without_dropout(spec.net))
     return dataset, spec, compile_program(spec)
+
+
+def first_state(config: Config, spec: ProgramSpec, program: Program, key: jax.Array) -> TrainState:
+    """Return the state with which a run begins: that of new parameters, or of those of `init_from`.
+
+    Args:
+        config: the configuration of the run.
+        spec: the specification of its program.
+        program: the program.
+        key: the key of all random numbers of the run.
+
+    Raises:
+        ConfigError: the run in `init_from` has no parameters, or has another network.
+    """
+    rates = config.optimizer.arguments
+    state = program.init(key, jnp.float32(rates["learning_rate"]), jnp.float32(rates["weight_decay"]))
+    if config.init_from is None:
+        return state
+    return start_from(Path(config.init_from), state, spec.make_optimizer())
 
 
 @run_settings()
@@ -137,11 +157,10 @@ def _train(
     origin["class_names"] = list(dataset.class_names)
     if dataset.num_left_out:
         origin["num_left_out"] = dataset.num_left_out
-    rates, training = config.optimizer.arguments, config.training
+    training = config.training
     key = jax.random.key(config.seed, impl=PRNG_IMPL)
-    state = program.init(key, jnp.float32(rates["learning_rate"]), jnp.float32(rates["weight_decay"]))
+    state = first_state(config, spec, program, key)
     if config.init_from is not None:
-        state = start_from(Path(config.init_from), state, spec.make_optimizer())
         origin["init_checksum"] = records.parameters_checksum(Path(config.init_from))
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     checkpoints = Checkpoints(
@@ -174,7 +193,7 @@ def _train(
             scan_steps=training.scan_steps,
             checkpoint_every=training.checkpoint_every,
             find_nans=config.debug.nans,
-            learning_rate=rates["learning_rate"],
+            learning_rate=config.optimizer.arguments["learning_rate"],
             **options,
         ),
         callbacks=[

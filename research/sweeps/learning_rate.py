@@ -4,17 +4,14 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from research.config import Config, ConfigError, Named
-from research.runs.load import start_from
-from research.runs.run import load_program
+from research.runs.run import first_state, load_program
 from research.runs.settings import PRNG_IMPL, run_settings
 from research.training.epoch import epoch_order
 from research.training.optimizers import set_learning_rate
@@ -154,10 +151,7 @@ def find_learning_rate(config: Config, settings: RangeConfig = RangeConfig()) ->
     config = replace(config, schedule=Named("constant", ()))
     dataset, spec, program = load_program(config)
     key = jax.random.key(config.seed, impl=PRNG_IMPL)
-    weight_decay = jnp.float32(config.optimizer.arguments["weight_decay"])
-    state = program.init(key, jnp.float32(settings.lowest), weight_decay)
-    if config.init_from is not None:
-        state = start_from(Path(config.init_from), state, spec.make_optimizer())
+    state = first_state(config, spec, program, key)
     feed = program.make_feed(*dataset.train)
 
     def batches() -> Iterator[tuple[Any, int]]:
