@@ -139,7 +139,7 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
         print(f"run {folder}")
         return None
     report(result, folder)
-    if config.logging.to in ("mlflow", "all") and result.status in records.FINISHED:
+    if config.logging.includes("mlflow") and result.status in records.FINISHED:
         from research.studies.report.write import write_report  # other runs start without the figures
 
         write_report(folder, folder / "report")  # it attaches the report to the MLflow run

@@ -142,6 +142,10 @@ class LoggingConfig:
     to: Annotated[str, OneOf(LOGGERS)] = "none"
     statistics: bool = False
 
+    def includes(self, program: str) -> bool:
+        """Return whether the run writes its metrics to a program, a name in `LOGGERS`."""
+        return self.to in (program, "all")
+
 
 @dataclass(frozen=True)
 class TuningConfig:

@@ -16,10 +16,10 @@ from research.training.losses import resolve
 from research.training.optimizers import group_params
 
 LOGGING_PACKAGES = (
-    (("tensorboard", "all"), "tensorboardX", "tensorboard"),
-    (("mlflow", "all"), "mlflow", "tracking"),
+    ("tensorboard", "tensorboardX", "tensorboard"),
+    ("mlflow", "mlflow", "tracking"),
 )
-"""Values of `logging.to`, the package that they need, and the extra that installs it."""
+"""Names in `LOGGERS`, the package that each one needs, and the extra that installs the package."""
 
 
 def build_network(model: Named, image_shape: tuple[int, int, int], num_classes: int) -> Sequential:
@@ -102,8 +102,8 @@ def check(config: Config) -> None:
     check_parallel(config)
     if config.init_from is not None:
         config.fingerprint()  # reads the checksum of its parameters
-    for names, package, extra in LOGGING_PACKAGES:
-        if config.logging.to in names and importlib.util.find_spec(package) is None:
+    for name, package, extra in LOGGING_PACKAGES:
+        if config.logging.includes(name) and importlib.util.find_spec(package) is None:
             raise ConfigError(
                 f"logging={config.logging.to} needs {package}: pip install 'cnn-research[{extra}]'"
             )

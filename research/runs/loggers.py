@@ -26,7 +26,7 @@ def make_loggers(
         num_shards: number of devices over which a batch is split. The layers are measured on as many images
             as one device computes at a time.
     """
-    to, statistics = config.logging.to, None
+    statistics = None
     if config.logging.statistics:
         assert program.measure_layers is not None
         count = program.batch_size // num_shards // (config.training.accumulate or 1)
@@ -36,11 +36,11 @@ def make_loggers(
             program.measure_layers,
             images,
             program.steps_per_epoch,
-            histograms=to in ("tensorboard", "all"),
+            histograms=config.logging.includes("tensorboard"),
         )
     loggers: list[Callback] = [] if statistics is None else [statistics]
-    if to in ("tensorboard", "all"):
+    if config.logging.includes("tensorboard"):
         loggers.append(TensorBoard(folder, statistics))
-    if to in ("mlflow", "all"):
+    if config.logging.includes("mlflow"):
         loggers.append(Mlflow(folder, config, statistics))
     return loggers

@@ -141,7 +141,7 @@ def run(
         with records.planned(folder, values):
             result = _train(config, folder, writers, callbacks, load)
         records.write_result(folder, result)
-        if config.logging.to in ("mlflow", "all"):
+        if config.logging.includes("mlflow"):
             steps = [line["step"] for line in records.read_run(folder).metrics]
             finish_tracking(folder, result, max(steps, default=0))
     return result
