@@ -23,6 +23,7 @@ import yaml
 from research.records.layer_statistics import STATISTICS_FILE
 from research.records.npz import read_npz
 from research.records.result import FINISHED, RESULT_FORMAT, RunResult
+from research.records.tracking import TRACKING_FILE
 from research.utils.files import SEAL, naming, replaced, seal, sha256, unseal, write_atomically
 from research.utils.yaml_text import read_yaml
 
@@ -30,6 +31,9 @@ CHECKSUM_LINE = "# sha256 "
 
 FILES = ("config.yaml", "metrics.jsonl", "result.json", "arrays.npz")
 """Names of the files of a run, which a run in the same folder would replace."""
+
+CARD = "model_card.md"
+"""Name of the file of a model card in the folder of a run."""
 
 
 class RecordError(ValueError):
@@ -141,8 +145,8 @@ def start_run(
         replaced(folder / "config.yaml", _config_text(config)),
         replaced(folder / "metrics.jsonl", lines.encode()),
     ):
-        fresh = () if resume else (STATISTICS_FILE, "mlflow.json")
-        for name in ("result.json", "arrays.npz", "model_card.md", *fresh):
+        fresh = () if resume else (STATISTICS_FILE, TRACKING_FILE)
+        for name in ("result.json", "arrays.npz", CARD, *fresh):
             (folder / name).unlink(missing_ok=True)
 
 

@@ -9,9 +9,6 @@ from research.data import Dataset
 from research.records import RunResult
 from research.utils.strict import to_plain
 
-CARD = "model_card.md"
-"""The name of the file of a model card in the folder of a run."""
-
 NUM_BINS = 15
 """The number of bins of equal width for the calibration error."""
 

@@ -16,10 +16,11 @@ from research.parallel import request_cpu_devices
 from research.parallel.distributed import is_writer, largest, num_processes
 from research.records import RunResult, Seconds
 from research.records.lock import hold
+from research.records.run_folder import CARD
 from research.records.tracking import finish_tracking
 from research.runs.build import build_data, eval_batch_size
 from research.runs.callbacks import CheckpointWriter, Heartbeat, MetricsWriter
-from research.runs.card import CARD, model_card
+from research.runs.card import model_card
 from research.runs.devices import num_cpu_devices
 from research.runs.load import load_data, load_trained, start_from
 from research.runs.loggers import make_loggers
