@@ -44,6 +44,7 @@ class ProgramSpec:
         num_steps: number of steps of the run.
         loss: name and arguments of the loss, with numbers as class weights.
         preprocess: function that turns the pixels of images into the input of the network.
+        tta: the test-time augmentation, a name in `TTA`.
         image_shape: `(H, W, C)` of one image.
         num_train: number of training images.
         batch_size: number of images in a training step, over all devices.

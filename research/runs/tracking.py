@@ -21,8 +21,11 @@ from research.runs.layer_statistics import StatisticsWriter
 from research.training.callback import Callback, EpochMetrics, Position
 from research.utils.nested import dotted_keys
 
-LONGEST = 6000  # characters of a parameter in MLflow
-AT_ONCE = 100  # parameters, and here metrics too, in one request
+LONGEST = 6000
+"""The largest number of characters of a parameter in MLflow."""
+
+AT_ONCE = 100
+"""The largest number of parameters, or of metrics, that are written in one request."""
 
 
 class Mlflow(Callback):
