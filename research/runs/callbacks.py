@@ -196,17 +196,17 @@ class TensorBoard(Callback):
                 self._writer.add_scalar(tag, value, line["step"])
             for path, layer in line["layers"].items():
                 for name, found in layer["histograms"].items():
-                    limits = np.histogram_bin_edges([found["min"], found["max"]], len(found["counts"]))[1:]
+                    counts = found["counts"]
                     self._writer.add_histogram_raw(
                         f"{name}/{path}",
-                        *(
-                            found["min"],
-                            found["max"],
-                            sum(found["counts"]),
-                            found["sum"],
-                            found["sum_squares"],
-                        ),
-                        *(limits, found["counts"], line["step"]),
+                        min=found["min"],
+                        max=found["max"],
+                        num=sum(counts),
+                        sum=found["sum"],
+                        sum_squares=found["sum_squares"],
+                        bucket_limits=np.histogram_bin_edges([found["min"], found["max"]], len(counts))[1:],
+                        bucket_counts=counts,
+                        global_step=line["step"],
                     )
         self._num_lines = len(lines)
 
