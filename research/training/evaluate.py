@@ -10,6 +10,7 @@ import numpy as np
 from research.layers import Params, Sequential, State
 from research.layers.rewrite import with_algorithm
 from research.training.losses import cross_entropy
+from research.training.objective import wide
 from research.training.program import Predict
 from research.training.step import Preprocess
 from research.training.tta import average_views
@@ -48,7 +49,7 @@ def make_predict(net: Sequential, preprocess: Preprocess, tta: str = "none") -> 
             if sum(4 * a.size for a in activations.values()) <= SMALL_BYTES * len(x):
                 return logits
         logits = net.apply(params, model_state, x, train=False)[0]
-        return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        return wide(logits)
 
     return predict
 

@@ -1,8 +1,7 @@
-import jax
 import pytest
 
 from research.layers import Conv2D, Dropout, Layer, Residual, Sequential, StochasticDepth
-from research.layers.base import abstract_init
+from research.layers.base import abstract_init, by_path
 from research.models.resnet import simple_resnet
 
 
@@ -24,7 +23,7 @@ def test_only_the_first_block_of_later_stages_strides_and_projects():
 
 def test_no_convolution_has_a_bias():
     params, _ = abstract_init(simple_resnet((32, 32, 3), 10), (1, 32, 32, 3))
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(params)]
+    paths = list(by_path(params))
     assert not [path for path in paths if "conv" in path and "bias" in path]
 
 
@@ -60,6 +59,6 @@ def test_without_a_norm_every_convolution_has_a_bias():
     net = simple_resnet((32, 32, 3), 10, widths=(8, 16, 32), blocks=1, norm="none")
     params, state = abstract_init(net, (1, 32, 32, 3))
     assert state == {}
-    paths = [jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(params)]
+    paths = list(by_path(params))
     assert not [path for path in paths if "norm" in path]
     assert len([path for path in paths if "conv" in path and "bias" in path]) == 9

@@ -7,8 +7,9 @@ import optax
 
 from research.data import Preprocess
 from research.layers import Dense, Flatten, Sequential
+from research.training.losses import cross_entropy
 from research.training.mixing import draw_mixture, mix_images, mix_labels
-from research.training.objective import is_correct, soft_labels
+from research.training.objective import is_correct
 from research.training.state import Batch, TrainState
 from research.training.step import example_keys, make_train_step
 
@@ -47,10 +48,6 @@ def net_and_state():
     optimizer = optax.sgd(0.1)
     state = TrainState(jnp.int32(3), params, model_state, optimizer.init(params), jax.random.key(7))
     return net, optimizer, state
-
-
-def cross_entropy(logits, labels):
-    return optax.softmax_cross_entropy(logits, soft_labels(labels, logits))
 
 
 def test_a_step_is_a_step_on_the_mixture_of_the_augmented_images():

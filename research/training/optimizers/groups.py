@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import jax
 import optax
 
+from research.layers.base import by_path
+from research.training.optimizers.chain import is_kernel
 from research.training.optimizers.table import OPTIMIZERS
 from research.utils.constraints import NonNegative, OneOf
 
@@ -69,7 +71,7 @@ def group_params(
     rates, rate = {}, 1.0
     for name in reversed(layers):
         rates[name] = rate
-        if any(path[-1].key == "kernel" for path, _ in jax.tree_util.tree_leaves_with_path(params.get(name))):
+        if any(jax.tree.leaves(is_kernel(params.get(name)))):
             rate *= layer_decay
     taken = set()
 
@@ -85,8 +87,7 @@ def group_params(
     tree = jax.tree_util.tree_map_with_path(group_of, params)
     for group in groups:
         if group not in taken:
-            paths, _ = zip(*jax.tree_util.tree_leaves_with_path(params), strict=True)
-            names = ", ".join(jax.tree_util.keystr(path, simple=True, separator="/") for path in paths)
+            names = ", ".join(by_path(params))
             raise ValueError(f"match={group.match} is not allowed: it takes no parameter of {names}")
     return tree
 

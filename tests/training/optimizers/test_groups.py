@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from research.layers.base import by_path
 from research.training.optimizers import Group, group_params, make_optimizer, set_rates
 from research.training.optimizers.groups import matches
 from research.training.schedules import constant
@@ -21,11 +22,6 @@ PARAMS = {
 }
 LAYERS = ("conv1", "norm1", "act1", "block1", "logits")
 GRADS = jax.tree.map(jnp.ones_like, PARAMS)
-
-
-def by_path(tree: Any) -> dict[str, Any]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
 def updates_of(**arguments: Any) -> dict[str, Any]:
