@@ -9,11 +9,6 @@ Views = Callable[[jax.Array], Iterator[tuple[float, jax.Array]]]
 """A function of images `[N, H, W, C]` that yields weights, which sum to 1, and views `[N, H, W, C]`."""
 
 
-def none(images: jax.Array) -> Iterator[tuple[float, jax.Array]]:
-    """Yield the images as they are."""
-    yield 1.0, images
-
-
 def flip(images: jax.Array) -> Iterator[tuple[float, jax.Array]]:
     """Yield the images and their mirror images, each with half of the weight."""
     yield 0.5, images
@@ -35,8 +30,8 @@ def flip_shift(images: jax.Array) -> Iterator[tuple[float, jax.Array]]:
             yield weight * half, mirrored
 
 
-TTA: dict[str, Views] = {"none": none, "flip": flip, "flip_shift": flip_shift}
-"""The views by the name that `training.tta` gives."""
+TTA: dict[str, Views | None] = {"none": None, "flip": flip, "flip_shift": flip_shift}
+"""The views by the name that `training.tta` gives; `None` takes the images as they are."""
 
 
 def average_views(predict: Callable[[jax.Array], jax.Array], images: jax.Array, name: str) -> jax.Array:
@@ -51,7 +46,8 @@ def average_views(predict: Callable[[jax.Array], jax.Array], images: jax.Array, 
         >>> average_views(lambda images: images[:, 0, :1, 0], jnp.arange(4.0).reshape(1, 1, 4, 1), "flip")
         Array([[1.5]], dtype=float32)
     """
-    if name == "none":
+    views = TTA[name]
+    if views is None:
         return predict(images)
-    logits = [weight * predict(view) for weight, view in TTA[name](images)]
+    logits = [weight * predict(view) for weight, view in views(images)]
     return jnp.stack(logits).sum(axis=0)
