@@ -1,5 +1,6 @@
 """Dropout as layers, which draw random numbers in training and are the identity otherwise."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -11,7 +12,39 @@ from research.ops.dropout import dropout, spatial_dropout, stochastic_depth
 
 
 @dataclass(frozen=True)
-class Dropout(ParameterFree):
+class _DropLayer(ParameterFree):
+    """A layer that drops numbers in training, by the function `_drop` of its class."""
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        make_hashable(self)
+        if not 0 <= self.rate < 1:
+            raise ValueError(f"rate must be in [0, 1), got {self.rate}")
+
+    @staticmethod
+    @abstractmethod
+    def _drop(keys: Key, x: ArrayLike, rate: float) -> Array: ...
+
+    def apply(
+        self,
+        params: Params,
+        state: State,
+        x: Shaped[ArrayLike, " n *features"],
+        *,
+        train: bool,
+        key: Key | None = None,
+    ) -> tuple[Shaped[Array, " n *features"], State]:
+        """Return `x` with dropout if `train` is true and unchanged otherwise, and an empty state."""
+        if not train:
+            return jnp.asarray(x), {}
+        if key is None:
+            raise ValueError(f"{self} with train=True needs key, an array of typed keys [N], one per example")
+        return self._drop(key, x, self.rate), {}
+
+
+@dataclass(frozen=True)
+class Dropout(_DropLayer):
     """Set each element to 0 with probability `rate`, and divide the others by `1 - rate`.
 
     The mask of an example depends on its own key alone, not on the other examples of the batch.
@@ -25,27 +58,11 @@ class Dropout(ParameterFree):
     Source: Srivastava et al. (2014), section 4 (scaled while training).
     """
 
-    rate: float
-
-    def __post_init__(self) -> None:
-        make_hashable(self)
-        _check_rate(self.rate)
-
-    def apply(
-        self,
-        params: Params,
-        state: State,
-        x: Shaped[ArrayLike, " n *features"],
-        *,
-        train: bool,
-        key: Key | None = None,
-    ) -> tuple[Shaped[Array, " n *features"], State]:
-        """Return `x` with dropout if `train` is true and unchanged otherwise, and an empty state."""
-        return (dropout(_need_keys(self, key), x, self.rate) if train else jnp.asarray(x)), {}
+    _drop = staticmethod(dropout)
 
 
 @dataclass(frozen=True)
-class SpatialDropout(ParameterFree):
+class SpatialDropout(_DropLayer):
     """Drop whole channels of an image, as `Dropout` drops elements.
 
     Args:
@@ -57,27 +74,11 @@ class SpatialDropout(ParameterFree):
     Source: Tompson et al. (2015), section 3.2.
     """
 
-    rate: float
-
-    def __post_init__(self) -> None:
-        make_hashable(self)
-        _check_rate(self.rate)
-
-    def apply(
-        self,
-        params: Params,
-        state: State,
-        x: Shaped[ArrayLike, " n *features"],
-        *,
-        train: bool,
-        key: Key | None = None,
-    ) -> tuple[Shaped[Array, " n *features"], State]:
-        """Return `x` with dropout if `train` is true and unchanged otherwise, and an empty state."""
-        return (spatial_dropout(_need_keys(self, key), x, self.rate) if train else jnp.asarray(x)), {}
+    _drop = staticmethod(spatial_dropout)
 
 
 @dataclass(frozen=True)
-class StochasticDepth(ParameterFree):
+class StochasticDepth(_DropLayer):
     """Drop whole examples, as `Dropout` drops elements. In a residual block the input is then the output.
 
     Args:
@@ -89,33 +90,4 @@ class StochasticDepth(ParameterFree):
     Source: Huang et al. (2016), Deep networks with stochastic depth, section 3.
     """
 
-    rate: float
-
-    def __post_init__(self) -> None:
-        make_hashable(self)
-        _check_rate(self.rate)
-
-    def apply(
-        self,
-        params: Params,
-        state: State,
-        x: Shaped[ArrayLike, " n *features"],
-        *,
-        train: bool,
-        key: Key | None = None,
-    ) -> tuple[Shaped[Array, " n *features"], State]:
-        """Return `x` with dropout if `train` is true and unchanged otherwise, and an empty state."""
-        return (stochastic_depth(_need_keys(self, key), x, self.rate) if train else jnp.asarray(x)), {}
-
-
-def _check_rate(rate: float) -> None:
-    """Raise a ValueError unless `rate` is in [0, 1)."""
-    if not 0 <= rate < 1:
-        raise ValueError(f"rate must be in [0, 1), got {rate}")
-
-
-def _need_keys(layer: object, key: Key | None) -> Key:
-    """Return the keys, or raise a ValueError if there are none."""
-    if key is None:
-        raise ValueError(f"{layer} with train=True needs key, an array of typed keys [N], one per example")
-    return key
+    _drop = staticmethod(stochastic_depth)
