@@ -38,7 +38,7 @@ def compiled_epoch(name: str, **arguments) -> str:
     return str(run_steps.lower(state, images, labels, order, number, number).compile().as_text())
 
 
-# the others are made of the same convolutions, or of none
+# every other model has the same convolutions, or none
 FEW = ("plain", "conv_pair", "modern_cnn", "simple_resnet")
 
 

@@ -51,7 +51,7 @@ def test_number_of_parameters(name, image_shape, arguments, expected):
     ("image_shape", "num_classes"),
     [
         (DIGITS, 10),
-        pytest.param(MNIST, 10, marks=pytest.mark.slow),  # whose shapes test_number_of_parameters has
+        pytest.param(MNIST, 10, marks=pytest.mark.slow),  # test_number_of_parameters takes this shape too
         (CIFAR, 100),
         ((1, 1, 1), 2),
     ],

@@ -16,7 +16,8 @@ NARROW = ("float16", "bfloat16", "float32")
 CASES = [(False, dtype) for dtype in NARROW] + [(True, dtype) for dtype in (*NARROW, "float64")]
 
 
-@pytest.mark.parametrize("name", [name for name in OPS if not name.endswith(" 1")])  # groups of 2 have all
+# a convolution with two groups has the dtypes of one with a single group
+@pytest.mark.parametrize("name", [name for name in OPS if not name.endswith(" 1")])
 def test_value_and_gradient_have_the_dtype_of_the_input(name):
     def value_and_gradient(x):
         y, pullback = jax.vjp(OPS[name], x)

@@ -61,7 +61,8 @@ def muon(
     normalisation follow Adam with the learning rate $0.15 \alpha$.
 
     optax corrects the bias of the momentum, which changes the weights of $M_t$ and $G_t$ in the first steps;
-    Jordan does not. Without `nesterov`, $N_t$ is $M_t / (1 - \mu^t)$, and both are the same.
+    Jordan does not. Without `nesterov`, $N_t$ is $M_t / (1 - \mu^t)$, and the updates of optax and of Jordan
+    are the same.
 
     Args:
         schedule: function from a step to the factor of the learning rate.
