@@ -99,7 +99,8 @@ def inspect_images(images: ImageSource, cache_dir: str | Path | None = None) -> 
         splits[getattr(made, name).images] = name
     pixels = np.concatenate([split.images for split in source.splits.values()])
     if isinstance(images, FolderImages):
-        names = tuple(name for split in source.splits for name in images.names(source)[split])
+        names_by_split = images.names(source)
+        names = tuple(name for split in source.splits for name in names_by_split[split])
         root = images.locate()
         folder = root if root.is_dir() else root.parent
         sizes = _sizes_of_files([os.path.join(folder, name) for name in names])
