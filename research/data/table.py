@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from research.data.cache import checksum, read_cached
+from research.data.cache import read_cached
 from research.data.dataset import DATASETS, DataError, DatasetSpec, Split
 from research.data.source import Source, find_folder, fingerprint, read_folder
 from research.utils.lookup import lookup
@@ -59,16 +59,15 @@ class TableImages:
     def content(self, cache: Path) -> None:
         """Return `None`, because the name says which images these are."""
 
-    def read(self, cache: Path) -> tuple[Source, str]:
-        """Return the decoded images and their checksum.
+    def read(self, cache: Path) -> tuple[Source, str | None]:
+        """Return the decoded images, and their checksum if they are cached.
 
         Raises:
             DataError: the dataset is missing or damaged.
         """
         spec, folder = self.describe(), self.locate()
         if folder is None:
-            source = _read_digits(spec)
-            return source, checksum(source)
+            return _read_digits(spec), None
         cached = cache / f"{self.name}-{spec.version}-{fingerprint(folder)}"
         source, digest = read_cached(cached, lambda: read_folder(self.name, spec, folder))
         if source.test is None:
