@@ -16,7 +16,7 @@ from research.data.cache import checksum
 from research.data.dataset import DATASETS, DataError, DatasetSpec
 from research.data.formats import parse_cifar10, parse_cifar100, parse_idx_files
 from research.data.source import Source, folder_of, open_folder, read_folder
-from research.data.table import default_data_dir
+from research.data.table import data_folder
 from research.utils.errors import first_line
 from research.utils.lookup import lookup
 
@@ -97,7 +97,7 @@ def prepare(
     spec = lookup(DATASETS, name, "dataset")
     if name not in PARSERS:
         raise DataError(f"{name} comes with scikit-learn; there is nothing to prepare")
-    data_dir = Path(data_dir).expanduser() if data_dir else default_data_dir()
+    data_dir = data_folder(data_dir)
     target = folder_of(name, spec, data_dir)
     if target.exists():
         open_folder(target)

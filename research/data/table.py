@@ -20,6 +20,11 @@ def default_data_dir() -> Path:
     return Path(os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
+def data_folder(data_dir: str | Path | None) -> Path:
+    """Return the folder of TFDS datasets, which is `default_data_dir()` if `data_dir` is not given."""
+    return Path(data_dir).expanduser() if data_dir else default_data_dir()
+
+
 @dataclass(frozen=True)
 class TableImages:
     """The images of a dataset of the table `DATASETS`.
@@ -53,8 +58,7 @@ class TableImages:
             DataError: there is no such folder. The message says how to prepare the dataset.
         """
         spec = self.describe()
-        data_dir = Path(self.data_dir).expanduser() if self.data_dir else default_data_dir()
-        return None if spec.version is None else find_folder(self.name, spec, data_dir)
+        return None if spec.version is None else find_folder(self.name, spec, data_folder(self.data_dir))
 
     def content(self, cache: Path) -> None:
         """Return `None`, because the name says which images these are."""

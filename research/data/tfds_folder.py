@@ -14,7 +14,7 @@ from research.data.dataset import DataError, DatasetSpec, recommend
 from research.data.decode import decode_image
 from research.data.image_folder import refuse_too_large
 from research.data.source import INFO, Source, describe_folder, fingerprint, read_folder
-from research.data.table import default_data_dir
+from research.data.table import data_folder
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -43,7 +43,7 @@ class TfdsImages:
         Raises:
             DataError: there is no such folder.
         """
-        data_dir = Path(self.data_dir).expanduser() if self.data_dir else default_data_dir()
+        data_dir = data_folder(self.data_dir)
         folder = data_dir / self.name
         if (folder / INFO).is_file():
             return folder
