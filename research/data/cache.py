@@ -10,7 +10,7 @@ import numpy as np
 
 from research.data.dataset import Split
 from research.data.source import Source
-from research.utils.errors import first_line
+from research.utils.errors import first_line, reason_of
 from research.utils.files import write_atomically
 
 
@@ -49,7 +49,7 @@ def read_cached(folder: Path, decode: Callable[[], Source]) -> tuple[Source, str
     try:
         _write(folder, source, digest)
     except OSError as error:
-        reason = error.strerror or first_line(error)
+        reason = reason_of(error)
         message = f"decoded images cannot be kept in {folder} ({reason}), so every start decodes them again"
         warnings.warn(message, RuntimeWarning, stacklevel=2)
     return source, digest

@@ -18,7 +18,7 @@ from research.data.decode import decode_image
 from research.data.listing import ImageFile, Listing, list_images
 from research.data.source import Source
 from research.utils.cpus import num_cpus
-from research.utils.errors import first_line
+from research.utils.errors import reason_of
 from research.utils.files import sha256, write_atomically
 from research.utils.progress_bar import track
 
@@ -212,7 +212,7 @@ def decode_files(
         try:
             pixels[index] = decode(paths[index])
         except (ValueError, OSError) as error:
-            return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
+            return reason_of(error)
         return None
 
     with warnings.catch_warnings(), ThreadPoolExecutor(num_cpus()) as pool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from research.data.dataset import DataError
+from research.utils.errors import reason_of
 from research.utils.strict import is_writable
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -217,9 +218,8 @@ def _read_csv(path: Path) -> tuple[Found, dict[str, str]]:
                 raise DataError(f"data.path={path} needs the columns path and label, and {given}")
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeError, csv.Error) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
         raise DataError(
-            f"data.path={path} cannot be read as CSV in UTF-8 ({reason}); save it again"
+            f"data.path={path} cannot be read as CSV in UTF-8 ({reason_of(error)}); save it again"
         ) from error
     for line, row in rows:
         name, label, split = (str(row.get(key) or "").strip() for key in ("path", "label", "split"))

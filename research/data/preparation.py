@@ -17,7 +17,7 @@ from research.data.dataset import DATASETS, DataError, DatasetSpec
 from research.data.formats import parse_cifar10, parse_cifar100, parse_idx_files
 from research.data.source import Source, folder_of, open_folder, read_folder
 from research.data.table import data_folder
-from research.utils.errors import first_line
+from research.utils.errors import first_line, reason_of
 from research.utils.lookup import lookup
 
 Progress = Callable[[str, int, int], None]
@@ -116,7 +116,7 @@ def prepare(
             if not target.exists():  # another process may have finished first
                 os.rename(finished, target)
     except (OSError, RuntimeError) as error:  # array_record raises RuntimeError if the disk is full
-        reason = getattr(error, "strerror", None) or first_line(error).split(";")[0]
+        reason = reason_of(error).split(";")[0]
         raise DataError(f"{name} cannot be written in {data_dir}: {reason}") from error
     return target
 

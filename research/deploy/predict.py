@@ -22,6 +22,7 @@ from research.runs.load import load_trained
 from research.runs.settings import run_settings
 from research.training.evaluate import make_predict
 from research.utils.cpus import num_cpus
+from research.utils.errors import reason_of
 from research.utils.xla import for_few_calls
 
 BATCH_SIZE = 64
@@ -132,7 +133,7 @@ class Predictor:
             else:
                 pixels[...] = decode_image(image, self.inputs.image_shape, self.inputs.resizing)
         except (ValueError, OSError) as error:
-            return (error.strerror if isinstance(error, OSError) else None) or str(error)
+            return reason_of(error)
         return None
 
     def _resized(self, image: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The message of an error in one line."""
+"""The message of an error in one line, or in a few words."""
 
 
 def first_line(error: BaseException) -> str:
@@ -9,3 +9,13 @@ def first_line(error: BaseException) -> str:
         ('the file is damaged', 'KeyboardInterrupt')
     """
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what the operating system says about an `OSError`, or else the first line of the message.
+
+    Example:
+        >>> reason_of(FileNotFoundError(2, "No such file", "a.png")), reason_of(ValueError("it is no image"))
+        ('No such file', 'it is no image')
+    """
+    return (error.strerror if isinstance(error, OSError) else None) or first_line(error)
