@@ -20,6 +20,7 @@ from research.data.source import Source
 from research.utils.cpus import num_cpus
 from research.utils.errors import reason_of
 from research.utils.files import sha256, write_atomically
+from research.utils.memory import machine_memory
 from research.utils.progress_bar import track
 
 
@@ -230,8 +231,7 @@ def refuse_too_large(count: int, shape: tuple[int, int, int]) -> None:
     Raises:
         DataError: they do not fit.
     """
-    needed = 2 * count * shape[0] * shape[1] * shape[2]
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed, there = 2 * count * shape[0] * shape[1] * shape[2], machine_memory()
     if needed > there:
         size = list(shape[:2])
         raise DataError(

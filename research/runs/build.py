@@ -1,7 +1,6 @@
 """The network, the loss, the data and the preprocessing of a configuration."""
 
 import importlib.util
-import os
 
 import jax
 import numpy as np
@@ -14,6 +13,7 @@ from research.models import MODELS
 from research.runs.devices import check_parallel
 from research.training.losses import resolve
 from research.training.optimizers import group_params
+from research.utils.memory import machine_memory
 
 LOGGING_PACKAGES = (
     ("tensorboard", "tensorboardX", "tensorboard"),
@@ -120,7 +120,7 @@ def refuse_too_large(config: Config, net: Sequential, image_shape: tuple[int, in
     """Refuse a network if its parameters, gradients and two moments do not fit into memory."""
     params, _ = abstract_init(net, (1, *image_shape))
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
-    needed, there = 16 * num_parameters, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    needed, there = 16 * num_parameters, machine_memory()
     if needed > there:
         raise ConfigError(
             f"model={config.model.name} has {num_parameters:,} parameters here, whose training takes "

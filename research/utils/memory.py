@@ -1,4 +1,4 @@
-"""Memory that a process no longer uses, and memory that it can still take."""
+"""Memory that a process no longer uses, memory that it can still take, and memory of the machine."""
 
 import contextlib
 import ctypes
@@ -17,6 +17,11 @@ def give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def machine_memory() -> int:
+    """Return the bytes of main memory of this machine."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def free_memory(root: Path = Path("/")) -> int:
     """Return the bytes of main memory that this process can still take.
 
@@ -26,7 +31,7 @@ def free_memory(root: Path = Path("/")) -> int:
     Args:
         root: the folder that holds `proc` and `sys`.
     """
-    rooms = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    rooms = [machine_memory()]
     with contextlib.suppress(OSError):  # other systems than Linux
         lines = (root / "proc/meminfo").read_text().splitlines()
         rooms += [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")]
