@@ -1,6 +1,5 @@
 """The time that each augmentation takes for an image."""
 
-from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -8,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.benchmarks.timing import alternate, quartiles
+from research.data import Preprocess
 from research.data.augmentation import NEED_COLOR, OF_IMAGES
-from research.data.augmentation.warp import apply_group, group_warps
 
 COMPOSED = ("flip", "rotate", "zoom", "shear")
 """Augmentations that follow each other and so are sampled once."""
@@ -27,19 +26,11 @@ def time_augmentations(image_shape: tuple[int, int, int], batch_size: int, round
     """
     images = jnp.asarray(np.random.default_rng(0).uniform(0, 255, (batch_size, *image_shape)), jnp.float32)
     keys = jax.random.split(jax.random.key(0), batch_size)
-    names = [(name,) for name in OF_IMAGES if image_shape[-1] == 3 or name not in NEED_COLOR]
-    works = {" ".join(group): partial(_compile(group), keys, images) for group in (*names, COMPOSED)}
+    channels = image_shape[-1]
+    names = [(name,) for name in OF_IMAGES if channels == 3 or name not in NEED_COLOR]
+    works = {}
+    for group in (*names, COMPOSED):
+        preprocess = Preprocess((0.0,) * channels, (1.0,) * channels, group)
+        works[" ".join(group)] = partial(jax.jit(jax.vmap(preprocess.augment)), keys, images)
     seconds = alternate(works, rounds)
     return {name: 1e6 * quartiles(times).median / batch_size for name, times in seconds.items()}
-
-
-def _compile(names: Sequence[str]) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Return a compiled function of keys `[N]` and images `[N, H, W, C]`."""
-    groups = list(group_warps([OF_IMAGES[name]() for name in names]))
-
-    def augment(key: jax.Array, image: jax.Array) -> jax.Array:
-        for group in groups:
-            image = apply_group(group, key, image)
-        return image
-
-    return jax.jit(jax.vmap(augment))

@@ -76,10 +76,23 @@ class Preprocess:
         if images.shape[-1] != len(self.mean):
             raise ValueError(f"images have {images.shape[-1]} channels, mean has {len(self.mean)}")
         if keys is not None and self.augmentations:
-            images = jax.vmap(self._augment)(keys, images.astype(jnp.float32))
+            images = jax.vmap(self.augment)(keys, images.astype(jnp.float32))
         mean = np.array(self.mean, np.float32).reshape(1, 1, 1, -1)
         std = np.array(self.std, np.float32).reshape(1, 1, 1, -1)
         return ((images.astype(jnp.float32) / 255 - mean) / std).astype(self.dtype)
+
+    def augment(self, key: jax.Array, image: jax.Array) -> jax.Array:
+        """Return an image after all augmentations of single images.
+
+        Args:
+            key: the typed key of the image.
+            image: the image `[H, W, C]` in grey levels from 0 to 255, float32.
+        """
+        for group in group_warps(self._build()):
+            if isinstance(group[0][1], AlternatingFlip | Mixing):
+                continue
+            image = apply_group(group, key, image)
+        return image
 
     @property
     def alternating_flip(self) -> AlternatingFlip | None:
@@ -98,11 +111,3 @@ class Preprocess:
     def _build(self) -> list[Any]:
         """Return the augmentations."""
         return [lookup(AUGMENTATIONS, each.name, "augmentation")(**each.arguments) for each in self._named()]
-
-    def _augment(self, key: jax.Array, image: jax.Array) -> jax.Array:
-        """Return an image `[H, W, C]` after all augmentations of single images."""
-        for group in group_warps(self._build()):
-            if isinstance(group[0][1], AlternatingFlip | Mixing):
-                continue
-            image = apply_group(group, key, image)
-        return image
