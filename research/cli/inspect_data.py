@@ -18,6 +18,7 @@ from research.config import ConfigError, DataConfig, with_recipe
 from research.data import DATASETS, RECIPES, RESIZINGS, DataError, Inspection, Preprocess, inspect_images
 from research.studies.figures.style import canvas, label
 from research.studies.report.text_table import Table
+from research.training.mixing import mix_images
 from research.utils.strict import construct
 
 SHOWN = 10
@@ -144,7 +145,7 @@ def draw_augmented(found: Inspection, recipe: str, path: Path) -> None:
         variants = preprocess(images, keys=jax.random.split(key, len(chosen)))
         if preprocess.mixing is not None:
             weights = preprocess.mixing(key, *found.images.shape[1:3])
-            variants = weights * variants + (1 - weights) * jnp.roll(variants, 1, axis=0)
+            variants = mix_images(variants, jnp.roll(variants, 1, axis=0), weights)
         columns.append(np.asarray(variants))
     sheet = np.rint(255 * np.clip(np.stack(columns, axis=1), 0, 1)).astype(np.uint8)
     _draw_sheet(sheet, [found.class_names[i] for i in found.labels[chosen]], path)
@@ -178,10 +179,7 @@ def command() -> int:
     parser.add_argument("--out", type=Path, default=Path("inspect-data"), help="folder of the pictures")
     arguments = parser.parse_args()
     config = config_of(arguments)
-    if config.path and Path(config.path).resolve() in (
-        arguments.out.resolve(),
-        *arguments.out.resolve().parents,
-    ):
+    if config.path and arguments.out.resolve().is_relative_to(Path(config.path).resolve()):
         raise ConfigError(f"--out={arguments.out} is not allowed, because it is a part of {config.path}")
     try:
         found = inspect_images(config.images)
