@@ -4,12 +4,13 @@ The functions `adjust_*` and the like are not random. They take and return float
 levels, and `Change` clips their results to [0, 255].
 """
 
+from collections.abc import Callable
 from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 
-from research.data.augmentation.base import Change, GreyLevel, Probability, draw_between
+from research.data.augmentation.base import Augmentation, Change, GreyLevel, Probability, draw_between
 from research.utils.constraints import Between
 
 Amount = Annotated[float, Between(0, 1)]
@@ -96,6 +97,11 @@ def stretch_contrast(image: jax.Array) -> jax.Array:
     return jnp.where(high > low, stretched, image)
 
 
+def _by_factor(adjust: Callable[[jax.Array, jax.Array], jax.Array], amount: float) -> Augmentation:
+    """Return the change by `adjust` with a factor that is drawn uniformly from [1 - amount, 1 + amount]."""
+    return lambda key, image: adjust(image, draw_between(key, 1 - amount, 1 + amount))
+
+
 def brightness(*, amount: Amount = 0.3, probability: Probability = 1.0) -> Change:
     """Return the augmentation that multiplies an image by a factor.
 
@@ -103,9 +109,7 @@ def brightness(*, amount: Amount = 0.3, probability: Probability = 1.0) -> Chang
         amount: the largest change; the factor is drawn uniformly from [1 - amount, 1 + amount].
         probability: the probability with which an image is changed.
     """
-    return Change(
-        lambda key, image: adjust_brightness(image, draw_between(key, 1 - amount, 1 + amount)), probability
-    )
+    return Change(_by_factor(adjust_brightness, amount), probability)
 
 
 def contrast(*, amount: Amount = 0.3, probability: Probability = 1.0) -> Change:
@@ -115,9 +119,7 @@ def contrast(*, amount: Amount = 0.3, probability: Probability = 1.0) -> Change:
         amount: the largest change; the factor is drawn uniformly from [1 - amount, 1 + amount].
         probability: the probability with which an image is changed.
     """
-    return Change(
-        lambda key, image: adjust_contrast(image, draw_between(key, 1 - amount, 1 + amount)), probability
-    )
+    return Change(_by_factor(adjust_contrast, amount), probability)
 
 
 def saturation(*, amount: Amount = 0.3, probability: Probability = 1.0) -> Change:
@@ -127,9 +129,7 @@ def saturation(*, amount: Amount = 0.3, probability: Probability = 1.0) -> Chang
         amount: the largest change; the factor is drawn uniformly from [1 - amount, 1 + amount].
         probability: the probability with which an image is changed.
     """
-    return Change(
-        lambda key, image: adjust_saturation(image, draw_between(key, 1 - amount, 1 + amount)), probability
-    )
+    return Change(_by_factor(adjust_saturation, amount), probability)
 
 
 def hue(*, turn: Annotated[float, Between(0, 0.5)] = 0.05, probability: Probability = 1.0) -> Change:
@@ -159,13 +159,16 @@ def color_jitter(
         hue: the largest turn, as for the augmentation `hue`.
         probability: the probability with which an image is changed.
     """
+    by_factors = (
+        _by_factor(adjust_brightness, brightness),
+        _by_factor(adjust_contrast, contrast),
+        _by_factor(adjust_saturation, saturation),
+    )
 
     def change(key: jax.Array, image: jax.Array) -> jax.Array:
         keys = jax.random.split(key, 4)
-        factors = ((adjust_brightness, brightness), (adjust_contrast, contrast))
-        factors = (*factors, (adjust_saturation, saturation))
-        for index, (adjust, amount) in enumerate(factors):
-            image = jnp.clip(adjust(image, draw_between(keys[index], 1 - amount, 1 + amount)), 0, 255)
+        for index, adjust in enumerate(by_factors):
+            image = jnp.clip(adjust(keys[index], image), 0, 255)
         return adjust_hue(image, draw_between(keys[3], -hue, hue))
 
     return Change(change, probability)
