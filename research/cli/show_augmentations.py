@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from research.cli.arguments import Arguments
@@ -17,21 +17,13 @@ from research.cli.wrapper import exit_with
 from research.config import ConfigError
 from research.data import AUGMENTATIONS
 from research.data.augmentation import OF_IMAGES, cutmix, mixup
+from research.data.decode import decode_image, resize_image
 from research.studies.figures.style import canvas
 
-SIZE = 64
-"""The height and the width of the image in pixels."""
+IMAGE_SHAPE = (64, 64, 3)
+"""The shape `(H, W, C)` of the image."""
 
 COLUMNS = 6
-
-
-def square(image: Image.Image) -> np.ndarray:
-    """Return the middle of an image as uint8 `[SIZE, SIZE, 3]`."""
-    width, height = image.size
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    box = (left, top, left + side, top + side)
-    return np.asarray(image.convert("RGB").resize((SIZE, SIZE), Image.Resampling.LANCZOS, box))
 
 
 def augmented(image: np.ndarray, partner: np.ndarray, key: jax.Array) -> dict[str, np.ndarray]:
@@ -47,7 +39,7 @@ def augmented(image: np.ndarray, partner: np.ndarray, key: jax.Array) -> dict[st
     for name, make in OF_IMAGES.items():
         images[name] = np.asarray(make(probability=1.0)(keys[name], jnp.asarray(image)))
     for name, mixing in (("mixup", mixup(alpha=8.0)), ("cutmix", cutmix())):
-        weights = np.asarray(mixing(keys[name], SIZE, SIZE))
+        weights = np.asarray(mixing(keys[name], *image.shape[:2]))
         images[name] = np.rint(weights * image + (1 - weights) * partner).astype(np.uint8)
     return images
 
@@ -82,16 +74,15 @@ def command() -> int:
         )
     if not 0 <= arguments.seed < 2**32:
         raise ConfigError(f"--seed={arguments.seed} is not allowed; give a whole number from 0 to 4294967295")
-    temple, photograph = (Image.fromarray(sample) for sample in load_sample_images().images)
+    temple, image = (
+        resize_image(Image.fromarray(sample), IMAGE_SHAPE) for sample in load_sample_images().images
+    )
     if arguments.image is not None:
         try:
-            photograph = Image.open(arguments.image)
-        except UnidentifiedImageError:
-            raise ConfigError(
-                f"{arguments.image} is no image that Pillow can read; give another file"
-            ) from None
-    image = square(photograph)
-    images = augmented(image, square(temple), jax.random.key(arguments.seed))
+            image = decode_image(arguments.image, IMAGE_SHAPE)
+        except ValueError as error:
+            raise ConfigError(f"{arguments.image} is not allowed ({error}); give another file") from error
+    images = augmented(image, temple, jax.random.key(arguments.seed))
     draw({"the image": image} | images, arguments.out)
     print(f"picture {arguments.out}")
     return 0
