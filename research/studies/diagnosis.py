@@ -10,6 +10,7 @@ import numpy as np
 
 from research.records import Run
 from research.records.layer_statistics import STATISTICS_FILE, find_warnings
+from research.studies.predictions import recorded_outputs
 from research.studies.report.text_table import Table
 from research.studies.results import Arm, StudyResults
 
@@ -225,11 +226,11 @@ def mean_curve(runs: Sequence[Run]) -> Curve:
 
 def read_predictions(runs: Sequence[Run]) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the labels and the predicted classes of the test images of some runs; `None` without arrays."""
-    arrays = [found for run in runs if "test_labels" in (found := run.arrays())]
-    if not arrays:
+    recorded = recorded_outputs(runs)
+    if not recorded:
         return None
-    labels = np.concatenate([found["test_labels"] for found in arrays])
-    return labels, np.concatenate([found["test_logits"].argmax(-1) for found in arrays])
+    labels = np.concatenate([labels for _, labels in recorded])
+    return labels, np.concatenate([logits.argmax(-1) for logits, _ in recorded])
 
 
 def largest_share(labels: np.ndarray) -> float:

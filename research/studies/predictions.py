@@ -1,6 +1,6 @@
 """Confusions, scores by class and calibration, computed from the recorded test logits in NumPy."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -73,14 +73,19 @@ def shown_arm(study: StudyResults) -> Arm | None:
 
 def pool_predictions(arm: Arm) -> Predictions | None:
     """Return the predictions of all completed runs of an arm; ``None`` if they recorded no logits."""
-    recorded = [run.arrays() for run in arm.completed.values()]
-    recorded = [arrays for arrays in recorded if "test_logits" in arrays]
+    recorded = recorded_outputs(arm.completed.values())
     if not recorded:
         return None
-    logits = np.concatenate([arrays["test_logits"] for arrays in recorded]).astype(np.float64)
-    labels = np.concatenate([arrays["test_labels"] for arrays in recorded])
+    logits = np.concatenate([logits for logits, _ in recorded]).astype(np.float64)
+    labels = np.concatenate([labels for _, labels in recorded])
     names = class_names(next(iter(arm.completed.values())), logits.shape[1])
     return Predictions(arm.name, len(recorded), softmax(logits, axis=1), labels, names)
+
+
+def recorded_outputs(runs: Iterable[Run]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the logits [N, K] and the labels [N] of the test split, for each run that recorded them."""
+    every = (run.arrays() for run in runs)
+    return [(arrays["test_logits"], arrays["test_labels"]) for arrays in every if "test_logits" in arrays]
 
 
 def class_names(run: Run, num_classes: int) -> list[str]:

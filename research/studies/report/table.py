@@ -249,13 +249,11 @@ def class_table(study: StudyResults) -> Table:
     counts = confusion_counts(predictions)
     images = counts.sum(1) // predictions.num_seeds
     scores = class_scores(counts)
-    recorded = next(iter(arm.completed.values())).outcome.provenance if arm else {}
-    names = recorded.get("class_names", range(len(counts)))  # older runs did not record them
     return Table(
         headers,
         [
-            (str(names[index]), str(images[index]), *(percent(float(score[index])) for score in scores))
-            for index in range(len(counts))
+            (name, str(images[index]), *(percent(float(score[index])) for score in scores))
+            for index, name in enumerate(predictions.class_names)
         ],
     )
 
