@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,16 +124,25 @@ def published_parts(sections: Sequence[Section]) -> list[Part]:
 
 
 def make_sections(studies: Sequence[StudyResults], folder: Path, out: Path) -> list[Section]:
-    """Return a section for each study in ``folder``, and draw its figures to ``<out>/figures/<slug>/``."""
+    """Return a section for each study in ``folder``, and draw its figures to ``<out>/figures/<slug>/``.
+
+    The tables of all studies come before the first figure, so that a damaged file is named before anything
+    is written.
+    """
     slugs: list[str] = []
     for study in studies:
         slug = re.sub(r"[^a-z0-9]+", "-", study.title.lower()).strip("-")[:60] or "study"
         slugs.append(slug if slug not in slugs else f"{slug}-{len(slugs) + 1}")
-    pairs = list(zip(studies, slugs, strict=True))
-    return [_section(study, slug, folder, out) for study, slug in track(pairs, "drawing", "studies")]
+    sections = [_section(study, slug, folder) for study, slug in zip(studies, slugs, strict=True)]
+    pairs = list(zip(studies, sections, strict=True))
+    return [
+        replace(section, drawings=_draw(study, Path("figures") / section.slug, out))
+        for study, section in track(pairs, "drawing", "studies")
+    ]
 
 
-def _section(study: StudyResults, slug: str, folder: Path, out: Path) -> Section:
+def _section(study: StudyResults, slug: str, folder: Path) -> Section:
+    """Return the section of a study without its figures."""
     brief = brief_table(study)
     results = [
         *framework_parts(study),
@@ -165,7 +174,7 @@ def _section(study: StudyResults, slug: str, folder: Path, out: Path) -> Section
         plan=search_plan(study) if study.search else _plan(study),
         arms=study.arms,
         results=[part for part in results if part.table or (part.heading == "Contrasts" and study.arms)],
-        drawings=_draw(study, Path("figures") / slug, out),
+        drawings=[],
         brief=brief,
         background=[part for part in background if part.table],
         commands=commands(study),

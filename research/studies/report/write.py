@@ -8,7 +8,6 @@ from pathlib import Path
 
 from research.records import RecordError
 from research.records.tracking import attach_report
-from research.studies.predictions import shown_arm
 from research.studies.report.html import to_html
 from research.studies.report.markdown import parts_to_markdown, to_markdown
 from research.studies.report.section import make_sections, published_parts
@@ -61,11 +60,7 @@ def write_studies(
         if out is None and common == os.path.dirname(common):
             raise RecordError(f"{' and '.join(map(str, paths))} share no folder; give --out for the report")
         folder = Path(os.path.relpath(common))
-    for arm in filter(None, map(shown_arm, studies)):
-        for run in arm.completed.values():
-            run.arrays()  # a damaged file is named before anything is written
     out = folder if out is None else Path(out)
-    out.mkdir(parents=True, exist_ok=True)
     sections = make_sections(studies, folder, out)
     results = results_table(studies, folder)
     write_atomically(out / "results.csv", to_csv(results).encode())

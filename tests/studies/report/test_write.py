@@ -156,9 +156,11 @@ def test_runs_without_arrays_have_tables_and_no_figure_that_needs_them(
     assert "Scores by class" not in text
 
 
-def test_a_damaged_file_of_arrays_is_named_before_anything_is_written(tmp_path, write, make_plan):
-    run = write(tmp_path / "runs" / "a", make_plan("depth 2"), arrays=True)
-    path = run / "arrays.npz"
+@pytest.mark.parametrize("damaged", ["depth 2", "depth 1"])  # the figures of one arm show depth 2
+def test_a_damaged_file_of_arrays_is_named_before_anything_is_written(tmp_path, write, make_plan, damaged):
+    for arm in ("depth 1", "depth 2"):
+        write(tmp_path / "runs" / arm, make_plan(arm), arrays=True)
+    path = tmp_path / "runs" / damaged / "arrays.npz"
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"arrays\.npz is damaged"):
         write_report(tmp_path / "runs", tmp_path / "out")
