@@ -12,13 +12,15 @@ from typing import NamedTuple
 import numpy as np
 
 from research.frameworks.base import STUDY as FRAMEWORKS
-from research.studies.report.text_table import percent, points_interval
-from research.studies.results import Arm, StudyResults
+from research.studies.report.text_table import counts_in_words, percent, points_interval
+from research.studies.results import StudyResults
 from research.studies.search import best_outcome, outcomes
 from research.studies.statistics import Contrast, Summary, compare, is_testable, seeds_needed
 
 FOUND = "What was found"
 """The heading above findings."""
+NO_REFERENCE = "No reference arm was named before the runs, so the arms are described and not compared."
+"""The sentence on a study that has no contrasts."""
 
 
 class Finding(NamedTuple):
@@ -128,6 +130,16 @@ def as_factor(difference: Summary) -> str:
     return f"{mean} times [{low}, {high}]"
 
 
+def log_ratios(seconds: Mapping[int, float], others: Mapping[int, float]) -> list[float]:
+    """Return log(seconds / others) for each seed that both have, the differences that `as_factor` describes.
+
+    Example:
+        >>> log_ratios({0: 3.0, 1: 2.0}, {1: 2.0, 2: 5.0})
+        [0.0]
+    """
+    return [float(np.log(seconds[seed] / others[seed])) for seed in sorted(seconds.keys() & others)]
+
+
 def and_list(names: Sequence[str]) -> str:
     """Return names as a list in words.
 
@@ -180,18 +192,13 @@ def _time_contrasts(study: StudyResults) -> dict[str, Contrast]:
     if study.name != FRAMEWORKS or reference is None:
         return {}
     arms = [arm for arm in study.arms if arm.name in study.contrasts]
-    return compare({arm.name: _log_ratios(arm, reference) for arm in arms})
-
-
-def _log_ratios(arm: Arm, reference: Arm) -> list[float]:
-    ours, theirs = arm.train_seconds, reference.train_seconds
-    return [float(np.log(ours[seed] / theirs[seed])) for seed in sorted(ours.keys() & theirs)]
+    return compare({arm.name: log_ratios(arm.train_seconds, reference.train_seconds) for arm in arms})
 
 
 def _description(study: StudyResults) -> list[str]:
     """Return the sentences on a study that can claim nothing: why, and its highest and lowest mean."""
     if study.reference is None:
-        why = ["No reference arm was named before the runs, so the arms are described and not compared."]
+        why = [NO_REFERENCE]
     else:
         pairs = [contrast.difference.n for contrast in study.contrasts.values()]
         why = [too_few_seeds(len(pairs), max(pairs))] if pairs else []
@@ -214,10 +221,9 @@ def _not_completed(study: StudyResults) -> list[str]:
     if not counts:
         return []
     total = counts.total() + sum(len(arm.completed) for arm in study.arms)
-    ended = ", ".join(f"{count} {status}" for status, count in counts.items())
     none = [arm.name for arm in study.arms if not arm.completed]
     among = f", among them every run of {and_list(none)}" if none else ""
-    return [f"{counts.total()} of {total} runs did not complete ({ended}){among}."]
+    return [f"{counts.total()} of {total} runs did not complete ({counts_in_words(counts)}){among}."]
 
 
 def _best_trial(study: StudyResults) -> list[str]:

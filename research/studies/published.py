@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from research.studies.findings import as_factor, in_points
+from research.studies.findings import as_factor, in_points, log_ratios
 from research.studies.report.text_table import NOTHING, Table, percent_interval, percent_spread, points
 from research.studies.results import Arm, StudyResults
 from research.studies.statistics import ALPHA, Summary, holm, is_testable, sign_flip_p, summarize
@@ -149,10 +149,9 @@ def judge(claims: Iterable[Claim], values: Mapping[Metric, Mapping[str, SeedValu
 
 
 def _advantages(metric: Metric, better: SeedValues, worse: SeedValues) -> list[float]:
-    seeds = sorted(better.keys() & worse.keys())
-    if metric == "accuracy":
-        return [better[seed] - worse[seed] for seed in seeds]
-    return [float(np.log(worse[seed] / better[seed])) for seed in seeds]
+    if metric == "seconds":
+        return log_ratios(worse, better)
+    return [better[seed] - worse[seed] for seed in sorted(better.keys() & worse.keys())]
 
 
 def _verdict(advantage: Summary, p: float, testable: bool, margin: float) -> ClaimVerdict:

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from typing import Any
 
-from research.studies.report.text_table import NOTHING, Part, Table, percent
+from research.studies.report.text_table import NOTHING, Part, Table, counts_in_words, percent
 from research.studies.results import StudyResults
 from research.studies.search import best_outcome, importance, outcomes
 
@@ -32,9 +32,7 @@ def search_parts(study: StudyResults) -> list[Part]:
 def search_plan(study: StudyResults) -> str:
     """Return the number of trials and how they ended."""
     found = outcomes(study)
-    counts = Counter(each.run.status for each in found)
-    ended = ", ".join(f"{count} {status}" for status, count in counts.items())
-    return f"{len(found)} trials: {ended}."
+    return f"{len(found)} trials: {counts_in_words(Counter(each.run.status for each in found))}."
 
 
 def importance_table(study: StudyResults) -> Table:

@@ -27,7 +27,7 @@ from research.studies.report.table import (
     trial_table,
     unfinished_table,
 )
-from research.studies.report.text_table import Part, Table
+from research.studies.report.text_table import Part, Table, counts_in_words
 from research.studies.results import Arm, StudyResults, differing_keys
 from research.utils.nested import dotted_keys
 from research.utils.progress_bar import track
@@ -186,7 +186,7 @@ def _plan(study: StudyResults) -> str:
     for arm in study.arms:
         counts += arm.not_completed
     seeds = {run.config.get("seed") for run in study.runs}
-    outcome = ", ".join(f"{count} {status}" for status, count in counts.items()) or "0 completed"
+    outcome = counts_in_words(counts) or "0 completed"
     repeated = sum(len(arm.repeated) for arm in study.arms)
     outcome += f"; {repeated} repeated" if repeated else ""
     comparison = f" Reference arm: {study.reference}." if study.reference else ""

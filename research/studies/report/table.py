@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 
 from research.records import Run
+from research.studies.findings import NO_REFERENCE
 from research.studies.predictions import class_scores, confusion_counts, pool_predictions, shown_arm
 from research.studies.report.text_table import (
     NOTHING,
     Table,
+    counts_in_words,
     percent,
     percent_interval,
     percent_spread,
@@ -68,7 +70,7 @@ def _arm_row(arm: Arm) -> tuple[str, ...]:
         NOTHING if arm.num_parameters is None else f"{arm.num_parameters:,}",
         f"{np.median(train):.1f}" if train else NOTHING,
         f"{max(compiling):.1f}" if compiling else NOTHING,
-        ", ".join(f"{count} {status}" for status, count in sorted(arm.not_completed.items())) or "0",
+        counts_in_words(dict(sorted(arm.not_completed.items()))) or "0",
     )
 
 
@@ -94,7 +96,7 @@ def _contrast_row(name: str, contrast: Contrast) -> tuple[str, ...]:
 def explain_contrasts(study: StudyResults) -> str:
     """Return a text that explains the table of contrasts and says how many seeds a claim would need."""
     if study.reference is None:
-        return "No reference arm was named before the runs, so the arms are described and not compared."
+        return NO_REFERENCE
     m = len(study.contrasts)
     if m == 0:
         return f"The reference arm {study.reference!r} has no other planned arm to be compared with."
@@ -131,9 +133,7 @@ def trial_table(study: StudyResults) -> Table:
                     *(f"{rate:g}" for rate in rates),
                     ", ".join(str(seed_of(run)) for run in runs),
                     percent(float(np.mean(accuracies))),
-                    ", ".join(
-                        f"{count} {status}" for status, count in Counter(r.status for r in runs).items()
-                    ),
+                    counts_in_words(Counter(run.status for run in runs)),
                     "yes" if rates == chosen else "",
                 )
             )

@@ -77,6 +77,16 @@ def _align(cells: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join([first.strip().ljust(widths[0]), *others])
 
 
+def counts_in_words(counts: Mapping[str, int]) -> str:
+    """Return how many there are of each kind, such as of runs by their status.
+
+    Example:
+        >>> counts_in_words({"completed": 7, "failed": 1})
+        '7 completed, 1 failed'
+    """
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items())
+
+
 def percent(value: float) -> str:
     """Return a share in [0, 1] as percent with two decimals; a dash for NaN.
 
