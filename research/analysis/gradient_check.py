@@ -93,7 +93,8 @@ def _errors(node: Node) -> dict[str, float]:
     node = replace(node, layer=_as_in_float32(node))
     inputs = ("first input", "second input") if isinstance(node.layer, Residual) else ("input",)
     names = [*by_path(node.params), *inputs]
-    apply = single_layer(node, 0, jnp.float64).apply
+    points = [single_layer(node, seed, jnp.float64) for seed in range(NUM_POINTS)]
+    apply = points[0].apply
 
     def project(arguments: Any, weights: Array) -> Array:
         return jnp.vdot(weights, apply(*arguments))
@@ -102,9 +103,9 @@ def _errors(node: Node) -> dict[str, float]:
         jax.jit(each, compiler_options=for_few_calls()) for each in (project, jax.grad(project))
     )
     errors: dict[str, list[float]] = {name: [] for name in names}
-    for point in range(NUM_POINTS):
-        rng = np.random.default_rng(NUM_POINTS + point)
-        leaves, tree = jax.tree.flatten(tuple(single_layer(node, point, jnp.float64))[1:])
+    for seed, point in enumerate(points, start=NUM_POINTS):
+        rng = np.random.default_rng(seed)
+        leaves, tree = jax.tree.flatten((point.params, point.inputs))
         leaves = [np.asarray(leaf, np.float64) for leaf in leaves]
         weights = jnp.asarray(rng.standard_normal(node.out_shape))
         grads = jax.tree.leaves(gradient(tree.unflatten(leaves), weights))

@@ -1,6 +1,7 @@
 """One layer of a network as a function of its parameters and its inputs, apart from all other layers."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.analysis.walk import Node
-from research.layers import Array, Params, Residual
+from research.layers import Array, Layer, Params, Residual, Shape, State
 from research.utils.xla import jit_for_one_call
 
 
@@ -47,10 +48,15 @@ def single_layer(node: Node, seed: int, dtype: Any) -> SingleLayer:
         draws = [jnp.asarray(rng.standard_normal(node.out_shape), dtype) for _ in range(2)]
         return SingleLayer(lambda _, inputs: inputs[0] + inputs[1], {}, tuple(draws))
     key = jax.random.key(seed)
-    params, state = jit_for_one_call(lambda key: node.layer.init(key, node.in_shape))(key)
+    params, state = _init(node.layer, key, node.in_shape)
     keys = jax.random.split(key, node.in_shape[0])
 
     def apply(params: Params, inputs: tuple[Array, ...]) -> Array:
         return node.layer.apply(params, state, *inputs, train=True, key=keys)[0]
 
     return SingleLayer(apply, params, (jnp.asarray(rng.standard_normal(node.in_shape), dtype),))
+
+
+@partial(jit_for_one_call, static_argnums=(0, 2))  # equal layers share a program, and so do all seeds
+def _init(layer: Layer, key: Array, in_shape: Shape) -> tuple[Params, State]:
+    return layer.init(key, in_shape)
