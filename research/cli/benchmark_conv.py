@@ -17,7 +17,7 @@ from research.benchmarks.conv import LAYERS, PASSES, ConvBenchmarkConfig, instal
 from research.benchmarks.conv_error import CHANNELS, QUANTITIES, Errors, relative_errors
 from research.benchmarks.conv_figure import draw
 from research.cli.keys import FORMATS, Command
-from research.cli.wrapper import pop_keys, read_folder, run_command
+from research.cli.wrapper import pop_keys, read_optional_folder, run_command
 from research.utils.constraints import OneOf
 from research.utils.strict import construct
 
@@ -45,7 +45,7 @@ CONSOLE = Console(highlight=False, soft_wrap=True, width=160)
 
 def job(values: dict[str, Any]) -> None:
     """Print tables or one JSON object, and write the JSON and a picture into a folder."""
-    out = None if values.get("out") is None else read_folder(values, "out")
+    out = read_optional_folder(values, "out")
     keys = pop_keys(values, ConvKeys)
     as_json = keys.format == "json"
     config = construct(ConvBenchmarkConfig, values)

@@ -6,7 +6,7 @@ Example:
 
 from pathlib import Path
 
-from research.cli.arguments import Arguments
+from research.cli.arguments import Arguments, check_choice
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
 from research.runs.run import evaluate
@@ -21,8 +21,7 @@ def command() -> int:
     parser.add_argument("--tta", help=f"test-time augmentation instead of the run's: {OneOf(TTA)}")
     arguments = parser.parse_args()
     run: Path = arguments.run
-    if arguments.tta is not None and arguments.tta not in TTA:
-        raise ConfigError(f"--tta={arguments.tta} is not allowed; give {OneOf(TTA)}")
+    check_choice("--tta", arguments.tta, TTA)
     if str(run).startswith("run=") and not run.exists():
         folder = str(run).removeprefix("run=")
         call = f"{parser.prog} {folder or 'RUN'}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from research.cli.keys import Command
-from research.cli.wrapper import pop_keys, read_folder, run_command
+from research.cli.wrapper import pop_keys, read_optional_folder, run_command
 from research.config import CHOICES, Config
 from research.runs.run import configure_jax
 from research.studies.figures.style import COLOURS, canvas, save, shared_legend
@@ -41,7 +41,7 @@ COMMAND = Command(
 
 def job(values: dict[str, Any]) -> None:
     """Print the suggested rate, and write the losses and a picture into a folder."""
-    out = None if values.get("out") is None else read_folder(values, "out")
+    out = read_optional_folder(values, "out")
     pop_keys(values, LearningRateKeys)
     settings = pop_keys(values, RangeConfig)
     config = Config.from_dict(values)

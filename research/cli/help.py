@@ -27,9 +27,8 @@ def help_text(command: Command, program: str, config: Any) -> str:
     values = dotted_keys(cast(dict[str, Any], OmegaConf.to_container(config)))
     rows = command.rows()
     for group in command.groups:
-        of_choices = choice_rows(
-            group
-        )  # the name of data=tfds may be any, but all choices of data have equal keys
+        of_choices = choice_rows(group)
+        # the name of data=tfds may be any, but all choices of data have equal keys
         rows += of_choices.get(values[f"{group}.name"]) or next(iter(of_choices.values()))
     known = {row.key: row for row in rows}
     plans = {"config": ("study", "experiment"), "search": ("experiment",)}.get(command.config_name, ())

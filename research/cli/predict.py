@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from research.cli.arguments import Arguments
+from research.cli.arguments import Arguments, check_choice
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
 from research.deploy.predict import Prediction, Predictor, find_images
@@ -34,10 +34,8 @@ def command() -> int:
     parser.add_argument("--top", type=int, default=3, help="number of most probable classes to print")
     parser.add_argument("--tta", help=f"test-time augmentation instead of the run's: {OneOf(TTA)}")
     arguments = parser.parse_args()
-    for key, names in (("format", WRITERS), ("tta", TTA)):
-        value = getattr(arguments, key)
-        if value is not None and value not in names:
-            raise ConfigError(f"--{key}={value} is not allowed; give {OneOf(names)}")
+    check_choice("--format", arguments.format, WRITERS)
+    check_choice("--tta", arguments.tta, TTA)
     if arguments.top < 1:
         raise ConfigError(f"--top={arguments.top} is not allowed; give a whole number, at least 1")
     paths = find_images(list(_with_standard_input(arguments.images)))

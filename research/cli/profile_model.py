@@ -22,7 +22,7 @@ from research.analysis.layer_profile import LayerProfile, profile_layers
 from research.benchmarks.timing import alternate
 from research.benchmarks.train import make_ours
 from research.cli.keys import FORMATS, Command
-from research.cli.wrapper import pop_keys, read_folder, run_command
+from research.cli.wrapper import pop_keys, read_optional_folder, run_command
 from research.config import PRECISIONS, Config
 from research.runs.build import build_network
 from research.studies.figures.style import COLOURS, canvas, label, save
@@ -53,7 +53,7 @@ COMMAND = Command("profile_model", __doc__, (ProfileKeys,), CONFIG_KEYS)
 
 def job(values: dict[str, Any]) -> None:
     """Print a table or one JSON object, and write the JSON and a picture into a folder."""
-    out = None if values.get("out") is None else read_folder(values, "out")
+    out = read_optional_folder(values, "out")
     keys = pop_keys(values, ProfileKeys)
     config = Config.from_dict(values)
     dataset, batch_size = config.data.images.describe(), config.training.batch_size

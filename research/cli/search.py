@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 
 from research.cli.hydra_keys import parse_word
 from research.cli.keys import Command
-from research.cli.wrapper import check_choices, compose_again, pop_keys, read_folder, run_command
+from research.cli.wrapper import check_choices, compose_again, pop_keys, read_optional_folder, run_command
 from research.config import Config, ConfigError, SearchConfig
 from research.runs.run import leave_accelerators
 from research.utils.nested import is_below
@@ -115,8 +115,7 @@ def search(values: dict[str, Any], words: Sequence[str], searched: Mapping[str, 
         raise ConfigError("search needs a key with several values; give for example 'model.depth=range(1,5)'")
     leave_accelerators()
     found = Search(space, make_config)
-    default = Path("multirun", "search", found.name.split()[-1])
-    folder = default if keys.out is None else read_folder(vars(keys), "out")
+    folder = read_optional_folder(vars(keys), "out") or Path("multirun", "search", found.name.split()[-1])
     code = found.run(folder, keys.search)
     if found.best:
         best = as_words(found.best.params)

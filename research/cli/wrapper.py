@@ -328,6 +328,11 @@ def read_folder(values: dict[str, Any], key: str) -> Path:
     return Path(value)
 
 
+def read_optional_folder(values: dict[str, Any], key: str) -> Path | None:
+    """Return the path of a folder as `read_folder` does, or `None` if the value is null."""
+    return None if values.get(key) is None else read_folder(values, key)
+
+
 def _sentence(error: Exception, command: Command | None) -> str:
     """Return an error as one line that names the key, the value and what is allowed."""
     if isinstance(error, OSError) and error.filename is not None:
