@@ -16,7 +16,7 @@ def gradient_flow(study: StudyResults) -> Figure | None:
     """Gradient flow: root mean square of each layer's gradient, first layer on the left, a line per epoch."""
     flows = {}
     for _, arm in drawable(study):
-        runs = [run.lines(STATISTICS_FILE) for run in arm.completed.values()]
+        runs = (run.lines(STATISTICS_FILE) for run in arm.completed.values())
         if lines := next(filter(None, runs), None):  # of the first seed that has them
             flows[arm.name] = {line["epoch"]: rms_gradients(line) for line in lines}
     flows = dict(list(flows.items())[:MOST_ARMS])
