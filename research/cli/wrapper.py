@@ -376,7 +376,7 @@ def _unknown_key(key: str, command: Command) -> str:
         if group != key and names and override:
             chosen.append([f"{group}={each}" for each in _chosen(override, names)] or [word])
     keys: list[str] = []
-    for words in itertools.product(*chosen):  # of a sweep over a group, the first choice that has no such key
+    for words in itertools.product(*chosen):  # a sweep over a group ends at the first choice without the key
         config = compose_again(command, list(words))
         node = OmegaConf.select(config, parent) if parent else config
         keys = [str(option) for option in node] if OmegaConf.is_dict(node) else []

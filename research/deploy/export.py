@@ -125,7 +125,7 @@ def compare(logits: Logits, trained: TrainedNetwork, examples: np.ndarray) -> di
     checks = {}
     for name, images in (("the test split", examples), ("noise", noise)):
         expected = np.asarray(predict(trained.params, trained.model_state, images))
-        found = np.concatenate([logits(images[:1]), logits(images[1:])])  # two numbers of images
+        found = np.concatenate([logits(images[:1]), logits(images[1:])])  # the file takes any number
         difference, largest = float(np.abs(found - expected).max()), float(np.abs(expected).max())
         checks[name] = {
             "images": len(images),

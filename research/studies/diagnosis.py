@@ -163,7 +163,7 @@ def steadiness(curve: Curve) -> float | None:
         The quotient; `None` if there are fewer than 3 epochs or the loss did not fall in the first half.
     """
     loss, rate = curve["train_loss"], curve["learning_rate"]
-    place = np.cumsum(rate) - rate / 2  # of the middle of each epoch, in summed learning rates
+    place = np.cumsum(rate) - rate / 2  # the middle of each epoch is counted in summed learning rates
     if len(loss) < 3 or place[-1] <= place[0]:
         return None
     middle = int(np.argmin(np.abs(place - (place[0] + place[-1]) / 2)))

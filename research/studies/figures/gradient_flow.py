@@ -17,7 +17,7 @@ def gradient_flow(study: StudyResults) -> Figure | None:
     flows = {}
     for _, arm in drawable(study):
         runs = (run.lines(STATISTICS_FILE) for run in arm.completed.values())
-        if lines := next(filter(None, runs), None):  # of the first seed that has them
+        if lines := next(filter(None, runs), None):  # the first seed that has them counts
             flows[arm.name] = {line["epoch"]: rms_gradients(line) for line in lines}
     flows = dict(list(flows.items())[:MOST_ARMS])
     if not flows:

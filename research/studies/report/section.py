@@ -50,8 +50,8 @@ TRIALS_NOTE = (
     "the rates with the best mean validation accuracy. A trial never reads the test split."
 )
 DIAGNOSIS_NOTE = (
-    "What the curves of an arm say about its training, by rules of thumb that the guide «Why does my network "
-    "not learn?» describes. A diagnosis is no finding: no test stands behind it."
+    "The table says what the curves of an arm show about its training, by rules of thumb that the guide «Why "
+    "does my network not learn?» describes. A diagnosis is no finding: no test stands behind it."
 )
 RECIPE = {
     "data.name": "{}",
