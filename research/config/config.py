@@ -17,7 +17,7 @@ from research.config.choices import (
     with_recipe,
     with_recommendations,
 )
-from research.config.data import ONLY_FROM, DataConfig, data_choice
+from research.config.data import ADDED, ONLY_FROM, DataConfig, data_choice
 from research.config.sections import (
     DebugConfig,
     DistributedConfig,
@@ -207,6 +207,9 @@ class Config:
             values["data"]["path"] = self.data.images.content(cache_folder(self.data.cache_dir))
             if self.data.path is not None:
                 del values["data"]["name"]
+        for key in ADDED:
+            if getattr(self.data, key) == getattr(DataConfig, key):
+                del values["data"][key]
         if self.training.continued_from is None:  # as before there was this key
             del values["training"]["continued_from"]
         if self.init_from is None:

@@ -8,6 +8,7 @@ from research.data import (
     AUGMENTATIONS,
     DATASETS,
     RESIZINGS,
+    ChosenClasses,
     FolderImages,
     ImageSource,
     NpzImages,
@@ -40,6 +41,10 @@ EXAMPLES = {
 }
 """What is said about each of these keys if it is missing."""
 
+ADDED = ("classes",)
+"""Keys of `data` that count in the fingerprint of a run only if they do not have their default. They were
+added later, and the fingerprints of earlier runs must stay the same."""
+
 DATA_CHOICES = (*DATASETS, *SOURCES[1:])
 """What `data=` may be: the name of a dataset of the table, or another source."""
 
@@ -71,6 +76,8 @@ class DataConfig:
             sides, `pad` adds black borders.
         channels: 3 reads colour images from the files of a folder, 1 reads grey ones.
         skip_damaged: leave out files of a folder that cannot be used, instead of refusing them.
+        classes: the classes to use, as labels (whole numbers) or names; they get the labels 0, 1, ... in this
+            order. null: all classes.
         validation_fraction: share of the training images that becomes the validation split; share of all
             images, if the user's own images have no split; 0 trains on all images, and needs
             `training.keep=last`.
@@ -90,6 +97,7 @@ class DataConfig:
     resizing: Annotated[str, OneOf(RESIZINGS)] = "crop"
     channels: Annotated[int, Between(1, 3)] = 3
     skip_damaged: bool = False
+    classes: tuple[int | str, ...] | None = None
     validation_fraction: Annotated[float, Rate] = 0.1
     test_fraction: Annotated[float, Fraction] = 0.2
     split_seed: Annotated[int, Between(0)] = 0
@@ -114,6 +122,10 @@ class DataConfig:
             )
         if self.channels == 2:
             raise ConfigError("data.channels=2 is not allowed; give 1 or 3")
+        if self.classes is not None and (len(self.classes) < 2 or len({*self.classes}) < len(self.classes)):
+            raise ConfigError(
+                f"data.classes={list(self.classes)} is not allowed; give at least two classes, each once"
+            )
         name = self.name or "digits"
         if self.source == "table" and name not in DATASETS:
             raise ConfigError(f"data.name={name} is not allowed; give {OneOf(DATASETS)}")
@@ -128,7 +140,11 @@ class DataConfig:
 
     @property
     def images(self) -> ImageSource:
-        """The source of the images."""
+        """The source of the images of the chosen classes."""
+        return self._all_images if self.classes is None else ChosenClasses(self._all_images, self.classes)
+
+    @property
+    def _all_images(self) -> ImageSource:
         if self.source == "folder" and self.path is not None and self.image_size is not None:
             return FolderImages(self.path, self.image_size, self.resizing, self.channels, self.skip_damaged)
         if self.source == "npz" and self.path is not None:

@@ -1,11 +1,13 @@
 """Images before the network: datasets and where they come from, splits, and augmentation."""
 
 from research.data.augmentation import AUGMENTATIONS, RECIPES
+from research.data.classes import ChosenClasses
 from research.data.dataset import DATASETS, DataError, Dataset, DatasetSpec, InputSpec, Split
 from research.data.decode import RESIZINGS
 from research.data.image_folder import FolderImages, name_of_path
+from research.data.image_source import ImageSource, cache_folder
 from research.data.inspection import Inspection, inspect_images
-from research.data.loading import ImageSource, cache_folder, load_dataset
+from research.data.loading import load_dataset
 from research.data.npz_file import NpzImages
 from research.data.preparation import prepare
 from research.data.preprocess import Preprocess
@@ -17,6 +19,7 @@ __all__ = [
     "DATASETS",
     "RECIPES",
     "RESIZINGS",
+    "ChosenClasses",
     "DataError",
     "Dataset",
     "DatasetSpec",

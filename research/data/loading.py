@@ -1,66 +1,17 @@
 """Loading of a dataset into three splits in memory."""
 
 from pathlib import Path
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import numpy as np
-import platformdirs
 
 from research.data.cache import checksum
-from research.data.dataset import Dataset, DatasetSpec, Split
+from research.data.classes import ChosenClasses
+from research.data.dataset import Dataset, Split
+from research.data.image_source import ImageSource, cache_folder
 from research.data.source import Source
 from research.data.splits import stratified_order
 from research.data.table import TableImages
-
-
-@runtime_checkable
-class ImageSource(Protocol):
-    """Images that can be described, and decoded into arrays."""
-
-    @property
-    def name(self) -> str:
-        """The name of the dataset in reports and errors."""
-        ...
-
-    def describe(self) -> DatasetSpec:
-        """Return the shapes, the classes and the recommendations, without decoding an image.
-
-        Raises:
-            DataError: the images are missing, or a file cannot be used.
-        """
-        ...
-
-    def locate(self) -> Path | None:
-        """Return the folder or file from which the images are read, or `None` if a package holds them.
-
-        Raises:
-            DataError: a dataset with a name is not there.
-        """
-        ...
-
-    def content(self, cache: Path) -> str | None:
-        """Return a checksum of the files that are read, or `None` if the name says which images these are.
-
-        Args:
-            cache: the folder of caches.
-        """
-        ...
-
-    def read(self, cache: Path) -> tuple[Source, str | None]:
-        """Return the decoded images, and their checksum if it is known.
-
-        Args:
-            cache: the folder of caches.
-
-        Raises:
-            DataError: a file is missing or damaged.
-        """
-        ...
-
-
-def cache_folder(cache_dir: str | Path | None = None) -> Path:
-    """Return the folder of caches, which is in the cache folder of the user if `cache_dir` is not given."""
-    return Path(cache_dir or platformdirs.user_cache_dir("cnn-research")).expanduser()
 
 
 def load_dataset(
@@ -162,7 +113,8 @@ def make_splits(
     """
     train, test, share = source.train, source.test, validation_fraction
     if test is None:
-        if source.validation is None and not isinstance(images, TableImages):
+        of_table = isinstance(images.images if isinstance(images, ChosenClasses) else images, TableImages)
+        if source.validation is None and not of_table:
             share = validation_fraction / (1 - test_fraction)
         if share >= 1:
             raise ValueError(

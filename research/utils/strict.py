@@ -182,11 +182,12 @@ def _build(hint: Any, value: Any, key: str) -> Any:
             return None
         if len(options) == 1:
             return _build(options[0], value, key)
-        is_list = isinstance(value, list | tuple)  # one option is a list, and the other is none
-        try:
-            return _build(next(o for o in options if (typing.get_origin(o) is tuple) == is_list), value, key)
-        except ConfigError:
-            raise _refusal(key, value, allowed_values(hint)) from None
+        for option in options:
+            try:
+                return _build(option, value, key)
+            except ConfigError:
+                pass
+        raise _refusal(key, value, allowed_values(hint))
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list | tuple):
             raise _refusal(key, value, "a list")
