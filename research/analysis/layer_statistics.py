@@ -13,7 +13,7 @@ from research.layers import Sequential
 from research.layers.base import fold_in_keys
 from research.training.objective import Objective
 from research.training.program import MeasureLayers
-from research.training.state import Batch, TrainState
+from research.training.state import Batch, TrainState, masked
 from research.training.step import Preprocess, example_keys
 from research.utils.xla import for_few_calls
 
@@ -57,9 +57,10 @@ def make_layer_statistics(
             return objective(logits, batch.labels).mean(), outputs
 
         def grad_fn(params: Any, _: int) -> Any:  # for SAM, which takes a second gradient of the batch
-            return jax.grad(mean_loss, has_aux=True)(params)[0]
+            return masked(jax.grad(mean_loss, has_aux=True)(params)[0], state.masks)
 
         grads, outputs = jax.grad(mean_loss, has_aux=True)(state.params)
+        grads = masked(grads, state.masks)
         with_extra_args = optax.with_extra_args_support(optimizer)
         updates, _ = with_extra_args.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
         nodes = walk(net, images.shape)

@@ -212,6 +212,8 @@ class Config:
                 del values["data"][key]
         if self.training.continued_from is None:  # as before there was this key
             del values["training"]["continued_from"]
+        if self.training.prune.amount == 0:
+            del values["training"]["prune"]
         if self.init_from is None:
             del values["init_from"]
         else:

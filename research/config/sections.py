@@ -19,6 +19,31 @@ RECOMMENDED: Any = None
 
 
 @dataclass(frozen=True)
+class PruneConfig:
+    """Magnitude pruning while a run is trained.
+
+    Args:
+        amount: share of the numbers of all kernels, or of the channels of each layer, that is zero in the
+            end; 0: nothing is pruned.
+        by: `weight` prunes single numbers of the kernels; `channel` prunes whole channels, which predict and
+            export then leave out.
+        from_epoch: first epoch in which something is pruned.
+        until_epoch: first epoch in which the whole amount is pruned; no earlier epoch is kept as the best.
+            null: from_epoch, so that everything is pruned at once.
+    """
+
+    amount: Annotated[float, Rate] = 0.0
+    by: Annotated[str, OneOf(("weight", "channel"))] = "weight"
+    from_epoch: Annotated[int, AtLeastOne] = 1
+    until_epoch: Annotated[int, AtLeastOne] | None = None
+
+    @property
+    def last_epoch(self) -> int:
+        """The first epoch in which the whole amount is pruned; 1 if nothing is."""
+        return (self.until_epoch or self.from_epoch) if self.amount else 1
+
+
+@dataclass(frozen=True)
 class TrainingConfig:
     """How long and how to train.
 
@@ -33,6 +58,7 @@ class TrainingConfig:
             which is evaluated and kept; null: none.
         swa_from: first epoch whose parameters at its end count in the average over epochs, which is evaluated
             and kept; its batch statistics are computed once more at the end of the run. null: no average.
+        prune: magnitude pruning; fine-tuning a finished run is `init_from` and pruning.
         patience: number of epochs without a better epoch before training stops; null: no limit.
         tta: views of each image whose logits an evaluation averages: `none` the image alone, `flip` also its
             mirror image, `flip_shift` also both moved by a pixel.
@@ -62,6 +88,7 @@ class TrainingConfig:
     monitor: Annotated[str, OneOf(MONITORS)] = "accuracy"
     ema: Annotated[float, Rate] | None = None
     swa_from: Annotated[int, AtLeastOne] | None = None
+    prune: PruneConfig = field(default_factory=PruneConfig)
     patience: Annotated[int, AtLeastOne] | None = None
     tta: Annotated[str, OneOf(TTA)] = "none"
     scan_steps: Annotated[int, AtLeastOne] | None = None
@@ -77,8 +104,25 @@ class TrainingConfig:
     runs_per_program: Annotated[int, Between(1, 1024)] = 1
 
     def __post_init__(self) -> None:
+        prune = self.prune
+        if prune.until_epoch is not None and prune.until_epoch < prune.from_epoch:
+            raise ConfigError(
+                f"training.prune.until_epoch={prune.until_epoch} is not allowed; give at least "
+                f"training.prune.from_epoch={prune.from_epoch}"
+            )
+        if self.epochs is not None and prune.last_epoch > self.epochs:
+            key = "from_epoch" if prune.until_epoch is None else "until_epoch"
+            raise ConfigError(
+                f"training.prune.{key}={prune.last_epoch} is not allowed; give at most the {self.epochs} "
+                "epochs of training.epochs"
+            )
         if self.swa_from is None:
             return
+        if prune.last_epoch > self.swa_from:
+            raise ConfigError(
+                f"training.swa_from={self.swa_from} is not allowed; give at least {prune.last_epoch}, the "
+                "first epoch in which training.prune.amount is reached"
+            )
         if self.ema is not None:
             raise ConfigError(
                 f"training.ema={self.ema} is not allowed beside training.swa_from={self.swa_from}; give one "

@@ -12,6 +12,7 @@ import numpy as np
 from jax import export
 
 from research.deploy.fold import fold_batch_norm
+from research.deploy.prune import remove_channels
 from research.layers.base import by_path
 from research.layers.rewrite import rewrite
 from research.runs.load import TrainedNetwork
@@ -46,14 +47,16 @@ class Format(NamedTuple):
 def inference(trained: TrainedNetwork, dtype: str) -> Callable[[jax.Array], jax.Array]:
     """Return the function that is exported: from pixels `[N, H, W, C]` (uint8) to logits `[N, K]` (float32).
 
-    Preprocessing and the run's test-time augmentation are part of it, batch normalisation is folded, and
-    every convolution is computed by `lax`, whose program does not depend on the number of images.
+    Preprocessing and the run's test-time augmentation are part of it, channels that are not used are removed,
+    batch normalisation is folded, and every convolution is computed by `lax`, whose program does not depend
+    on the number of images.
 
     Args:
         trained: the network.
         dtype: the dtype in which the network computes.
     """
-    net, params, state = fold_batch_norm(trained.net, trained.params, trained.model_state)
+    net, params, state = remove_channels(trained.net, trained.params, trained.model_state)
+    net, params, state = fold_batch_norm(net, params, state)
     params, state = jax.device_get((params, state))
     net = rewrite(
         net, lambda layer: replace(layer, algorithm="lax") if hasattr(layer, "algorithm") else layer

@@ -18,6 +18,7 @@ from scipy.special import softmax
 
 from research.data import InputSpec
 from research.data.decode import FORMATS, decode_image, resize_image
+from research.deploy.prune import remove_channels
 from research.runs.load import load_trained
 from research.runs.settings import run_settings
 from research.training.evaluate import make_predict
@@ -95,14 +96,13 @@ class Predictor:
         """
         with run_settings():
             trained = load_trained(folder)
-            predict = make_predict(trained.net, trained.preprocess, tta or trained.config.training.tta)
+            net, params, state = remove_channels(trained.net, trained.params, trained.model_state)
+            predict = make_predict(net, trained.preprocess, tta or trained.config.training.tta)
             images = jax.ShapeDtypeStruct((BATCH_SIZE, *trained.inputs.image_shape), np.uint8)
             compiled = (
-                jax.jit(predict, compiler_options=for_few_calls())
-                .lower(trained.params, trained.model_state, images)
-                .compile()
+                jax.jit(predict, compiler_options=for_few_calls()).lower(params, state, images).compile()
             )
-        return cls(trained.inputs, partial(compiled, trained.params, trained.model_state))
+        return cls(trained.inputs, partial(compiled, params, state))
 
     def __call__(self, images: Iterable[Input], top: int = 3) -> list[Prediction]:
         """Return a prediction for each image, in their order.

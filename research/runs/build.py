@@ -13,6 +13,7 @@ from research.models import MODELS
 from research.runs.devices import check_parallel
 from research.training.losses import resolve
 from research.training.optimizers import group_params
+from research.training.pruning import channel_groups
 from research.utils.memory import machine_memory
 
 LOGGING_PACKAGES = (
@@ -111,6 +112,7 @@ def check(config: Config) -> None:
     dataset = config.data.images.describe()
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     refuse_unused_groups(config, net, dataset.image_shape)
+    refuse_without_channels(config, net)
     build_loss(config, np.arange(dataset.num_classes), dataset.num_classes)
     ones = (1.0,) * dataset.image_shape[-1]
     _preprocess(config, ones, ones)
@@ -135,3 +137,13 @@ def refuse_unused_groups(config: Config, net: Sequential, image_shape: tuple[int
         group_params(params, config.optimizer.arguments["groups"])
     except ValueError as error:
         raise ConfigError(f"optimizer.groups: {error}") from error
+
+
+def refuse_without_channels(config: Config, net: Sequential) -> None:
+    """Refuse to prune the channels of a network in which none can be removed."""
+    prune = config.training.prune
+    if prune.amount and prune.by == "channel" and not any(channel_groups(net)):
+        raise ConfigError(
+            f"training.prune.by=channel is not allowed with model={config.model.name}, in which no channel "
+            "can be removed without a change of another layer; give weight"
+        )

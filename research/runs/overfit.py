@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from research.config import Config, ConfigError, Named, ParallelConfig
+from research.config import Config, ConfigError, Named, ParallelConfig, PruneConfig
 from research.data import Dataset
 from research.data.loading import take
 from research.data.splits import stratified_order
@@ -16,8 +16,9 @@ OVERFIT_STEPS = 200
 def overfit_config(config: Config) -> Config:
     """Return the configuration in which the run of `debug.overfit_batch` trains; other runs keep theirs.
 
-    It has no augmentation, no weight decay, no L1 penalty, no average of the parameters and no test-time
-    augmentation. An epoch is one step, and one device computes it. `without_dropout` changes the network.
+    It has no augmentation, no weight decay, no L1 penalty, no average of the parameters, no pruning and no
+    test-time augmentation. An epoch is one step, and one device computes it. `without_dropout` changes the
+    network.
     """
     count = config.debug.overfit_batch
     if count is None:
@@ -35,6 +36,7 @@ def overfit_config(config: Config) -> Config:
             batch_size=count,
             keep="last",
             tta="none",
+            prune=PruneConfig(),
             **dict.fromkeys(("ema", "swa_from", "patience", "accumulate", "window")),
         ),
     )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +38,7 @@ from research.training.evaluate import make_predict, measure, predict_all
 from research.training.fit import FitOptions, first_position, fit
 from research.training.plateau import make_plateau
 from research.training.program import Program
+from research.training.pruning import make_prune
 from research.training.resume import Checkpoints, saved_steps
 from research.training.state import TrainState
 from research.utils.files import write_atomically
@@ -177,10 +179,19 @@ def _train(
             f"training.continued_from={list(training.continued_from)} is not allowed, because {folder} holds "
             "no checkpoint of an earlier run; give resume=true and a larger training.epochs"
         )
-    options = {}
+    options: dict[str, Any] = {}
     if config.schedule.name == "plateau":
         arguments = config.schedule.arguments
         options["plateau"] = make_plateau(training.monitor, program.num_epochs, **arguments)
+    if (pruning := training.prune).amount:
+        options["first_epoch"] = pruning.last_epoch
+        options["prune"] = make_prune(
+            spec.net,
+            amount=pruning.amount,
+            by=pruning.by,
+            from_epoch=pruning.from_epoch,
+            until_epoch=pruning.last_epoch,
+        )
     fitted = fit(
         program,
         position,

@@ -23,6 +23,7 @@ from research.runs.build import (
     eval_batch_size,
     refuse_too_large,
     refuse_unused_groups,
+    refuse_without_channels,
 )
 from research.runs.devices import build_layout
 from research.training.average import Weight, ema, swa
@@ -56,6 +57,7 @@ class ProgramSpec:
         num_parts: number of parts of a batch that are computed one after the other.
         remat: whether the activations inside blocks are computed again for the gradient.
         ema: decay of the average of the parameters over steps; `None`: there is no such average.
+        pruned: whether the state holds the masks of pruning.
         swa_from: first epoch in the average of the parameters over epochs; `None`: there is no such average.
         runs_per_program: the largest number of runs that the program trains together.
         optimization_level: optimization level of XLA for the training steps; `None` is XLA's own.
@@ -80,6 +82,7 @@ class ProgramSpec:
     num_parts: int
     remat: bool
     ema: float | None
+    pruned: bool
     swa_from: int | None
     runs_per_program: int
     optimization_level: int | None
@@ -131,7 +134,14 @@ class ProgramSpec:
     def init(self, key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array, /) -> TrainState:
         """Return the first state of a run, for a typed key and the two rates, float32 scalars."""
         averaged = self.average_weight is not None
-        state = init_state(self.net, self.make_optimizer(), key, (1, *self.image_shape), averaged=averaged)
+        state = init_state(
+            self.net,
+            self.make_optimizer(),
+            key,
+            (1, *self.image_shape),
+            averaged=averaged,
+            pruned=self.pruned,
+        )
         rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
         return state._replace(opt_state=set_rates(state.opt_state, **rates))
 
@@ -183,6 +193,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     refuse_too_large(config, net, dataset.image_shape)
     refuse_unused_groups(config, net, dataset.image_shape)
+    refuse_without_channels(config, net)
     num_steps = num_train // training.batch_size
     if training.epochs * num_steps > MAX_STEPS:
         raise ConfigError(
@@ -212,6 +223,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         or choose_num_parts(net, dataset.image_shape, training.batch_size // layout.num_shards, strategy),
         remat=training.remat == "blocks",
         ema=training.ema,
+        pruned=training.prune.amount > 0,
         swa_from=training.swa_from,
         runs_per_program=training.runs_per_program,
         optimization_level=training.xla_optimization_level,

@@ -38,6 +38,8 @@ class FitOptions:
         find_nans: keep a copy of the state, and name the first value that is not finite if a run diverges.
         learning_rate: peak learning rate, which is written to the metrics.
         plateau: a function from the history to the factor of the learning rate in the next epoch.
+        prune: a function from a state and an epoch to the state with which the epoch begins.
+        first_epoch: the first epoch that can be the best one, because the network is pruned before.
     """
 
     keep: str = "best"
@@ -48,6 +50,8 @@ class FitOptions:
     find_nans: bool = False
     learning_rate: float = 1.0
     plateau: Callable[[Sequence[EpochMetrics]], float] = lambda history: 1.0
+    prune: Callable[[TrainState, int], TrainState] = lambda state, epoch: state
+    first_epoch: int = 1
 
 
 class FitResult(NamedTuple):
@@ -75,14 +79,16 @@ MONITORS: dict[str, Callable[[EpochMetrics], tuple[float, ...]]] = {
 """Scores of an epoch on the validation split, of which the highest is the best; 0 without the split."""
 
 
-def best_epoch(history: Sequence[EpochMetrics], monitor: str) -> int:
-    """Return the first of the epochs with the best score; 0 before the end of the first epoch.
+def best_epoch(history: Sequence[EpochMetrics], monitor: str, first: int = 1) -> int:
+    """Return the first of the epochs with the best score; the last epoch so far if none counts yet.
 
     Args:
         history: the metrics of the epochs so far.
         monitor: the name of the score in `MONITORS`.
+        first: the first epoch that counts.
     """
-    return max(history, key=MONITORS[monitor]).epoch if history else 0
+    counted = history[first - 1 :]
+    return max(counted, key=MONITORS[monitor]).epoch if counted else len(history)
 
 
 def fit(
@@ -113,12 +119,13 @@ def fit(
         otherwise "completed".
     """
     state, best, history, totals, seconds = position
-    monitor, step = options.monitor, int(state.step)
+    best_so_far = functools.partial(best_epoch, monitor=options.monitor, first=options.first_epoch)
+    step = int(state.step)
     steps_per_call = options.scan_steps or 1
     watch = Watch(program.run_steps, program.find) if options.find_nans else None
 
     def ended(status: str, kept: tuple[Params, State] | None = None, error: str | None = None) -> FitResult:
-        epoch = len(history) if options.keep == "last" else best_epoch(history, monitor)
+        epoch = len(history) if options.keep == "last" else best_so_far(history)
         return FitResult(status, *(kept or (None, None)), epoch, history, step, seconds, error)
 
     def diverged(what: str) -> FitResult:
@@ -127,11 +134,13 @@ def fit(
 
     with started(callbacks, position, program.num_steps):
         for epoch in range(len(history) + 1, program.num_epochs + 1):
-            if options.patience is not None and epoch - 1 - best_epoch(history, monitor) >= options.patience:
+            if options.patience is not None and epoch - 1 - best_so_far(history) >= options.patience:
                 break
             if (factor := options.plateau(history)) != 1:
                 opt_state = set_learning_rate(state.opt_state, factor * options.learning_rate)
                 state = state._replace(opt_state=opt_state)
+            if step == (epoch - 1) * program.steps_per_epoch:
+                state = options.prune(state, epoch)
             order = epoch_order(order_key, epoch, program.num_train, program.batch_size)
             for examples, start, end in feed(order, step - (epoch - 1) * program.steps_per_epoch):
                 while start < end:
@@ -177,7 +186,7 @@ def fit(
                 seconds=seconds,
             )
             history, totals = (*history, line), Totals()
-            if options.keep == "best" and best_epoch(history, monitor) == epoch:
+            if options.keep == "best" and best_so_far(history) == epoch:
                 best = _copy(state)
             reasons = [callback.on_epoch(line) for callback in callbacks]
             if any(reasons) and epoch < program.num_epochs:

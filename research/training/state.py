@@ -22,6 +22,8 @@ class TrainState(NamedTuple):
         opt_state: the state of the optimizer, an `optax.OptState`.
         key: a single typed key, from which the keys of all steps are made.
         average: the averages of `params` and of `model_state`, or `()` if the run keeps no average.
+        masks: for each parameter, where it is kept (true) and where it is pruned, or `()` if the run prunes
+            nothing.
     """
 
     step: jax.Array
@@ -30,6 +32,7 @@ class TrainState(NamedTuple):
     opt_state: Any
     key: jax.Array
     average: tuple[()] | tuple[Params, State] = ()
+    masks: Any = ()
 
 
 class Batch(NamedTuple):
@@ -65,6 +68,7 @@ def init_state(
     in_shape: Shape,
     *,
     averaged: bool = False,
+    pruned: bool = False,
 ) -> TrainState:
     """Return the state before the first step.
 
@@ -75,13 +79,25 @@ def init_state(
             state, and `fold_in(key, 3)` that of gradient noise.
         in_shape: the shape of the input of the network, `[N, H, W, C]`. `N` may be any number.
         averaged: whether the state holds an average of the parameters and of the model state.
+        pruned: whether the state holds masks, of which every number is true.
     """
     params, model_state = net.init(jax.random.fold_in(key, 0), in_shape)
     opt_state = set_noise_key(optimizer.init(params), jax.random.fold_in(key, 3))
     average = (params, model_state) if averaged else ()
+    masks = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), params) if pruned else ()
     return TrainState(
-        jnp.zeros((), jnp.int32), params, model_state, opt_state, jax.random.fold_in(key, 1), average
+        jnp.zeros((), jnp.int32), params, model_state, opt_state, jax.random.fold_in(key, 1), average, masks
     )
+
+
+def masked(tree: Any, masks: Any) -> Any:
+    """Return a tree like the parameters with zeros where the masks are false, or `tree` if there are none.
+
+    Example:
+        >>> masked({"bias": jnp.ones(2)}, {"bias": jnp.array([True, False])})["bias"].tolist()
+        [1.0, 0.0]
+    """
+    return jax.tree.map(lambda leaf, mask: jnp.where(mask, leaf, 0), tree, masks) if masks else tree
 
 
 def copy_arrays(tree: Any) -> Any:
@@ -93,20 +109,22 @@ def eval_params(state: TrainState) -> tuple[Params, State]:
     """Return the parameters and the model state that are evaluated, kept and exported.
 
     They are the averages of the state if it has any. Otherwise they are those of the state, unless a part of
-    the optimizer's state has a method `eval_params(params)`, which returns other parameters. The arrays may
-    be those of the state, so they are invalid after the state is donated.
+    the optimizer's state has a method `eval_params(params)`, which returns other parameters. What is pruned
+    is zero in all of them. The arrays may be those of the state, so they are invalid after the state is
+    donated.
     """
-    if state.average:
-        return state.average
-    params = state.params
-    for part in jax.tree.leaves(state.opt_state, is_leaf=_has_eval_params):
+    params, model_state = state.average or (state.params, state.model_state)
+    for part in jax.tree.leaves(() if state.average else state.opt_state, is_leaf=_has_eval_params):
         if _has_eval_params(part):
             params = _eval_params(part, params)
-    return params, state.model_state
+    return (_masked(params, state.masks) if state.masks else params), model_state
 
 
 def _has_eval_params(part: Any) -> bool:
     return hasattr(part, "eval_params")
+
+
+_masked = jax.jit(masked)
 
 
 @jax.jit

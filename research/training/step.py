@@ -13,7 +13,7 @@ from research.training.average import Weight
 from research.training.collectives import average, position, varying
 from research.training.mixing import DrawWeights, Mixture, draw_mixture, mix_images, mix_labels
 from research.training.objective import Objective, is_correct
-from research.training.state import Batch, Metrics, TrainState
+from research.training.state import Batch, Metrics, TrainState, masked
 
 
 @runtime_checkable
@@ -97,16 +97,18 @@ def make_train_step(
             return gradient(varying(params, axis_name), state.model_state, batch, keys, mixture)
 
         def grad_fn(params: Any, _: int) -> Any:  # for SAM, which takes a second gradient of the batch
-            return average(gradient_at(params)[0], axis_name)
+            return masked(average(gradient_at(params)[0], axis_name), state.masks)
 
         grads, (model_state, metrics) = gradient_at(state.params)
         grads, model_state = average((grads, model_state), axis_name)
+        grads = masked(grads, state.masks)
         updates, opt_state = with_extra_args.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
-        params: Any = optax.apply_updates(state.params, updates)
+        params: Any = masked(optax.apply_updates(state.params, updates), state.masks)
         mean: Any = state.average
         if average_weight is not None:
             mean = optax.incremental_update((params, model_state), mean, average_weight(state.step + 1))
-        return TrainState(state.step + 1, params, model_state, opt_state, state.key, mean), metrics
+        new = TrainState(state.step + 1, params, model_state, opt_state, state.key, mean, state.masks)
+        return new, metrics
 
     return train_step
 

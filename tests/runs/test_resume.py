@@ -25,6 +25,8 @@ NUM_STEPS = 12
 RESNET = {"name": "simple_resnet", "widths": [4, 8], "blocks": 1, "dropout": 0.1, "stochastic_depth": 0.2}
 REGULARIZED = {"name": "adam", "sam": 0.05, "l1": 1e-4, "gradient_noise": 1e-4, "max_norm": 3.0}
 
+PRUNED = {"amount": 0.5, "by": "channel", "from_epoch": 2, "until_epoch": 3}
+
 GREY = tuple(name for name in AUGMENTATIONS if name not in NEED_COLOR)
 """The augmentations for images of one channel."""
 
@@ -149,7 +151,7 @@ def test_every_combination_goes_on(optimizer, schedule, augmentations, tmp_path)
             "schedule": {"name": "plateau", "patience": 1, "tolerance": 0.9},
             "parallel": "pmap",
         },
-        {"ema": 0.9, "model": "resnet", "optimizer": REGULARIZED, "loss": {"name": "focal"}},
+        {"ema": 0.9, "model": "resnet", "optimizer": REGULARIZED, "loss": {"name": "focal"}, "prune": PRUNED},
         {"swa_from": 2, "model": "resnet", "parallel": "jit"},
         pytest.param({"model": "modern_cnn"}, marks=pytest.mark.slow),  # batch normalisation
     ],
