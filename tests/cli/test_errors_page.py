@@ -8,7 +8,8 @@ import pytest
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 BLOCK = re.compile(r"^```console\n\$ cnn-research (\S+) (.*)\n(.*)\n```", re.MULTILINE)
-TEXT = "\n".join((GUIDES / name).read_text(encoding="utf-8") for name in ("errors.md", "use.md", "compress.md"))
+PAGES = ("errors.md", "use.md", "compress.md")
+TEXT = "\n".join((GUIDES / name).read_text(encoding="utf-8") for name in PAGES)
 EXAMPLES = BLOCK.findall(TEXT)
 
 
