@@ -15,7 +15,7 @@ from research.utils.constraints import OneOf
 
 
 def command() -> int:
-    """Print the test loss and the test accuracy of the run on the command line."""
+    """Print the test loss and the test scores of the run on the command line."""
     parser = Arguments(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     parser.add_argument("--tta", help=f"test-time augmentation instead of the run's: {OneOf(TTA)}")
@@ -27,8 +27,8 @@ def command() -> int:
         call = f"{parser.prog} {folder or 'RUN'}"
         raise ConfigError(f"run={folder} is not allowed; give the folder alone: {call}")
     measured = evaluate(run, arguments.tta)
-    print(f"test loss {measured['test_loss']!r}")
-    print(f"test accuracy {measured['test_accuracy']!r}")
+    for name, value in measured.items():
+        print(f"{name.replace('_', ' ')} {value!r}")
     return 0
 
 

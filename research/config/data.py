@@ -16,7 +16,7 @@ from research.data import (
     TfdsImages,
     name_of_path,
 )
-from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Rate
+from research.utils.constraints import AtLeastOne, Between, Fraction, OneOf, Rate, Share
 from research.utils.strict import ConfigError, Functions, Named
 
 SOURCES = ("table", "folder", "tfds", "npz")
@@ -41,7 +41,10 @@ EXAMPLES = {
 }
 """What is said about each of these keys if it is missing."""
 
-ADDED = ("classes",)
+SAMPLINGS = ("uniform", "balanced")
+"""How an epoch may draw the training images."""
+
+ADDED = ("classes", "imbalance", "label_noise", "sampling")
 """Keys of `data` that count in the fingerprint of a run only if they do not have their default. They were
 added later, and the fingerprints of earlier runs must stay the same."""
 
@@ -84,6 +87,11 @@ class DataConfig:
         test_fraction: share of the images that becomes the test split, if they have none.
         split_seed: seed of the shuffle before the validation split is taken.
         train_limit: number of training images to use; null: all.
+        imbalance: make a long tail of the training images: the last class keeps this share of the images of
+            the first, and the classes between them fall exponentially.
+        label_noise: share of the training images that get the label of another class.
+        sampling: how an epoch draws the training images: `uniform` takes each once, `balanced` takes equally
+            many of each class, the images of rare classes several times.
         augmentations: random changes of the training images, which are applied in this order; each is a name,
             or a mapping with a name and keyword arguments, such as `{name: crop, padding: 2}`.
     """
@@ -102,6 +110,9 @@ class DataConfig:
     test_fraction: Annotated[float, Fraction] = 0.2
     split_seed: Annotated[int, Between(0)] = 0
     train_limit: Annotated[int, AtLeastOne] | None = None
+    imbalance: Annotated[float, Share] = 1.0
+    label_noise: Annotated[float, Rate] = 0.0
+    sampling: Annotated[str, OneOf(SAMPLINGS)] = "uniform"
     augmentations: tuple[Annotated[Named, Functions(AUGMENTATIONS)], ...] = ()
 
     def __post_init__(self) -> None:

@@ -15,7 +15,8 @@ from research.data.decode import FORMATS
 from research.data.duplicates import Duplicates, find_duplicates
 from research.data.image_folder import FolderImages
 from research.data.image_source import ImageSource, cache_folder
-from research.data.loading import make_splits, pixel_statistics
+from research.data.loading import pixel_statistics
+from research.data.splits import make_splits
 from research.utils.cpus import num_cpus
 
 

@@ -1,17 +1,15 @@
 """Loading of a dataset into three splits in memory."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from research.data.cache import checksum
-from research.data.classes import ChosenClasses
-from research.data.dataset import Dataset, Split
+from research.data.dataset import Dataset
 from research.data.image_source import ImageSource, cache_folder
-from research.data.source import Source
-from research.data.splits import stratified_order
+from research.data.splits import make_splits, stratified_order, take
 from research.data.table import TableImages
+from research.data.training_split import long_tailed, with_label_noise
 
 
 def load_dataset(
@@ -23,6 +21,8 @@ def load_dataset(
     test_fraction: float = 0.2,
     split_seed: int = 0,
     train_limit: int | None = None,
+    imbalance: float = 1.0,
+    label_noise: float = 0.0,
 ) -> Dataset:
     """Load a dataset, split off its validation images, and compute the mean and deviation of its pixels.
 
@@ -41,6 +41,9 @@ def load_dataset(
         split_seed: the seed of the splits, at least 0.
         train_limit: the number of training images to keep, as a stratified subset. If not given, all are
             kept.
+        imbalance: the number of training images of the last class, as a share of those of the first, in
+            (0, 1]; see `long_tailed`. The limit holds for the images that are left. 1 keeps all.
+        label_noise: the share of training images that get the label of another class, in [0, 1).
 
     Returns:
         The dataset. Its `mean` and `std` are those of the training images that are kept.
@@ -62,22 +65,31 @@ def load_dataset(
         raise ValueError(f"test_fraction={test_fraction}; allowed: above 0 and below 1")
     if split_seed < 0:
         raise ValueError(f"split_seed={split_seed}; allowed: 0 and above")
+    if not 0 < imbalance <= 1:
+        raise ValueError(f"imbalance={imbalance}; allowed: above 0 and at most 1")
+    if not 0 <= label_noise < 1:
+        raise ValueError(f"label_noise={label_noise}; allowed: at least 0 and below 1")
     source, digest = images.read(cache_folder(cache_dir))
     split = make_splits(images, source, validation_fraction, test_fraction, split_seed)
     train, validation, test = split.train, split.validation, split.test
     if source.test is None or digest is None:
         digest = checksum(source._replace(train=split.before_validation, test=test))
+    num_classes = len(source.class_names)
+    if imbalance < 1:
+        train = long_tailed(train, imbalance, num_classes, split_seed)
     if train_limit is not None:
         if not 1 <= train_limit <= len(train.labels):
             raise ValueError(f"train_limit={train_limit}; allowed: 1 to {len(train.labels)} for {name}")
         train = take(train, stratified_order(train.labels, split_seed)[:train_limit])
+    if label_noise:
+        train = with_label_noise(train, label_noise, num_classes, split_seed)
     mean, std = pixel_statistics(train.images)
     return Dataset(
         name=name,
         train=train,
         validation=validation,
         test=test,
-        num_classes=len(source.class_names),
+        num_classes=num_classes,
         class_names=source.class_names,
         mean=mean,
         std=std,
@@ -85,79 +97,6 @@ def load_dataset(
         num_left_out=len(source.left_out),
         resizing=getattr(images, "resizing", "crop"),
     )
-
-
-class Splits(NamedTuple):
-    """The three splits of a dataset, and the training split before the validation split was taken from it."""
-
-    train: Split
-    validation: Split
-    test: Split
-    before_validation: Split
-
-
-def make_splits(
-    images: ImageSource, source: Source, validation_fraction: float, test_fraction: float, seed: int
-) -> Splits:
-    """Return the splits of a source, of which it may have some already.
-
-    Args:
-        images: the images.
-        source: what `images.read` returned.
-        validation_fraction: as for `load_dataset`.
-        test_fraction: as for `load_dataset`.
-        seed: the seed of the random orders.
-
-    Raises:
-        ValueError: the fractions leave too few examples to train on.
-    """
-    train, test, share = source.train, source.test, validation_fraction
-    if test is None:
-        of_table = isinstance(images.images if isinstance(images, ChosenClasses) else images, TableImages)
-        if source.validation is None and not of_table:
-            share = validation_fraction / (1 - test_fraction)
-        if share >= 1:
-            raise ValueError(
-                f"validation_fraction={validation_fraction}; allowed: below {1 - test_fraction:.12g}, "
-                f"because test_fraction={test_fraction}"
-            )
-        test, train = split_off(train, test_fraction, seed)
-    if len(train.labels) < 2:
-        raise ValueError(
-            f"test_fraction={test_fraction} leaves too few examples of {images.name} to train on"
-        )
-    if source.validation is not None:
-        return Splits(train, source.validation, test, train)
-    validation, rest = split_off(train, share, seed)
-    return Splits(rest, validation, test, train)
-
-
-def take(split: Split, indices: np.ndarray) -> Split:
-    """Return the examples at `indices`, in the order in which they stand in `split`."""
-    indices = np.sort(indices)
-    return Split(split.images[indices], split.labels[indices])
-
-
-def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Split a split in two, stratified by class.
-
-    Args:
-        split: the examples.
-        fraction: the fraction of examples in the first part, in [0, 1).
-        seed: the seed of the random order.
-
-    Returns:
-        The first part and the rest. Each has at least one example, unless `fraction` is 0.
-
-    Raises:
-        ValueError: `split` has fewer than two examples.
-    """
-    count = len(split.labels)
-    if count < 2:
-        raise ValueError(f"{count} examples cannot be split in two")
-    size = min(max(round(fraction * count), 1), count - 1) if fraction else 0
-    order = stratified_order(split.labels, seed)
-    return take(split, order[:size]), take(split, order[size:])
 
 
 def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:

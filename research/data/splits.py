@@ -1,6 +1,14 @@
-"""An order of examples in which every prefix holds the classes in their proportions."""
+"""Stratified orders of examples, and the three splits that are made by them."""
+
+from typing import NamedTuple
 
 import numpy as np
+
+from research.data.classes import ChosenClasses
+from research.data.dataset import Split
+from research.data.image_source import ImageSource
+from research.data.source import Source
+from research.data.table import TableImages
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -37,3 +45,76 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
         count = np.count_nonzero(members)
         position[members] = (np.arange(count) + 0.5) / count
     return order[np.argsort(position, kind="stable")]
+
+
+class Splits(NamedTuple):
+    """The three splits of a dataset, and the training split before the validation split was taken from it."""
+
+    train: Split
+    validation: Split
+    test: Split
+    before_validation: Split
+
+
+def make_splits(
+    images: ImageSource, source: Source, validation_fraction: float, test_fraction: float, seed: int
+) -> Splits:
+    """Return the splits of a source, of which it may have some already.
+
+    Args:
+        images: the images.
+        source: what `images.read` returned.
+        validation_fraction: as for `load_dataset`.
+        test_fraction: as for `load_dataset`.
+        seed: the seed of the random orders.
+
+    Raises:
+        ValueError: the fractions leave too few examples to train on.
+    """
+    train, test, share = source.train, source.test, validation_fraction
+    if test is None:
+        of_table = isinstance(images.images if isinstance(images, ChosenClasses) else images, TableImages)
+        if source.validation is None and not of_table:
+            share = validation_fraction / (1 - test_fraction)
+        if share >= 1:
+            raise ValueError(
+                f"validation_fraction={validation_fraction}; allowed: below {1 - test_fraction:.12g}, "
+                f"because test_fraction={test_fraction}"
+            )
+        test, train = split_off(train, test_fraction, seed)
+    if len(train.labels) < 2:
+        raise ValueError(
+            f"test_fraction={test_fraction} leaves too few examples of {images.name} to train on"
+        )
+    if source.validation is not None:
+        return Splits(train, source.validation, test, train)
+    validation, rest = split_off(train, share, seed)
+    return Splits(rest, validation, test, train)
+
+
+def take(split: Split, indices: np.ndarray) -> Split:
+    """Return the examples at `indices`, in the order in which they stand in `split`."""
+    indices = np.sort(indices)
+    return Split(split.images[indices], split.labels[indices])
+
+
+def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
+    """Split a split in two, stratified by class.
+
+    Args:
+        split: the examples.
+        fraction: the fraction of examples in the first part, in [0, 1).
+        seed: the seed of the random order.
+
+    Returns:
+        The first part and the rest. Each has at least one example, unless `fraction` is 0.
+
+    Raises:
+        ValueError: `split` has fewer than two examples.
+    """
+    count = len(split.labels)
+    if count < 2:
+        raise ValueError(f"{count} examples cannot be split in two")
+    size = min(max(round(fraction * count), 1), count - 1) if fraction else 0
+    order = stratified_order(split.labels, seed)
+    return take(split, order[:size]), take(split, order[size:])

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from research import records
-from research.data import Dataset, load_dataset
+from research.data import Dataset
 from research.frameworks.base import FRAMEWORKS, OURS, STUDY, Entry, Task
 from research.frameworks.config import ComparisonConfig
 from research.frameworks.process import Notify, Process, Workplace
 from research.records import NOT_IN_THE_RESULT, RecordError, RunResult, Seconds
 from research.records.lock import hold
+from research.runs.build import build_data
 from research.utils.cpus import num_cpus
 from research.utils.nested import dotted_keys
 from research.utils.strict import to_plain
@@ -112,7 +113,7 @@ def compare(config: ComparisonConfig, provenance: Mapping[str, Any], on_progress
     num_threads = config.num_threads or most
     if num_threads > most:
         raise ValueError(f"num_threads={num_threads}; allowed: 1 to {most}, the processors of this process")
-    dataset = load_dataset(data.images, cache_dir=data.cache_dir, train_limit=data.train_limit)
+    dataset = build_data(data)
     most = len(dataset.train.labels)
     if training.batch_size > most:
         raise ValueError(f"batch_size={training.batch_size}; allowed: 1 to {most} for {data.name}")

@@ -6,6 +6,7 @@ from typing import Annotated
 from research.config import RECOMMENDED, ConfigError, DataConfig
 from research.frameworks.base import FRAMEWORKS, OPTIMIZERS
 from research.utils.constraints import AtLeastOne, OneOf, Positive
+from research.utils.strict import to_plain
 
 
 @dataclass(frozen=True)
@@ -55,5 +56,12 @@ class ComparisonConfig:
     report: bool = True
 
     def __post_init__(self) -> None:
+        for key in ("augmentations", "sampling"):
+            value = to_plain(getattr(self.data, key))
+            if value != to_plain(getattr(DataConfig, key)):
+                raise ConfigError(
+                    f"data.{key}={value} is not allowed, because the comparison takes each image once and as "
+                    "it is; leave it out"
+                )
         if self.frameworks == ():
             raise ConfigError("frameworks=[] is not allowed; give at least one name, or null for all")

@@ -5,7 +5,7 @@ import importlib.util
 import jax
 import numpy as np
 
-from research.config import PRECISIONS, Config, ConfigError, Named
+from research.config import PRECISIONS, Config, ConfigError, DataConfig, Named
 from research.data import DataError, Dataset, InputSpec, Preprocess, load_dataset
 from research.layers import Sequential
 from research.layers.base import abstract_init
@@ -47,14 +47,13 @@ def build_loss(config: Config, labels: np.ndarray, num_classes: int) -> Named:
         raise ConfigError(str(error)) from error
 
 
-def build_data(config: Config) -> Dataset:
-    """Return the dataset of a configuration, with its three splits.
+def build_data(data: DataConfig) -> Dataset:
+    """Return the dataset of the section `data` of a configuration, with its three splits.
 
     Raises:
         DataError: the dataset is missing or damaged.
         ConfigError: a number does not fit the dataset.
     """
-    data = config.data
     try:
         return load_dataset(
             data.images,
@@ -63,6 +62,8 @@ def build_data(config: Config) -> Dataset:
             test_fraction=data.test_fraction,
             split_seed=data.split_seed,
             train_limit=data.train_limit,
+            imbalance=data.imbalance,
+            label_noise=data.label_noise,
         )
     except DataError:
         raise

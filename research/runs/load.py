@@ -107,7 +107,7 @@ def load_data(run: str | Path | records.Run) -> Dataset:
         ConfigError: this version cannot read the configuration of the run.
     """
     record = _completed(run)
-    dataset = build_data(Config.from_record(record.config))
+    dataset = build_data(Config.from_record(record.config).data)
     if dataset.checksum != record.outcome.provenance["data_checksum"]:
         raise records.RecordError(
             f"{record.path} was trained on other data: its checksum of {dataset.name} differs"

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from research.config import Config
 from research.data import Dataset
-from research.data.loading import take
-from research.data.splits import stratified_order
+from research.data.splits import stratified_order, take
 from research.runs.callbacks import TensorBoard
 from research.runs.layer_statistics import StatisticsWriter
 from research.runs.tracking import Mlflow

@@ -10,6 +10,7 @@ from research import records
 from research.data import Dataset
 from research.layers import Sequential
 from research.parallel.distributed import is_writer, num_processes
+from research.records.class_scores import balanced_accuracy, count_confusions, macro_f1
 from research.training import checkpoint
 from research.training.evaluate import measure, most_confident_mistakes, predict_all
 from research.training.fit import FitResult
@@ -31,6 +32,22 @@ class Measured(NamedTuple):
     test_loss: float | None = None
     validation_accuracy: float | None = None
     validation_loss: float | None = None
+
+
+def count_and_score(dataset: Dataset, logits: np.ndarray | None) -> dict[str, float]:
+    """Return the number of images in each split, and the scores that do not depend on the sizes of classes.
+
+    Args:
+        dataset: the data of the run.
+        logits: the logits `[N, K]` of the test split, or `None` if the run has none.
+    """
+    found: dict[str, float] = {
+        f"num_{name}": len(getattr(dataset, name).labels) for name in ("train", "validation", "test")
+    }
+    if logits is None:
+        return found
+    counts = count_confusions(dataset.test.labels, logits.argmax(-1), dataset.num_classes)
+    return found | {"test_balanced_accuracy": balanced_accuracy(counts), "test_macro_f1": macro_f1(counts)}
 
 
 def measure_run(

@@ -5,8 +5,7 @@ from typing import Any
 
 from research.config import Config, ConfigError, Named, ParallelConfig, PruneConfig
 from research.data import Dataset
-from research.data.loading import take
-from research.data.splits import stratified_order
+from research.data.splits import stratified_order, take
 from research.records import Run
 
 OVERFIT_STEPS = 200

@@ -25,7 +25,7 @@ from research.runs.card import model_card
 from research.runs.devices import num_cpu_devices
 from research.runs.load import load_data, load_trained, start_from
 from research.runs.loggers import make_loggers
-from research.runs.measure import measure_run
+from research.runs.measure import count_and_score, measure_run
 from research.runs.overfit import one_batch, overfit_config
 from research.runs.preemption import preempted
 from research.runs.program import compile_program
@@ -66,7 +66,7 @@ def load_program(config: Config) -> Loaded:
         ConfigError: the configuration does not fit the data.
         DataError: the dataset is missing or damaged.
     """
-    dataset, count = build_data(config), config.debug.overfit_batch
+    dataset, count = build_data(config.data), config.debug.overfit_batch
     if count is not None:
         dataset = one_batch(dataset, count, config.seed)
     spec = program_spec(overfit_config(config), dataset)
@@ -205,6 +205,7 @@ def _train(
             scan_steps=training.scan_steps,
             checkpoint_every=training.checkpoint_every,
             find_nans=config.debug.nans,
+            labels=dataset.train.labels if config.data.sampling == "balanced" else None,
             learning_rate=config.optimizer.arguments["learning_rate"],
             **options,
         ),
@@ -238,6 +239,7 @@ def _train(
         ),
         images_per_s=fitted.num_steps * program.batch_size / fitted.seconds,
         temporary_bytes=program.temporary_bytes,
+        measurements=count_and_score(dataset, logits),
         provenance=origin,
     )
     if logits is not None and is_writer():
@@ -262,8 +264,8 @@ def evaluate(folder: str | Path, tta: str | None = None) -> dict[str, float]:
         tta: the test-time augmentation, a name in `TTA`; `None` takes that of the run.
 
     Returns:
-        `test_loss` (nats) and `test_accuracy` (in [0, 1]), equal to those of `result.json` for a run on
-        one device, and equal up to rounding for other runs.
+        `test_loss` (nats) and `test_accuracy`, `test_balanced_accuracy` and `test_macro_f1` (in [0, 1]),
+        equal to those of `result.json` for a run on one device, and equal up to rounding for other runs.
 
     Raises:
         RecordError: the run was made with other flags of XLA.
@@ -280,4 +282,7 @@ def evaluate(folder: str | Path, tta: str | None = None) -> dict[str, float]:
     batch_size = eval_batch_size(trained.config, dataset)
     logits = predict_all(predict, trained.params, trained.model_state, images, batch_size)
     loss, accuracy = measure(logits, labels)
-    return {"test_loss": loss, "test_accuracy": accuracy}
+    scores = {
+        key: value for key, value in count_and_score(dataset, logits).items() if key.startswith("test_")
+    }
+    return {"test_loss": loss, "test_accuracy": accuracy} | scores

@@ -201,7 +201,7 @@ ADVICE: Mapping[str, str] = {
     "rate too low": "a larger optimizer.learning_rate, or more training.epochs",
     "overfitting": "augmentation=standard, a regulariser, training.patience, or more images",
     "underfitting": "a larger network, more training.epochs, or less regularisation",
-    "class imbalance": "loss.class_weights=balanced",
+    "class imbalance": "loss.class_weights=balanced or data.sampling=balanced",
     "vanishing": "another activation or initializer, normalisation, or residual blocks",
     "exploding": "a smaller optimizer.learning_rate, another initializer, or optimizer.clip_norm=1",
     "dead units": "a smaller optimizer.learning_rate, or model.activation=leaky_relu",

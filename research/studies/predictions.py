@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import softmax
 
 from research.records import Run
+from research.records.class_scores import count_confusions
 from research.studies.results import Arm, StudyResults
 
 
@@ -95,19 +96,7 @@ def class_names(run: Run, num_classes: int) -> list[str]:
 
 def confusion_counts(predictions: Predictions) -> np.ndarray:
     """Return the confusion counts [K, K]: how often class i (row) was predicted as class j (column)."""
-    num_classes = predictions.probabilities.shape[1]
-    pairs = predictions.labels * num_classes + predictions.predicted
-    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def class_scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return precision, recall and F1 of each class, each [K], from confusion counts; NaN for 0 / 0.
-
-    precision = right / predicted, recall = right / labelled, F1 = 2 right / (predicted + labelled)
-    """
-    right, predicted, labelled = np.diag(counts), counts.sum(0), counts.sum(1)
-    with np.errstate(invalid="ignore"):
-        return right / predicted, right / labelled, 2 * right / (predicted + labelled)
+    return count_confusions(predictions.labels, predictions.predicted, predictions.probabilities.shape[1])
 
 
 def calibration(predictions: Predictions, num_bins: int = 15) -> Calibration:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,7 @@ from research.utils.nested import dotted_keys, is_below
 # Two runs that differ only in these keys are the same experiment.
 IGNORED_SECTIONS = ("study", "seed", "init_from", "data.path", *NOT_IN_THE_RESULT)
 DATA_KEYS = (  # these decide the checksum of the data
-    *("data.name", "data.test_fraction", "data.split_seed"),
+    *("data.name", "data.classes", "data.test_fraction", "data.split_seed"),
     *("data.image_size", "data.resizing", "data.channels", "data.skip_damaged"),
 )
 FIRST, LAST = ("depth", "activation", "optimizer"), ("frameworks", "small networks")  # studies in a report
@@ -71,6 +71,11 @@ class Arm:
         """Return the number of trainable parameters; ``None`` if no run completed."""
         counts = [run.outcome.num_parameters for run in self.completed.values()]
         return int(np.median([count for count in counts if count is not None])) if any(counts) else None
+
+    def measured(self, name: str) -> dict[int, float]:
+        """Return a number among the measurements of each completed run that has it, by seed."""
+        found = {seed: run.outcome.measurements.get(name) for seed, run in self.completed.items()}
+        return {seed: value for seed, value in found.items() if value is not None}
 
     @property
     def train_seconds(self) -> dict[int, float]:
@@ -134,7 +139,12 @@ class StudyResults:
 def paired(study: StudyResults, arm: Arm) -> list[float]:
     """Return the test accuracy of an arm minus that of the reference, for each seed that both completed."""
     reference = next((other.accuracies for other in study.arms if other.name == study.reference), {})
-    return [arm.accuracies[seed] - reference[seed] for seed in sorted(arm.accuracies.keys() & reference)]
+    return differences(arm.accuracies, reference)
+
+
+def differences(values: Mapping[int, float], others: Mapping[int, float]) -> list[float]:
+    """Return the value minus the other one, for each seed that both have."""
+    return [values[seed] - others[seed] for seed in sorted(values.keys() & others)]
 
 
 def read_studies(*folders: str | Path) -> list[StudyResults]:

@@ -52,7 +52,7 @@ def find_batch_size(config: Config, free: int | None = None) -> list[Trial]:
             does not fit the data.
         DataError: the dataset is missing or damaged.
     """
-    dataset = build_data(config)
+    dataset = build_data(config.data)
     layout = program_spec(config, dataset).layout
     unit = layout.num_shards * (config.training.accumulate or 1)
     if free is None:

@@ -152,11 +152,12 @@ def find_learning_rate(config: Config, settings: RangeConfig = RangeConfig()) ->
     dataset, spec, program = load_program(config)
     key = jax.random.key(config.seed, impl=PRNG_IMPL)
     state = first_state(config, spec, program, key)
-    feed = program.make_feed(*dataset.train)
+    feed, order_key = program.make_feed(*dataset.train), jax.random.fold_in(key, 2)
+    labels = dataset.train.labels if config.data.sampling == "balanced" else None
 
     def batches() -> Iterator[tuple[Any, int]]:
         for epoch in itertools.count(1):
-            order = epoch_order(jax.random.fold_in(key, 2), epoch, program.num_train, program.batch_size)
+            order = epoch_order(order_key, epoch, program.num_train, program.batch_size, labels)
             for examples, start, stop in feed(order, 0):
                 yield from ((examples, index) for index in range(start, stop))
 

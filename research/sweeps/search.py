@@ -131,7 +131,7 @@ class Search:
 def check_with_data(config: Config) -> None:
     """Load the data of a configuration, and raise an error if the configuration does not fit the data."""
     configure_jax(config)
-    program_spec(config, build_data(config))
+    program_spec(config, build_data(config.data))
 
 
 class Pruning(Callback):

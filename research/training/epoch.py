@@ -5,6 +5,7 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from research.training.collectives import add_up, varying
 from research.training.state import Batch, Metrics, TrainState
@@ -19,7 +20,13 @@ StepLoop = Callable[
 
 
 @partial(jit_for_one_call, static_argnames=("num_examples", "batch_size"))
-def epoch_order(key: jax.Array, epoch: int | jax.Array, num_examples: int, batch_size: int) -> jax.Array:
+def epoch_order(
+    key: jax.Array,
+    epoch: int | jax.Array,
+    num_examples: int,
+    batch_size: int,
+    labels: jax.Array | np.ndarray | None = None,
+) -> jax.Array:
     """Return the random order in which an epoch takes the examples.
 
     Args:
@@ -27,14 +34,42 @@ def epoch_order(key: jax.Array, epoch: int | jax.Array, num_examples: int, batch
         epoch: the number of the epoch.
         num_examples: the number of examples in the training split.
         batch_size: the number of examples in a step. Examples that do not fill a last batch are left out.
+        labels: the labels of the examples, `[num_examples]`, if equally many of each class are drawn. If not
+            given, an epoch draws each example once.
 
     Returns:
-        The indices of the examples of each step, int32 `[num_examples // batch_size, batch_size]`. Each
-        example occurs at most once.
+        The indices of the examples of each step, int32 `[num_examples // batch_size, batch_size]`. Without
+        labels, each example occurs at most once. With labels of K classes, an example of a class with n
+        examples occurs N / (K n) times, rounded up or down at random, before the rest is left out.
     """
-    order = jax.random.permutation(jax.random.fold_in(key, epoch), jnp.arange(num_examples, dtype=jnp.int32))
+    key = jax.random.fold_in(key, epoch)
+    order = jax.random.permutation(key, jnp.arange(num_examples, dtype=jnp.int32))
+    if labels is not None:
+        order = _draw_balanced(key, order, jnp.asarray(labels))
     num_steps = num_examples // batch_size
     return order[: num_steps * batch_size].reshape(num_steps, batch_size)
+
+
+def _draw_balanced(key: jax.Array, order: jax.Array, labels: jax.Array) -> jax.Array:
+    """Return as many draws as there are examples, in which each class has equally many, in random order.
+
+    The examples, sorted by class, lie on a line on which each class has the same length, and so do the
+    examples of a class. The draws are the examples at equal distances from a random start.
+
+    Args:
+        key: a typed key.
+        order: the examples in random order, `[N]`.
+        labels: the labels of the examples, `[N]`.
+    """
+    start_key, order_key = jax.random.split(key)
+    order = order[jnp.argsort(labels[order], stable=True)]
+    ranked, count = labels[order], len(labels)
+    first, end = jnp.searchsorted(ranked, ranked), jnp.searchsorted(ranked, ranked, side="right")
+    index = jnp.arange(count)
+    classes = jnp.cumsum(first == index)  # 1 for the examples of the first class
+    ends = (classes - 1 + (index - first + 1) / (end - first)) * (count / classes[-1])
+    drawn = jnp.searchsorted(ends, index + jax.random.uniform(start_key), side="right")
+    return jax.random.permutation(order_key, order[jnp.minimum(drawn, count - 1)])
 
 
 def make_run_steps(train_step: TrainStep, *, axis_name: str | None = None) -> StepLoop:

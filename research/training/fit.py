@@ -36,6 +36,7 @@ class FitOptions:
             `SECONDS_PER_CALL`.
         checkpoint_every: number of steps between checkpoints; a call ends at each multiple of it.
         find_nans: keep a copy of the state, and name the first value that is not finite if a run diverges.
+        labels: the labels of the training examples, if an epoch draws equally many of each class.
         learning_rate: peak learning rate, which is written to the metrics.
         plateau: a function from the history to the factor of the learning rate in the next epoch.
         prune: a function from a state and an epoch to the state with which the epoch begins.
@@ -48,6 +49,7 @@ class FitOptions:
     scan_steps: int | None = None
     checkpoint_every: int | None = None
     find_nans: bool = False
+    labels: np.ndarray | None = None
     learning_rate: float = 1.0
     plateau: Callable[[Sequence[EpochMetrics]], float] = lambda history: 1.0
     prune: Callable[[TrainState, int], TrainState] = lambda state, epoch: state
@@ -141,7 +143,7 @@ def fit(
                 state = state._replace(opt_state=opt_state)
             if step == (epoch - 1) * program.steps_per_epoch:
                 state = options.prune(state, epoch)
-            order = epoch_order(order_key, epoch, program.num_train, program.batch_size)
+            order = epoch_order(order_key, epoch, program.num_train, program.batch_size, options.labels)
             for examples, start, end in feed(order, step - (epoch - 1) * program.steps_per_epoch):
                 while start < end:
                     stop = min(end, start + steps_per_call)

@@ -69,5 +69,6 @@ class OneOf:
 Positive = Between(0, low_excluded=True)
 NonNegative = Between(0)
 Rate = Between(0, 1, high_excluded=True)
+Share = Between(0, 1, low_excluded=True)
 Fraction = Between(0, 1, low_excluded=True, high_excluded=True)
 AtLeastOne = Between(1)

@@ -36,6 +36,8 @@ def test_a_run_says_its_accuracy_and_folder_and_can_be_evaluated(call):
     assert again.out.splitlines() == [
         f"test loss {result.test_loss!r}",
         f"test accuracy {result.test_accuracy!r}",
+        f"test balanced accuracy {result.measurements['test_balanced_accuracy']!r}",
+        f"test macro f1 {result.measurements['test_macro_f1']!r}",
     ]
     views = call("evaluate.py", "a run, ä", "--tta=flip_shift")
     assert views.code == 0

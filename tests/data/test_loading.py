@@ -7,7 +7,8 @@ import pytest
 from research.data import DATASETS, DataError, default_data_dir, load_dataset
 from research.data.dataset import Split
 from research.data.formats import parse_idx_files
-from research.data.loading import pixel_statistics, split_off
+from research.data.loading import pixel_statistics
+from research.data.splits import split_off
 
 
 @pytest.fixture(scope="module")

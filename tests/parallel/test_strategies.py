@@ -68,5 +68,5 @@ def test_the_configuration_sets_the_options_of_the_training_steps(training, expe
     monkeypatch.setitem(STRATEGIES, "single", strategy)
     config = Config.from_dict({"model": {"name": "tiny"}, "training": training})
     with pytest.raises(Told) as told:
-        compile_program(program_spec(config, build_data(config)))
+        compile_program(program_spec(config, build_data(config.data)))
     assert told.value.args == (expected,)

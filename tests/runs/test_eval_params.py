@@ -23,7 +23,7 @@ def test_a_run_evaluates_and_keeps_the_slow_weights(tmp_path):
     )
     result = run(config, tmp_path / "run")
     trained = load_trained(tmp_path / "run")
-    init = program_spec(config, build_data(config)).init
+    init = program_spec(config, build_data(config.data)).init
     start = init(jax.random.key(0), jnp.float32(0), jnp.float32(0)).params
     jax.tree.map(np.testing.assert_array_equal, trained.params, start)
     assert result.best_epoch == 1

@@ -46,7 +46,7 @@ def test_the_batch_has_all_classes_and_nothing_else_is_left_that_regularises():
     config = Config.from_dict(
         TINY | {"optimizer": {"name": "adam", "groups": [{"match": "logits", "weight_decay": 2}]}}
     )
-    batch = one_batch(build_data(config), 32, 0)
+    batch = one_batch(build_data(config.data), 32, 0)
     assert set(batch.train.labels) == set(range(10))
     assert batch.validation is batch.train
     changed = overfit_config(config)
@@ -86,4 +86,4 @@ def test_it_is_for_one_run_and_the_fingerprint_tells():
     with pytest.raises(ConfigError, match=r"overfit_batch=0 is not allowed; give a whole number, at least 1"):
         Config.from_dict({"debug": {"overfit_batch": 0}})
     with pytest.raises(ConfigError, match="overfit_batch=101 is not allowed; give at most the 100 training"):
-        one_batch(build_data(config), 101, 0)
+        one_batch(build_data(config.data), 101, 0)

@@ -79,7 +79,16 @@ def test_the_validation_metrics_are_those_of_the_chosen_epoch(finished):
 
 def test_evaluating_again_gives_the_same_numbers(finished):
     folder, result = finished
-    assert evaluate(folder) == {"test_loss": result.test_loss, "test_accuracy": result.test_accuracy}
+    measured, scores = evaluate(folder), ("test_balanced_accuracy", "test_macro_f1")
+    assert measured == {
+        "test_loss": result.test_loss,
+        "test_accuracy": result.test_accuracy,
+        **{name: result.measurements[name] for name in scores},
+    }
+    arrays = read_run(folder).arrays()
+    right = arrays["test_logits"].argmax(-1) == arrays["test_labels"]
+    recalls = [right[arrays["test_labels"] == label].mean() for label in range(10)]
+    assert measured["test_balanced_accuracy"] == pytest.approx(np.mean(recalls))
 
 
 def test_seeds_share_a_program_and_the_same_seed_gives_the_same_bits(finished, tmp_path):
@@ -109,6 +118,13 @@ def test_evaluate_refuses_other_data_and_unfinished_runs(finished, tmp_path):
     write_result(copy, finished[1])
     with pytest.raises(RecordError, match="was trained on other data"):
         evaluate(copy)
+
+
+def test_a_long_tail_is_sampled_in_equal_parts(tmp_path):
+    data = {"train_limit": 150, "imbalance": 0.1, "sampling": "balanced"}
+    result = run(config(data=data), tmp_path / "run")
+    assert (result.status, result.measurements["num_train"]) == ("completed", 150)
+    assert run(config(data=data | {"sampling": "uniform"}), tmp_path / "other").test_loss != result.test_loss
 
 
 def test_augmentation_is_part_of_the_program(tmp_path):

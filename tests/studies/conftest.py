@@ -38,6 +38,7 @@ def write_run(
     arrays: bool = False,
     finished: bool = True,
     checksum: str = "f00d",
+    measurements: dict[str, float] | None = None,
 ) -> Path:
     config = {
         "seed": seed,
@@ -75,6 +76,7 @@ def write_run(
             num_parameters=16_010 + 35_000 * (depth - 1),
             seconds=records.Seconds(2.5 - min(seed, 2), 3.0 * depth + 0.1 * seed, 9.0),
             images_per_s=1500.0,
+            measurements=measurements or {},
             provenance={
                 "commit": "abc1234",
                 "dirty": False,

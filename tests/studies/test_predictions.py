@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from research.records.class_scores import class_scores
 from research.studies.predictions import (
     Predictions,
     calibration,
-    class_scores,
     confusion_counts,
     pool_predictions,
     shown_arm,

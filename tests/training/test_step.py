@@ -108,6 +108,26 @@ def test_jit_agrees_with_eager(preprocess, digits):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), eager.params, jitted.params)
 
 
+def test_a_balanced_order_draws_each_class_and_each_of_its_examples_equally_often():
+    labels = np.repeat(np.array([4, 2, 7]), (160, 35, 5))
+    orders = [np.asarray(epoch_order(jax.random.key(0), epoch, 200, 8, labels)) for epoch in (1, 2)]
+    for order in orders:
+        assert order.shape == (25, 8)
+        times = np.bincount(order.ravel(), minlength=200)
+        for label, count in ((4, 160), (2, 35), (7, 5)):
+            assert times[labels == label].sum() == pytest.approx(200 / 3, abs=1)
+            assert {*times[labels == label]} <= {200 // (3 * count), 200 // (3 * count) + 1}
+    assert not np.array_equal(orders[0], orders[1])
+    mean = np.mean(
+        [
+            np.bincount(epoch_order(jax.random.key(1), i, 200, 8, labels).ravel(), minlength=200)
+            for i in range(300)
+        ],
+        0,
+    )
+    np.testing.assert_allclose(mean, 200 / 3 / np.repeat((160, 35, 5), (160, 35, 5)), atol=0.15)
+
+
 def test_an_order_visits_each_example_at_most_once_and_differs_between_epochs():
     order = epoch_order(jax.random.key(0), 1, 100, 32)
     assert order.shape == (3, 32)

@@ -17,6 +17,7 @@ from research.studies.report.frameworks import framework_background, framework_p
 from research.studies.report.search import search_parts, search_plan
 from research.studies.report.table import (
     arm_table,
+    balanced_table,
     class_table,
     commands,
     contrast_table,
@@ -36,6 +37,11 @@ ARMS_NOTE = (
     "The test accuracy is the mean ± standard deviation over the completed seeds, with the 95 % Student-t "
     "interval of the mean. «train» is the median over the seeds. «compile» is the maximum, because later "
     "seeds find the program compiled."
+)
+BALANCED_NOTE = (
+    "All classes count equally here, whatever their number of test images. The balanced accuracy is the mean "
+    "recall of the classes, and macro F1 is the mean of their F1. The differences are judged as in the table "
+    "of contrasts."
 )
 CLAIMS_HEADING, BESIDE_HEADING = "Published claims", "Beside the published figures"
 CLAIMS_NOTE = (
@@ -149,6 +155,7 @@ def _section(study: StudyResults, slug: str, folder: Path) -> Section:
         *search_parts(study),
         Part("Arms", ARMS_NOTE, arm_table(study.arms)),
         Part("Contrasts", explain_contrasts(study), contrast_table(study)),
+        Part("Scores in which all classes count equally", BALANCED_NOTE, balanced_table(study)),
         Part(CLAIMS_HEADING, CLAIMS_NOTE, study_verdicts(study)),
         Part(BESIDE_HEADING, PUBLISHED_NOTE, brief if is_published(study) else Table((), [])),
         Part("Tuning trials", TRIALS_NOTE, trial_table(study)),

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from research.records import Run
+from research.records.class_scores import class_scores
 from research.studies.findings import NO_REFERENCE
-from research.studies.predictions import class_scores, confusion_counts, pool_predictions, shown_arm
+from research.studies.predictions import confusion_counts, pool_predictions, shown_arm
 from research.studies.report.text_table import (
     NOTHING,
     Table,
@@ -19,10 +20,19 @@ from research.studies.report.text_table import (
     percent,
     percent_interval,
     percent_spread,
+    points,
     points_interval,
 )
-from research.studies.results import IGNORED_SECTIONS, TUNED_KEYS, Arm, StudyResults, differing_keys, seed_of
-from research.studies.statistics import Contrast, seeds_needed
+from research.studies.results import (
+    IGNORED_SECTIONS,
+    TUNED_KEYS,
+    Arm,
+    StudyResults,
+    differences,
+    differing_keys,
+    seed_of,
+)
+from research.studies.statistics import Contrast, compare, seeds_needed, summarize
 from research.utils.nested import dotted_keys
 
 PROVENANCE_NAMES = {
@@ -34,6 +44,8 @@ PROVENANCE_NAMES = {
     "num_left_out": "files of images left out",
     "python": "Python",
 }
+BALANCED_WITHIN = 0.005
+"""The distance from the accuracy below which a balanced accuracy says nothing else."""
 RESULT_NUMBERS = (
     *("test_accuracy", "test_loss", "validation_accuracy", "validation_loss"),
     *("epochs", "best_epoch", "num_parameters", "images_per_s"),
@@ -256,6 +268,31 @@ def class_table(study: StudyResults) -> Table:
             for index, name in enumerate(predictions.class_names)
         ],
     )
+
+
+def balanced_table(study: StudyResults) -> Table:
+    """Return a row per arm: the scores in which all classes count equally, whatever their number of images.
+
+    There is no row if the training images have no long tail and the balanced accuracy is the accuracy.
+    """
+    headers = ("arm", "n", "balanced accuracy (%)", "difference (points)", "verdict", "macro F1 (%)")
+    scores = {arm.name: arm.measured("test_balanced_accuracy") for arm in study.arms}
+    is_imbalanced = any((arm.setting("data.imbalance") or 1) < 1 for arm in study.arms)
+    if not is_imbalanced and all(
+        abs(score - arm.accuracies[seed]) < BALANCED_WITHIN
+        for arm in study.arms
+        for seed, score in scores[arm.name].items()
+    ):
+        return Table(headers, [])
+    reference = scores.get(str(study.reference), {})
+    contrasts = compare({name: differences(scores[name], reference) for name in study.contrasts})
+    rows = []
+    for arm in study.arms:
+        summary, contrast = summarize([*scores[arm.name].values()]), contrasts.get(arm.name)
+        judged = (points(contrast.difference), contrast.verdict) if contrast else (NOTHING, NOTHING)
+        f1 = percent_spread(summarize([*arm.measured("test_macro_f1").values()]))
+        rows.append((arm.name, str(summary.n), percent_spread(summary), *judged, f1))
+    return Table(headers, rows)
 
 
 def commands(study: StudyResults) -> list[str]:

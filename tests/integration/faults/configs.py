@@ -173,7 +173,7 @@ def call_train(words: list[str], folder: Path, runs: bool) -> tuple[int, str, st
 
 def check_shapes(config: Config) -> bool:
     """Trace what a run compiles; gives whether it is small enough to be run by the hundred."""
-    return _trace(program_spec(config, build_data(config)))
+    return _trace(program_spec(config, build_data(config.data)))
 
 
 @functools.lru_cache

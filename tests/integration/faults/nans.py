@@ -37,7 +37,7 @@ def bad_value(rng: random.Random, folder: Path) -> None:
             "debug": {"nans": rng.random() < 0.7},
         }
     )
-    train = build_data(config).train
+    train = build_data(config.data).train
     index = rng.randrange(len(train.labels))
     order_key = jax.random.fold_in(jax.random.key(config.seed), 2)
     order = epoch_order(order_key, 1, len(train.labels), BATCH)

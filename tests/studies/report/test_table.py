@@ -9,6 +9,7 @@ from research.records import RunResult, read_run, write_result
 from research.studies.report.table import (
     Table,
     arm_table,
+    balanced_table,
     class_table,
     commands,
     contrast_table,
@@ -149,3 +150,17 @@ def test_scores_by_class(depth_study, tmp_path, write):
     assert all(90 < float(row["F1 (%)"]) <= 100 for row in rows)
     write(tmp_path, None)
     assert not class_table(read_studies(tmp_path)[0])
+
+
+def test_balanced_scores_are_shown_where_they_say_something(tmp_path, write, make_plan):
+    for seed in range(6):
+        for depth, balanced in ((1, 0.5 + 0.01 * seed), (2, 0.8)):
+            scores = {"test_balanced_accuracy": balanced, "test_macro_f1": 0.7}
+            write(tmp_path / f"{depth}-{seed}", make_plan(f"depth {depth}"), seed, 0.9, measurements=scores)
+    first, second, third = balanced_table(read_studies(tmp_path)[0]).rows
+    assert first[:3] == ("depth 1", "6", "52.50 ± 1.87")
+    assert first[3].startswith("-27.50 [")
+    assert second[1:] == ("6", "80.00 ± 0.00", "—", "—", "70.00 ± 0.00")
+    assert third[1] == "0"
+    usual = write(tmp_path / "usual", None, 0, 0.9, measurements={"test_balanced_accuracy": 0.9})
+    assert not balanced_table(read_studies(usual)[0])

@@ -1,0 +1,47 @@
+"""Scores by class, and the means over classes that do not depend on how many examples a class has."""
+
+import numpy as np
+
+
+def count_confusions(labels: np.ndarray, predicted: np.ndarray, num_classes: int) -> np.ndarray:
+    """Return the confusion counts `[K, K]`: how often class i (row) was predicted as class j (column).
+
+    Args:
+        labels: the labels `[N]`, integers in [0, K).
+        predicted: the predicted classes `[N]`.
+        num_classes: the number of classes K.
+    """
+    pairs = labels.astype(np.int64) * num_classes + predicted
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def class_scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return precision, recall and F1 of each class, each `[K]`, from confusion counts; NaN for 0 / 0.
+
+    precision = right / predicted, recall = right / labelled, F1 = 2 right / (predicted + labelled)
+    """
+    right, predicted, labelled = np.diag(counts), counts.sum(0), counts.sum(1)
+    with np.errstate(invalid="ignore"):
+        return right / predicted, right / labelled, 2 * right / (predicted + labelled)
+
+
+def balanced_accuracy(counts: np.ndarray) -> float:
+    """Return the mean recall over the classes that have examples, from confusion counts.
+
+    Example:
+        >>> balanced_accuracy(np.array([[90, 0], [10, 0]]))
+        0.5
+
+    Source: Brodersen, Ong, Stephan and Buhmann (2010), The balanced accuracy and its posterior distribution.
+    """
+    return float(np.nanmean(class_scores(counts)[1]))
+
+
+def macro_f1(counts: np.ndarray) -> float:
+    """Return the mean F1 over the classes that occur as a label or as a prediction, from confusion counts.
+
+    Example:
+        >>> round(macro_f1(np.array([[90, 0], [10, 0]])), 3)
+        0.474
+    """
+    return float(np.nanmean(class_scores(counts)[2]))
