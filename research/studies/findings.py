@@ -13,7 +13,7 @@ import numpy as np
 
 from research.frameworks.base import STUDY as FRAMEWORKS
 from research.studies.report.text_table import counts_in_words, percent, points_interval
-from research.studies.results import StudyResults
+from research.studies.results import NOT_INSTALLED, StudyResults
 from research.studies.search import best_outcome, outcomes
 from research.studies.statistics import Contrast, Summary, compare, is_testable, seeds_needed
 
@@ -161,13 +161,17 @@ def _not_shown(
 ) -> list[str]:
     """Return one sentence on the contrasts in which no difference was shown, with their widest interval."""
     found = {arm: c.difference for arm, c in contrasts.items() if c.verdict == "no difference shown"}
+    equal = [arm for arm, difference in found.items() if difference.mean == difference.std == 0]
+    found = {arm: difference for arm, difference in found.items() if arm not in equal}
+    same = [f"The {what} of {and_list(equal)} equals that of {study.reference} for every seed."] if equal else []
     if not found:
-        return []
+        return same
     widest = max(abs(bound) for difference in found.values() for bound in (difference.low, difference.high))
     interval = "every 95 % interval lies" if len(found) > 1 else "the 95 % interval lies"
     return [
         f"No difference in {what} from {study.reference} was shown for {and_list([*found])}; {interval} "
-        f"within {within(widest)}."
+        f"within {within(widest)}.",
+        *same,
     ]
 
 
@@ -216,14 +220,18 @@ def _description(study: StudyResults) -> list[str]:
 
 
 def _not_completed(study: StudyResults) -> list[str]:
-    """Return one sentence on the runs that did not complete; nothing if all of them did."""
-    counts = sum((arm.not_completed for arm in study.arms), Counter[str]())
+    """Return the sentences on the runs that did not complete; nothing if all of them did."""
+    absent = [arm.name for arm in study.arms if arm.not_completed[NOT_INSTALLED]]
+    tried = [arm for arm in study.arms if arm.name not in absent]
+    verbs = ("were", "they are") if len(absent) > 1 else ("was", "it is")
+    said = [f"{and_list(absent)} {verbs[0]} not measured, because {verbs[1]} not installed."] if absent else []
+    counts = sum((arm.not_completed for arm in tried), Counter[str]())
     if not counts:
-        return []
-    total = counts.total() + sum(len(arm.completed) for arm in study.arms)
-    none = [arm.name for arm in study.arms if not arm.completed]
+        return said
+    total = counts.total() + sum(len(arm.completed) for arm in tried)
+    none = [arm.name for arm in tried if not arm.completed]
     among = f", among them every run of {and_list(none)}" if none else ""
-    return [f"{counts.total()} of {total} runs did not complete ({counts_in_words(counts)}){among}."]
+    return [f"{counts.total()} of {total} runs did not complete ({counts_in_words(counts)}){among}.", *said]
 
 
 def _best_trial(study: StudyResults) -> list[str]:

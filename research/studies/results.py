@@ -26,6 +26,10 @@ FIRST, LAST = ("depth", "activation", "optimizer"), ("frameworks", "small networ
 TUNED_KEYS = ("optimizer.learning_rate", "optimizer.weight_decay")  # trials of one arm differ in these
 
 
+NOT_INSTALLED = "not installed"
+"""The first words of the error of a run whose framework is not installed."""
+
+
 @dataclass(frozen=True)
 class Arm:
     """The runs of one arm of a study.
@@ -62,8 +66,15 @@ class Arm:
 
     @cached_property
     def not_completed(self) -> Counter[str]:
-        """Return the number of runs that did not complete by status; a run without a folder is missing."""
-        counts = Counter(run.status for run in self.runs if run.status != "completed")
+        """Return the number of runs that did not complete by status.
+
+        A run without a folder is missing, and a run of a framework that is not there is not installed.
+        """
+        counts = Counter(
+            NOT_INSTALLED if run.outcome.error and run.outcome.error.startswith(NOT_INSTALLED) else run.status
+            for run in self.runs
+            if run.status != "completed"
+        )
         return counts + Counter(missing=len(self.absent))
 
     @cached_property

@@ -90,8 +90,9 @@ def test_an_undecided_contrast_is_never_called_a_difference():
 
 
 def test_equal_accuracies_are_no_difference():
-    (said,) = findings(made_up({"a": 0.9, "b": 0.9}, noise=0.0))
-    assert said.endswith("was shown for b; the 95 % interval lies within ±0.00 points.")
+    assert findings(made_up({"a": 0.9, "b": 0.9}, noise=0.0)) == [
+        "The test accuracy of b equals that of a for every seed."
+    ]
 
 
 def test_training_time_is_compared_by_the_study_of_frameworks_only():
@@ -115,6 +116,13 @@ def test_runs_that_did_not_complete_are_counted():
         "c has too few completed pairs for a claim: 7 are needed.",
         "5 of 24 runs did not complete (5 diverged).",
     ]
+
+
+def test_what_is_not_installed_is_not_counted_as_a_failure():
+    result = RunResult("failed", "not installed; install it with: pip install torch", exit_code=1)
+    torch = Arm("torch", tuple(Run(Path(f"t{s}"), {"seed": s}, result=result) for s in range(8)))
+    found = findings(StudyResults("s", (*made_up({"a": 0.9, "b": 0.8}).arms, torch), "s", reference="a"))
+    assert found[1:] == ["torch was not measured, because it is not installed."]
 
 
 def test_without_a_reference_arm_nothing_is_claimed():
