@@ -13,7 +13,7 @@ from research.cli.keys import Command
 from research.cli.wrapper import run_command
 from research.config import CHOICES, Config
 from research.runs.run import configure_jax
-from research.sweeps.batch_size import find_batch_size
+from research.sweeps.batch_size import Trial, find_batch_size
 
 COMMAND = Command("find_batch_size", __doc__, (), (*CHOICES, "training"))
 
@@ -22,13 +22,17 @@ def job(values: dict[str, Any]) -> None:
     """Print the batch size."""
     config = Config.from_dict(values)
     configure_jax(config)
-    trials = find_batch_size(config)
-    for trial in trials:
-        size = "unknown memory" if trial.num_bytes is None else f"{trial.num_bytes / 1e6:,.0f} MB"
-        print(f"batch {trial.batch_size}: {size}{'' if trial.fits else ', does not fit'}", file=sys.stderr)
+    trials = find_batch_size(config, on_trial=show)
     if all(trial.fits for trial in trials):
         print("a batch of all training images fits", file=sys.stderr)
     print(max(trial.batch_size for trial in trials if trial.fits))
+
+
+def show(trial: Trial) -> None:
+    """Print one trial to standard error."""
+    size = "unknown memory" if trial.num_bytes is None else f"{trial.num_bytes / 1e6:,.0f} MB"
+    words = f"batch {trial.batch_size}: {size}{'' if trial.fits else ', does not fit'}"
+    print(words, file=sys.stderr, flush=True)
 
 
 def main() -> None:

@@ -161,9 +161,9 @@ def _not_shown(
 ) -> list[str]:
     """Return one sentence on the contrasts in which no difference was shown, with their widest interval."""
     found = {arm: c.difference for arm, c in contrasts.items() if c.verdict == "no difference shown"}
-    equal = [arm for arm, difference in found.items() if difference.mean == difference.std == 0]
+    equal = [arm for arm, difference in found.items() if difference.low == difference.high == 0]
     found = {arm: difference for arm, difference in found.items() if arm not in equal}
-    same = [f"The {what} of {and_list(equal)} equals that of {study.reference} for every seed."] if equal else []
+    same = [f"The {what} of {and_list(equal)} equals that of {study.reference} for every seed."][: len(equal)]
     if not found:
         return same
     widest = max(abs(bound) for difference in found.values() for bound in (difference.low, difference.high))
@@ -223,8 +223,8 @@ def _not_completed(study: StudyResults) -> list[str]:
     """Return the sentences on the runs that did not complete; nothing if all of them did."""
     absent = [arm.name for arm in study.arms if arm.not_completed[NOT_INSTALLED]]
     tried = [arm for arm in study.arms if arm.name not in absent]
-    verbs = ("were", "they are") if len(absent) > 1 else ("was", "it is")
-    said = [f"{and_list(absent)} {verbs[0]} not measured, because {verbs[1]} not installed."] if absent else []
+    was, it_is = ("were", "they are") if len(absent) > 1 else ("was", "it is")
+    said = [f"{and_list(absent)} {was} not measured, because {it_is} not installed."][: len(absent)]
     counts = sum((arm.not_completed for arm in tried), Counter[str]())
     if not counts:
         return said

@@ -36,7 +36,9 @@ class Trial:
 
 
 @run_settings()
-def find_batch_size(config: Config, free: int | None = None) -> list[Trial]:
+def find_batch_size(
+    config: Config, free: int | None = None, on_trial: Callable[[Trial], object] = lambda trial: None
+) -> list[Trial]:
     """Return the batch sizes that were tried; the largest one that fits is the answer.
 
     The training steps are compiled for each size, and their memory is read from XLA's `memory_analysis`. It
@@ -46,6 +48,7 @@ def find_batch_size(config: Config, free: int | None = None) -> list[Trial]:
     Args:
         config: the configuration of the run, whose batch size is tried first.
         free: the free memory in bytes; `None`: that of the device, or of this machine for a CPU.
+        on_trial: called with each trial when it ends, since on an accelerator each one takes seconds.
 
     Raises:
         ConfigError: no batch fits, the backend does not report the memory of a program, or the configuration
@@ -59,12 +62,17 @@ def find_batch_size(config: Config, free: int | None = None) -> list[Trial]:
         free = _free_bytes()
     trials: list[Trial] = []
 
-    def fits(count: int) -> bool:
+    def num_bytes(count: int) -> int | None:
         training = replace(config.training, batch_size=count * unit)
-        trials.append(_try(program_spec(replace(config, training=training), dataset), dataset, free))
-        return trials[-1].fits
+        trial = _try(program_spec(replace(config, training=training), dataset), dataset, free)
+        trials.append(trial)
+        on_trial(trial)
+        return (
+            trial.num_bytes if trial.fits else None if trial.num_bytes is None else max(trial.num_bytes, free)
+        )
 
-    if not largest_fit(fits, config.training.batch_size // unit, len(dataset.train.labels) // unit):
+    most = len(dataset.train.labels) // unit
+    if not largest_fit(num_bytes, SHARE * free, config.training.batch_size // unit, most):
         needed = trials[-1].num_bytes
         takes = "" if needed is None else f"takes {needed / 1e6:,.0f} MB and "
         raise ConfigError(
@@ -74,26 +82,51 @@ def find_batch_size(config: Config, free: int | None = None) -> list[Trial]:
     return trials
 
 
-def largest_fit(fits: Callable[[int], bool], start: int, most: int) -> int:
+def largest_fit(num_bytes: Callable[[int], int | None], limit: float, start: int, most: int) -> int:
     """Return the largest number up to `most` that fits, to within a sixteenth, or 0 if 1 does not fit.
 
+    Memory grows about linearly with the batch, so after two sizes the third is predicted, and the fourth
+    shows that a sixteenth more does not fit. If the prediction fails, numbers are doubled and halved between.
+
     Args:
-        fits: returns whether a number fits. If a number fits, all smaller ones do.
-        start: the number that is tried first; then numbers are doubled, and at the end halved between.
+        num_bytes: returns the memory that a number needs, or `None` if it is more than there is.
+        limit: the memory that there is.
+        start: the number that is tried first.
         most: the largest number that is allowed, at least `start`.
 
     Example:
-        >>> largest_fit(lambda number: number <= 100, 8, 1000)
-        100
+        >>> largest_fit(lambda number: 10 * number + 50, 1050, start=8, most=1000)
+        96
     """
-    low, high, number = 0, most + 1, start
+    low, high, number, predicted = 0, most + 1, start, 0
+    known: list[tuple[int, int]] = []
     while high - low > max(1, low // 16):
-        if fits(number):
+        needed = num_bytes(number)
+        if needed is not None:
+            known.append((number, needed))
+        if needed is not None and needed <= limit:
             low = number
         else:
             high = number
-        number = min(2 * low, most) if high > most else (low + high) // 2
+        if low == predicted > 0:
+            number, predicted = low + max(1, low // 16), 0
+            continue
+        predicted = min(_predict(known, limit), most)
+        if not low + low // 16 < predicted < high:
+            predicted = 0
+        number = predicted or (min(2 * low, most) if high > most else (low + high) // 2)
     return low
+
+
+def _predict(known: list[tuple[int, int]], limit: float) -> int:
+    """Return a number just below the one whose memory is `limit` on the line through the last two, or 0."""
+    if len(known) < 2:
+        return 0
+    (first, bytes_first), (second, bytes_second) = known[-2:]
+    if bytes_second == bytes_first or first == second:
+        return 0
+    slope = (bytes_second - bytes_first) / (second - first)
+    return max(0, int((second + (limit - bytes_second) / slope) * 31 / 32))
 
 
 def _try(spec: ProgramSpec, dataset: Dataset, free: int) -> Trial:

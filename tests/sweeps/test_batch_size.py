@@ -6,18 +6,22 @@ from research.sweeps.batch_size import SHARE, find_batch_size, largest_fit
 
 @pytest.mark.parametrize("largest", [0, 1, 7, 64, 100, 999, 1000])
 @pytest.mark.parametrize("start", [1, 64])
-def test_the_largest_number_is_found_to_a_sixteenth(start, largest):
+@pytest.mark.parametrize(("curve", "most_trials"), [("linear", 9), ("steps", 16), ("unknown", 16)])
+def test_the_largest_number_is_found_to_a_sixteenth(start, largest, curve, most_trials):
     tried = []
 
-    def fits(number):
+    def num_bytes(number):
         tried.append(number)
-        return number <= largest
+        if curve == "unknown":
+            return 1 if number <= largest else None
+        return 10 * number + 50 if curve == "linear" else 1000 * int(number > largest)
 
-    found = largest_fit(fits, start, 1000)
+    limit = 10 * largest + 50 if curve == "linear" else 500
+    found = largest_fit(num_bytes, limit, start, 1000)
     assert found <= largest
     assert largest - found <= found / 16
     assert all(1 <= number <= 1000 for number in tried)
-    assert len(tried) <= 16
+    assert len(tried) <= most_trials
 
 
 def small(batch_size):
