@@ -1,5 +1,6 @@
 """Statistics of every layer in one training step: activations, gradients, updates and weights."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,8 @@ import optax
 from research.analysis.activations import describe_outputs
 from research.analysis.walk import Node, walk
 from research.layers import Sequential
-from research.layers.base import fold_in_keys
+from research.layers.base import by_path, fold_in_keys
+from research.training.freeze import IsFrozen, keep_frozen
 from research.training.objective import Objective
 from research.training.program import MeasureLayers
 from research.training.state import Batch, TrainState, masked
@@ -22,7 +24,11 @@ NUM_BINS = 32
 
 
 def make_layer_statistics(
-    net: Sequential, optimizer: optax.GradientTransformation, objective: Objective, preprocess: Preprocess
+    net: Sequential,
+    optimizer: optax.GradientTransformation,
+    objective: Objective,
+    preprocess: Preprocess,
+    frozen_after: Callable[[int], IsFrozen] = lambda step: lambda path: False,
 ) -> MeasureLayers:
     """Return a function that measures every layer in the next training step, which it does not take.
 
@@ -34,6 +40,8 @@ def make_layer_statistics(
         optimizer: the optimizer, which turns gradients into updates.
         objective: the objective of the training step.
         preprocess: the preprocessing of the training step.
+        frozen_after: a function from the number of steps so far to which parameters are frozen in the next
+            step. Their gradients are measured like all others, and their updates are zero.
 
     Returns:
         The function `measure_layers(state, batch, histograms)`. It returns a dict by the path of the layer,
@@ -45,8 +53,10 @@ def make_layer_statistics(
         squares, and the counts of `NUM_BINS` bins of equal width.
     """
 
-    @partial(jax.jit, compiler_options=for_few_calls(), static_argnames="histograms")
-    def measure(state: TrainState, batch: Batch, histograms: bool) -> dict[str, dict[str, Any]]:
+    @partial(jax.jit, compiler_options=for_few_calls(), static_argnames=("histograms", "frozen"))
+    def measure(
+        state: TrainState, batch: Batch, histograms: bool, frozen: tuple[str, ...]
+    ) -> dict[str, dict[str, Any]]:
         keys = example_keys(state, len(batch.labels))
         images = preprocess(batch.images, keys=fold_in_keys(keys, 1))
 
@@ -56,13 +66,19 @@ def make_layer_statistics(
             )
             return objective(logits, batch.labels).mean(), outputs
 
+        def without_frozen(tree: Any) -> Any:
+            return keep_frozen(tree, jax.tree.map(jnp.zeros_like, tree), frozen.__contains__)
+
         def grad_fn(params: Any, _: int) -> Any:  # for SAM, which takes a second gradient of the batch
-            return masked(jax.grad(mean_loss, has_aux=True)(params)[0], state.masks)
+            return without_frozen(masked(jax.grad(mean_loss, has_aux=True)(params)[0], state.masks))
 
         grads, outputs = jax.grad(mean_loss, has_aux=True)(state.params)
         grads = masked(grads, state.masks)
         with_extra_args = optax.with_extra_args_support(optimizer)
-        updates, _ = with_extra_args.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
+        updates, _ = with_extra_args.update(
+            without_frozen(grads), state.opt_state, state.params, grad_fn=grad_fn
+        )
+        updates = without_frozen(updates)
         nodes = walk(net, images.shape)
         found: dict[str, dict[str, Any]] = describe_outputs(nodes, images, outputs)
         for node in nodes:
@@ -79,7 +95,9 @@ def make_layer_statistics(
 
     def measure_layers(state: TrainState, batch: Batch, histograms: bool, /) -> dict[str, dict[str, Any]]:
         state, batch = jax.device_put((state, batch), jax.local_devices()[0])
-        found = jax.device_get(measure(state, batch, histograms))
+        is_frozen = frozen_after(int(state.step))
+        frozen = tuple(filter(is_frozen, by_path(state.params)))
+        found = jax.device_get(measure(state, batch, histograms, frozen))
         order = [node.path for node in walk(net, batch.images.shape)]  # jit has sorted the paths by name
         return {path: jax.tree.map(lambda leaf: leaf.tolist(), found[path]) for path in order}
 

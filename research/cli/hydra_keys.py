@@ -25,8 +25,10 @@ FOLDER_KEYS = {
 IN_FILES = ("hydra.run.dir", "hydra.output_subdir", "hydra.job.chdir")
 """The keys that a file of a `--config-dir` may also set."""
 
+INIT_FROM = "init_from.run"
+"""The key that `init_from=FOLDER` gives."""
 
-PATHS = ("data.path", "data.dir", "data.cache_dir", "init_from", "loss.teacher", "run")
+PATHS = ("data.path", "data.dir", "data.cache_dir", INIT_FROM, "loss.teacher", "run")
 """The keys whose values are paths, which may hold any character."""
 
 
@@ -41,6 +43,8 @@ def quote_path(word: str) -> str:
         data.path='größe (1),b' data.path='a','b c'
     """
     key, _, value = word.partition("=")
+    if key == "init_from" and not value.startswith("{"):
+        word, key = f"{INIT_FROM}={value}", INIT_FROM
     if key.lstrip("+") not in PATHS or value == "" or FUNCTION.match(value):
         return word
     override = parse_word(word)

@@ -174,6 +174,9 @@ def exit_with(work: Callable[[], int], command: Command | None = None) -> NoRetu
     """
     protect_output()
     warnings.showwarning = lambda message, *_: _say(message)
+    logger = logging.getLogger("research")
+    logger.handlers = [SayHandler()]
+    logger.setLevel(logging.INFO)
     try:
         with pinned_settings():
             code = work()
@@ -288,6 +291,14 @@ def compose_again(command: Command, words: list[str]) -> Any:
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return hydra.compose(command.config_name, overrides=words)
+
+
+class SayHandler(logging.Handler):
+    """Prints what a run has to say, such as which parameters it takes from another run."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print the message of a record."""
+        _say(record.getMessage())
 
 
 def _say(what: object, code: int = 2) -> int:

@@ -13,8 +13,9 @@ from research.utils.strict import ConfigError, construct
 DEFAULT_CHOICES = {"model": "plain", "optimizer": "adam", "schedule": "cosine", "loss": CROSS_ENTROPY.name}
 CHOICES = (*DEFAULT_CHOICES, "data", "parallel")
 """Sections of `Config` that a function or a dataset of this name stands behind."""
-NAME_KEYS = {section: f"{section}.name" for section in CHOICES} | {"logging": "logging.to"}
-"""Sections of `Config` whose value may be a name alone, and the key that the name is the value of."""
+NAME_KEYS = {section: f"{section}.name" for section in CHOICES}
+NAME_KEYS |= {"logging": "logging.to", "init_from": "init_from.run"}
+"""Sections of `Config` whose value may be a text alone, and the key that the text is the value of."""
 
 RECOMMENDATIONS = ("epochs", "batch_size")
 """Keys of `training` for which a dataset recommends a value."""

@@ -21,6 +21,7 @@ from research.config.data import ADDED, ONLY_FROM, DataConfig, data_choice
 from research.config.sections import (
     DebugConfig,
     DistributedConfig,
+    InitFromConfig,
     LoggingConfig,
     ParallelConfig,
     StudyConfig,
@@ -60,7 +61,7 @@ class Config:
         parallel: the devices.
         distributed: the processes of one run.
         study: the study that the run belongs to.
-        init_from: folder of a completed run of the same network; this run starts from its parameters.
+        init_from: the completed run whose parameters this run starts from; its folder alone is allowed.
         logging: what the run records beside its own files.
         debug: checks that help to find an error.
     """
@@ -75,7 +76,7 @@ class Config:
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     distributed: DistributedConfig = field(default_factory=DistributedConfig)
     study: StudyConfig | None = None
-    init_from: str | None = None
+    init_from: InitFromConfig = field(default_factory=InitFromConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     debug: DebugConfig = field(default_factory=DebugConfig)
 
@@ -158,6 +159,8 @@ class Config:
         for section, key in NAME_KEYS.items():
             if isinstance(given.get(section), str):
                 given |= nested({key: given[section]})
+        if given.get("init_from", {}) is None:
+            del given["init_from"]
         return construct(cls, with_recommendations(with_recipe(given)))
 
     @classmethod
@@ -214,15 +217,20 @@ class Config:
             del values["training"]["continued_from"]
         if self.training.prune.amount == 0:
             del values["training"]["prune"]
-        if self.init_from is None:
+        if not self.training.freeze:
+            del values["training"]["freeze"]
+        start = self.init_from
+        if start.run is None:
             del values["init_from"]
         else:
             try:
-                values["init_from"] = parameters_checksum(Path(self.init_from))
+                values["init_from"]["run"] = parameters_checksum(Path(start.run))
             except RecordError as error:
                 raise ConfigError(
-                    f"init_from={self.init_from} is not allowed ({error}); give the folder of a completed run"
+                    f"init_from={start.run} is not allowed ({error}); give the folder of a completed run"
                 ) from error
+            if start == InitFromConfig(start.run):  # as before there were other keys
+                values["init_from"] = values["init_from"]["run"]
         if self.debug.overfit_batch is None:  # as before there was this key
             del values["debug"]["overfit_batch"]
         for dotted in NOT_IN_THE_RESULT:

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from research.parallel import STRATEGIES
 from research.training.fit import MONITORS
+from research.training.freeze import Freeze
 from research.training.tta import TTA
 from research.utils.constraints import AtLeastOne, Between, OneOf, Positive, Rate
 from research.utils.strict import ConfigError
@@ -16,6 +17,27 @@ LOGGERS = ("none", "tensorboard", "mlflow", "all")
 
 RECOMMENDED: Any = None
 """Default of a value that depends on the dataset; `Config.from_dict` replaces it with that value."""
+
+
+HEADS = ("auto", "keep")
+"""What a run does with the head of the run that it starts from."""
+
+
+@dataclass(frozen=True)
+class InitFromConfig:
+    """The completed run whose parameters a run starts from.
+
+    Args:
+        run: folder of the completed run; null: the run starts from new parameters.
+        match: pattern of the names of the parameters that are taken, such as `!dense1`; the others are
+            initialised afresh.
+        head: `auto` takes the last layer with parameters only if both runs have the same classes in the same
+            order; `keep` always takes it.
+    """
+
+    run: str | None = None
+    match: str = "*"
+    head: Annotated[str, OneOf(HEADS)] = "auto"
 
 
 @dataclass(frozen=True)
@@ -59,6 +81,9 @@ class TrainingConfig:
         swa_from: first epoch whose parameters at its end count in the average over epochs, which is evaluated
             and kept; its batch statistics are computed once more at the end of the run. null: no average.
         prune: magnitude pruning; fine-tuning a finished run is `init_from` and pruning.
+        freeze: parameters that are not trained: mappings with `match` (a pattern such as `conv*`) and, all
+            optional, `from_epoch` and `until_epoch` (the first and the last epoch in which they are frozen)
+            and `statistics` (true: their batch norm uses its running averages, and leaves them as they are).
         patience: number of epochs without a better epoch before training stops; null: no limit.
         tta: views of each image whose logits an evaluation averages: `none` the image alone, `flip` also its
             mirror image, `flip_shift` also both moved by a pixel.
@@ -89,6 +114,7 @@ class TrainingConfig:
     ema: Annotated[float, Rate] | None = None
     swa_from: Annotated[int, AtLeastOne] | None = None
     prune: PruneConfig = field(default_factory=PruneConfig)
+    freeze: tuple[Freeze, ...] = ()
     patience: Annotated[int, AtLeastOne] | None = None
     tta: Annotated[str, OneOf(TTA)] = "none"
     scan_steps: Annotated[int, AtLeastOne] | None = None
@@ -116,6 +142,15 @@ class TrainingConfig:
                 f"training.prune.{key}={prune.last_epoch} is not allowed; give at most the {self.epochs} "
                 "epochs of training.epochs"
             )
+        for each in self.freeze:
+            first, last = each.from_epoch or 1, each.until_epoch or self.epochs
+            if last is not None and first > last:
+                key = "until_epoch" if each.until_epoch else "from_epoch"
+                allowed = f"at least {first}" if each.until_epoch else f"at most {last}"
+                raise ConfigError(
+                    f"training.freeze.{key}={getattr(each, key)} is not allowed for match={each.match}; "
+                    f"give {allowed}"
+                )
         if self.swa_from is None:
             return
         if prune.last_epoch > self.swa_from:

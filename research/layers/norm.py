@@ -33,6 +33,7 @@ class BatchNorm:
         epsilon: the number that is added to the variance.
         axis_name: the axis of `shard_map` or `pmap` over which the statistics are averaged. It is not needed
             under jit, where the batch is global.
+        frozen: whether training also normalises by the running averages, and leaves them as they are.
 
     Source: Ioffe and Szegedy (2015), algorithms 1 and 2.
     """
@@ -40,6 +41,7 @@ class BatchNorm:
     decay: float = 0.9
     epsilon: float = 1e-5
     axis_name: str | None = None
+    frozen: bool = False
 
     def __post_init__(self) -> None:
         make_hashable(self)
@@ -61,7 +63,7 @@ class BatchNorm:
     ) -> tuple[Float[Array, "*batch c"], State]:
         """Return the normalised input, with the shape and dtype of `x`, and the running averages."""
         scale, bias = params["scale"], params["bias"]
-        if not train:
+        if not train or self.frozen:
             return batch_norm(x, state["mean"], state["variance"], scale, bias, self.epsilon), state
         if 0 in jnp.shape(x):
             return as_float(x), state  # there are no examples whose statistics could be averaged

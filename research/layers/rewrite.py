@@ -1,13 +1,14 @@
 """Functions that replace layers inside a network. A layer is a value, so they return a new network."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from research.layers.base import Layer
+from research.layers.base import Layer, Sequential
 from research.layers.conv import Conv2D, DepthwiseSeparableConv
 from research.layers.dropout import Dropout, SpatialDropout, StochasticDepth
 from research.layers.norm import BatchNorm
+from research.layers.residual import Residual
 
 T = TypeVar("T")
 
@@ -45,6 +46,27 @@ def with_axis_name(net: T, axis_name: str | None) -> T:
             dataclasses.replace(layer, axis_name=axis_name) if isinstance(layer, BatchNorm) else layer
         ),
     )
+
+
+def with_frozen_statistics(net: T, is_frozen: Callable[[str], bool], path: str = "") -> T:
+    """Return the network in which some batch normalisations use their running averages in training, too.
+
+    Args:
+        net: the network.
+        is_frozen: whether the running average of a path, such as `block1/body/norm1/mean`, is frozen.
+        path: the path of the network inside another one, which ends with `/`.
+    """
+
+    def inner(layers: Iterable[tuple[str, Layer]]) -> Iterator[tuple[str, Layer]]:
+        return ((name, with_frozen_statistics(each, is_frozen, f"{path}{name}/")) for name, each in layers)
+
+    if isinstance(net, Sequential):
+        return dataclasses.replace(net, layers=tuple(inner(net.layers)))
+    if isinstance(net, Residual):
+        return dataclasses.replace(net, **dict(inner(net.branches())))
+    if isinstance(net, BatchNorm) and is_frozen(f"{path}mean"):
+        return dataclasses.replace(net, frozen=True)
+    return net
 
 
 def without_dropout(net: T) -> T:

@@ -11,6 +11,7 @@ from research.layers import Sequential
 from research.layers.base import abstract_init
 from research.models import MODELS
 from research.runs.devices import check_parallel
+from research.training.freeze import check_freeze
 from research.training.losses import resolve
 from research.training.optimizers import group_params
 from research.training.pruning import channel_groups
@@ -102,7 +103,7 @@ def check(config: Config) -> None:
         DataError: the dataset is missing.
     """
     check_parallel(config)
-    if config.init_from is not None:
+    if config.init_from.run is not None:
         config.fingerprint()  # reads the checksum of its parameters
     for name, package, extra in LOGGING_PACKAGES:
         if config.logging.includes(name) and importlib.util.find_spec(package) is None:
@@ -114,6 +115,7 @@ def check(config: Config) -> None:
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     refuse_unused_groups(config, net, dataset.image_shape)
     refuse_without_channels(config, net)
+    refuse_freeze(config, net, dataset.image_shape)
     build_loss(config, np.arange(dataset.num_classes), dataset.num_classes)
     ones = (1.0,) * dataset.image_shape[-1]
     _preprocess(config, ones, ones)
@@ -148,3 +150,12 @@ def refuse_without_channels(config: Config, net: Sequential) -> None:
             f"training.prune.by=channel is not allowed with model={config.model.name}, in which no channel "
             "can be removed without a change of another layer; give weight"
         )
+
+
+def refuse_freeze(config: Config, net: Sequential, image_shape: tuple[int, int, int]) -> None:
+    """Refuse a pattern of `training.freeze` that takes no parameter, and an epoch that trains none."""
+    params, _ = abstract_init(net, (1, *image_shape))
+    try:
+        check_freeze(config.training.freeze, params, config.training.epochs)
+    except ValueError as error:
+        raise ConfigError(f"training.freeze: {error}") from error

@@ -65,7 +65,8 @@ def _compile(spec: ProgramSpec) -> Program:
         compiling_predict = pool.submit(with_same_settings(lowered_predict.compile), for_few_calls())
         options = at_level(spec.optimization_level, use_fusion_emitters=spec.use_fusion_emitters)
         arguments = (layout, state, *data, _integers(), _integers())
-        loop = make_run_steps(spec.make_train_step(), axis_name=spec.axis_name)
+        (_, first), *later = spec.make_train_steps()
+        loop = make_run_steps(first, *later, axis_name=spec.axis_name)
         run_many = None
         if spec.runs_per_program == 1:
             steps, executable = STRATEGIES[spec.strategy](loop, *arguments, options=options)
@@ -111,7 +112,7 @@ def _compile(spec: ProgramSpec) -> Program:
         temporary_bytes=None if memory is None else memory.temp_size_in_bytes,
         executable=executable,
         measure_layers=make_layer_statistics(
-            spec.net, spec.make_optimizer(), make_loss(spec.loss), spec.preprocess
+            spec.net, spec.make_optimizer(), make_loss(spec.loss), spec.preprocess, spec.frozen_after
         ),
         recompute=None if spec.swa_from is None else recompute,
         whole=layout.replicate if jax.process_count() > 1 else lambda tree: tree,

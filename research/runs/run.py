@@ -1,5 +1,6 @@
 """The function `run`, which trains and evaluates the network of a configuration and records the result."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -55,6 +56,8 @@ def leave_accelerators() -> None:
     jax.config.update("jax_platforms", "cpu")
 
 
+logger = logging.getLogger(__name__)
+
 Loaded = tuple[Dataset, ProgramSpec, Program]
 Load = Callable[[Config], Loaded]
 
@@ -75,23 +78,26 @@ def load_program(config: Config) -> Loaded:
     return dataset, spec, compile_program(spec)
 
 
-def first_state(config: Config, spec: ProgramSpec, program: Program, key: jax.Array) -> TrainState:
+def first_state(config: Config, loaded: Loaded, key: jax.Array) -> tuple[TrainState, str | None]:
     """Return the state with which a run begins: that of new parameters, or of those of `init_from`.
 
     Args:
         config: the configuration of the run.
-        spec: the specification of its program.
-        program: the program.
+        loaded: its data, the specification of its program, and the program.
         key: the key of all random numbers of the run.
+
+    Returns:
+        The state, and a sentence about the parameters that are taken from `init_from`, or `None`.
 
     Raises:
         ConfigError: the run in `init_from` has no parameters, or has another network.
     """
+    dataset, spec, program = loaded
     rates = config.optimizer.arguments
     state = program.init(key, jnp.float32(rates["learning_rate"]), jnp.float32(rates["weight_decay"]))
-    if config.init_from is None:
-        return state
-    return start_from(Path(config.init_from), state, spec.make_optimizer())
+    if config.init_from.run is None:
+        return state, None
+    return start_from(config.init_from, state, spec.net, spec.make_optimizer(), dataset.class_names)
 
 
 @run_settings()
@@ -154,7 +160,7 @@ def _train(
     config: Config, folder: Path, writers: Sequence[Callback], callbacks: Sequence[Callback], load: Load
 ) -> RunResult:
     began = time.perf_counter()
-    dataset, spec, program = load(config)
+    loaded = dataset, spec, program = load(config)
     config = overfit_config(config)
     origin = provenance(dataset.checksum)
     origin["class_names"] = list(dataset.class_names)
@@ -162,9 +168,11 @@ def _train(
         origin["num_left_out"] = dataset.num_left_out
     training = config.training
     key = jax.random.key(config.seed, impl=PRNG_IMPL)
-    state = first_state(config, spec, program, key)
-    if config.init_from is not None:
-        origin["init_checksum"] = records.parameters_checksum(Path(config.init_from))
+    state, sentence = first_state(config, loaded, key)
+    if config.init_from.run is not None:
+        origin["init_checksum"] = records.parameters_checksum(Path(config.init_from.run))
+        origin["init_from"] = sentence
+        logger.info(sentence)
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     checkpoints = Checkpoints(
         folder / "checkpoints",

@@ -14,19 +14,21 @@ from research.data import Dataset, Preprocess
 from research.layers import BatchNorm, Params, Sequential, State
 from research.layers.base import abstract_init
 from research.layers.remat import Remat
-from research.layers.rewrite import rewrite, with_axis_name, without_chunks
+from research.layers.rewrite import rewrite, with_axis_name, with_frozen_statistics, without_chunks
 from research.parallel import DATA_AXIS, EXPLICIT_COLLECTIVES, Layout
 from research.runs.build import (
     build_loss,
     build_network,
     build_preprocess,
     eval_batch_size,
+    refuse_freeze,
     refuse_too_large,
     refuse_unused_groups,
     refuse_without_channels,
 )
 from research.runs.devices import build_layout
-from research.training.average import Weight, ema, swa
+from research.training.average import Weight, ema, swa, towards
+from research.training.freeze import Freeze, IsFrozen, any_match, first_epochs, frozen_in
 from research.training.losses import make_loss
 from research.training.optimizers import RATES, make_optimizer, set_rates
 from research.training.schedules import SCHEDULES
@@ -59,6 +61,7 @@ class ProgramSpec:
         ema: decay of the average of the parameters over steps; `None`: there is no such average.
         pruned: whether the state holds the masks of pruning.
         swa_from: first epoch in the average of the parameters over epochs; `None`: there is no such average.
+        freeze: the parameters that are frozen in some epochs.
         runs_per_program: the largest number of runs that the program trains together.
         optimization_level: optimization level of XLA for the training steps; `None` is XLA's own.
         use_fusion_emitters: whether XLA on the CPU uses its fusion emitters for the training steps.
@@ -84,6 +87,7 @@ class ProgramSpec:
     ema: float | None
     pruned: bool
     swa_from: int | None
+    freeze: tuple[Freeze, ...]
     runs_per_program: int
     optimization_level: int | None
     use_fusion_emitters: bool
@@ -102,9 +106,36 @@ class ProgramSpec:
         """Axis over which the step averages; `None` if the step sees the whole batch."""
         return DATA_AXIS if self.strategy in EXPLICIT_COLLECTIVES else None
 
-    def make_train_step(self) -> TrainStep:
-        """Return the training step."""
-        net = with_axis_name(self.net, None if self.local_batch_norm else self.axis_name)
+    @property
+    def num_epochs(self) -> int:
+        """Number of epochs of the run."""
+        return self.num_steps // (self.num_train // self.batch_size)
+
+    def is_frozen_in(self, epoch: int) -> IsFrozen:
+        """Return which parameters are frozen in an epoch, which is counted from 1."""
+        return partial(any_match, frozen_in(self.freeze, epoch))
+
+    def frozen_after(self, num_steps: int) -> IsFrozen:
+        """Return which parameters are frozen in the step after a number of steps."""
+        return self.is_frozen_in(num_steps * self.num_epochs // self.num_steps + 1)
+
+    def net_in(self, epoch: int) -> Sequential:
+        """Return the network with the frozen batch statistics of an epoch, which is counted from 1."""
+        frozen = [each for each in frozen_in(self.freeze, epoch) if each.statistics]
+        return with_frozen_statistics(self.net, partial(any_match, frozen)) if frozen else self.net
+
+    def make_train_steps(self) -> list[tuple[int, TrainStep]]:
+        """Return the training step for each set of frozen parameters, after the number of steps before it.
+
+        A run without `freeze` has one training step.
+        """
+        steps_per_epoch = self.num_train // self.batch_size
+        starts = first_epochs(self.freeze, self.num_epochs)
+        return [((epoch - 1) * steps_per_epoch, self.make_train_step(epoch)) for epoch in starts]
+
+    def make_train_step(self, epoch: int = 1) -> TrainStep:
+        """Return the training step of an epoch, which is counted from 1."""
+        net = with_axis_name(self.net_in(epoch), None if self.local_batch_norm else self.axis_name)
         if self.strategy == "jit" and self.layout.mesh.size > 1 and jax.default_backend() == "cpu":
             net = without_chunks(net)  # XLA would gather the batch for a loop over its parts
         return make_train_step(
@@ -117,6 +148,7 @@ class ProgramSpec:
             average_weight=self.average_weight,
             alternate=self._alternate if self.preprocess.alternating_flip else None,
             mixing=self.preprocess.mixing,
+            is_frozen=self.is_frozen_in(epoch),
         )
 
     def _alternate(self, images: jax.Array, step: jax.Array) -> jax.Array:
@@ -158,12 +190,12 @@ class ProgramSpec:
             count: the number of batches with this one, int32 `[]`.
         """
         net = rewrite(
-            self.net, lambda each: replace(each, decay=0.0) if isinstance(each, BatchNorm) else each
+            self.net_in(self.num_epochs),
+            lambda each: replace(each, decay=0.0) if isinstance(each, BatchNorm) else each,
         )
         keys = jax.random.split(jax.random.fold_in(jax.random.key(0), count), len(images))
         statistics = net.apply(params, model_state, self.preprocess(images), train=True, key=keys)[1]
-        added: Any = optax.incremental_update(statistics, mean, 1 / count)
-        return added
+        return towards(statistics, mean, 1 / count)
 
     def trace(self, params: Params, model_state: State, images: Any, /) -> dict[str, jax.Array]:
         """Return the output of each layer for images `[N, H, W, C]`, by the layer's name."""
@@ -194,6 +226,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
     refuse_too_large(config, net, dataset.image_shape)
     refuse_unused_groups(config, net, dataset.image_shape)
     refuse_without_channels(config, net)
+    refuse_freeze(config, net, dataset.image_shape)
     num_steps = num_train // training.batch_size
     if training.epochs * num_steps > MAX_STEPS:
         raise ConfigError(
@@ -225,6 +258,7 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         ema=training.ema,
         pruned=training.prune.amount > 0,
         swa_from=training.swa_from,
+        freeze=training.freeze,
         runs_per_program=training.runs_per_program,
         optimization_level=training.xla_optimization_level,
         use_fusion_emitters=training.xla_cpu_use_fusion_emitters,

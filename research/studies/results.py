@@ -17,7 +17,7 @@ from research.studies.statistics import Contrast, Summary, compare, summarize
 from research.utils.nested import dotted_keys, is_below
 
 # Two runs that differ only in these keys are the same experiment.
-IGNORED_SECTIONS = ("study", "seed", "init_from", "data.path", *NOT_IN_THE_RESULT)
+IGNORED_SECTIONS = ("study", "seed", "init_from.run", "data.path", *NOT_IN_THE_RESULT)
 DATA_KEYS = (  # these decide the checksum of the data
     *("data.name", "data.classes", "data.test_fraction", "data.split_seed"),
     *("data.image_size", "data.resizing", "data.channels", "data.skip_damaged"),
@@ -219,7 +219,9 @@ def differing_keys(runs: Iterable[Run]) -> list[str]:
     differing = [
         key
         for key in keys
-        if not is_below(key, IGNORED_SECTIONS) and len({_as_text(config.get(key)) for config in configs}) > 1
+        if key != "init_from"  # a text in the runs of earlier versions
+        and not is_below(key, IGNORED_SECTIONS)
+        and len({_as_text(config.get(key)) for config in configs}) > 1
     ]
     return sorted(differing, key=lambda key: not key.endswith("name"))
 
@@ -292,7 +294,8 @@ def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:
 
 def _start_of(run: Run) -> str:
     """Return the name of the folder whose parameters a run starts from; "" if it starts from new ones."""
-    return Path(run.config.get("init_from") or "").name
+    start = run.config.get("init_from") or ""  # a text in the runs of earlier versions
+    return Path(start if isinstance(start, str) else start["run"] or "").name
 
 
 def _settings_of_starts(earlier: Iterable[Run]) -> dict[str, str]:

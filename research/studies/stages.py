@@ -103,7 +103,7 @@ def staged_run(
         if stage.name != last:
             section |= {"tuning": None, "stage": stage.name} | ({} if has_arms else {"arm": stage.name})
         configs[stage.name] = make_config(layer, section)
-        if stage.start is not None and "init_from" not in layer:
+        if stage.start is not None and "init_from.run" not in layer:
             starts[stage.name] = stage.start
     return StagedRun(configs, starts)
 
@@ -131,8 +131,8 @@ def staged_run_of_job(values: Mapping[str, Any], given: Collection[str] = ()) ->
     if plan.get("arm") not in arms:
         raise ConfigError(f"study.arm={plan.get('arm')} is not allowed; give one of {', '.join(arms)}")
     flat = dotted_keys(others)
-    if flat.get("init_from") is None:
-        flat.pop("init_from", None)
+    if flat.get("init_from.run") is None:
+        flat.pop("init_from.run", None)
     arm = as_overrides("study.overrides", arms[plan["arm"]])
     keys = [*flat, *(key for stage in stages for key in stage.base)]
     winning = {key for key in keys if is_below(key, given)}

@@ -149,9 +149,9 @@ def find_learning_rate(config: Config, settings: RangeConfig = RangeConfig()) ->
         DataError: the dataset is missing or damaged.
     """
     config = replace(config, schedule=Named("constant", ()))
-    dataset, spec, program = load_program(config)
+    loaded = dataset, _, program = load_program(config)
     key = jax.random.key(config.seed, impl=PRNG_IMPL)
-    state = first_state(config, spec, program, key)
+    state, _ = first_state(config, loaded, key)
     feed, order_key = program.make_feed(*dataset.train), jax.random.fold_in(key, 2)
     labels = dataset.train.labels if config.data.sampling == "balanced" else None
 

@@ -12,7 +12,8 @@ from research import records
 from research.config import Config, ConfigError, DataConfig, Named
 from research.layers.base import abstract_init, by_path
 from research.runs.build import build_network
-from research.sweeps.tuning import check_seed, make_trials, run_tuned
+from research.runs.load import head_of, takes
+from research.sweeps.tuning import check_seed, make_trials, run_tuned, start_at
 
 STAGES = "stages"
 """Name of the folder of the runs of earlier stages; it is beside the runs of the last stage."""
@@ -101,7 +102,7 @@ class StagedSweep:
                     if starts is None or stage not in each.configs:
                         continue
                     config = each.configs[stage]
-                    config = dataclasses.replace(config, init_from=starts.get(config.seed, config.init_from))
+                    config = start_at(config, starts.get(config.seed))
                     place = folder if is_last else folder / STAGES / stage
                     folders[index, config.seed, stage] = place / config.run_name()
                     runs[folders[index, config.seed, stage]] = config, make_trials(config, starts)
@@ -136,23 +137,26 @@ def _check_networks(run: StagedRun) -> None:
     """Refuse a stage whose parameters are not those of the stage that it starts from."""
     for stage, start in run.starts.items():
         configs = run.configs[stage], run.configs[start]
-        here, there = (_describe(config.model, config.data) for config in configs)
+        (here, head), (there, _) = (_describe(config.model, config.data) for config in configs)
+        init = configs[0].init_from
+        new_head = None if init.head == "keep" else head  # whether the classes are the same is not known yet
         for name in dict.fromkeys([*there, *here]):
-            if here.get(name) != there.get(name):
+            if takes(init, name, new_head) and here.get(name) != there.get(name):
                 raise ConfigError(
                     f"stages.{stage}.from={start} is not allowed: {name} is {there.get(name, 'absent')} in "
-                    f"{start} and {here.get(name, 'absent')} in {stage}; give a stage of the same network"
+                    f"{start} and {here.get(name, 'absent')} in {stage}; give a stage of the same network, "
+                    "or an init_from.match that leaves this layer out"
                 )
 
 
 @cache
-def _describe(model: Named, data: DataConfig) -> dict[str, str]:
-    """Return the type and shape of each array of a network's parameters and state, by its path."""
+def _describe(model: Named, data: DataConfig) -> tuple[dict[str, str], str]:
+    """Return the type and shape of each array of a network by its path, and the name of its head."""
     dataset = data.images.describe()
     net = build_network(model, dataset.image_shape, dataset.num_classes)
     params, state = abstract_init(net, (1, *dataset.image_shape))
     leaves = by_path({"params": params, "model_state": state})
-    return {path: f"{leaf.dtype} {leaf.shape}" for path, leaf in leaves.items()}
+    return {path: f"{leaf.dtype} {leaf.shape}" for path, leaf in leaves.items()}, head_of(net, params)
 
 
 def _for_trials(run: StagedRun) -> list[StagedRun]:

@@ -83,14 +83,24 @@ def make_trials(config: Config, starts: Mapping[int, str] = MappingProxyType({})
     study = dataclasses.replace(study, trial=True)
     return [
         dataclasses.replace(
-            _with_rates(config, rates["learning_rate"] * first, rates["weight_decay"] * second),
+            _with_rates(
+                start_at(config, starts.get(seed)),
+                rates["learning_rate"] * first,
+                rates["weight_decay"] * second,
+            ),
             seed=seed,
             study=study,
-            init_from=starts.get(seed, config.init_from),
         )
         for first, second in itertools.product(tuning.learning_rate, tuning.weight_decay)
         for seed in tuning.seeds
     ]
+
+
+def start_at(config: Config, folder: str | None) -> Config:
+    """Return the configuration of a run that starts from the run in a folder; `None` changes nothing."""
+    if folder is None:
+        return config
+    return dataclasses.replace(config, init_from=dataclasses.replace(config.init_from, run=folder))
 
 
 def choose_rates(config: Config, trials: Iterable[Run]) -> Config:

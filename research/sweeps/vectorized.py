@@ -9,7 +9,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from research import records
-from research.config import Config, Named
+from research.config import Config, InitFromConfig, Named
 from research.records import RunResult
 from research.records.lock import LockedError
 from research.runs.preemption import StopOnSignal, stop_on_signal
@@ -27,7 +27,7 @@ def groups(runs: Mapping[Path, Config]) -> list[dict[Path, Config]]:
     for folder, config in runs.items():
         others = tuple(item for item in config.optimizer.items if item[0] not in RATES)
         optimizer = Named(config.optimizer.name, others)
-        shared = replace(config, seed=0, optimizer=optimizer, study=None, init_from=None)
+        shared = replace(config, seed=0, optimizer=optimizer, study=None, init_from=InitFromConfig())
         group = open_groups.setdefault(shared, {})
         if not group:
             full.append(group)

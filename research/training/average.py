@@ -2,13 +2,27 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 Weight = Callable[[jax.Array], jax.Array]
 """A function of the number of steps so far, int32 `[]`, that returns the weight of the newest parameters in
 the average, float32 `[]`."""
+
+
+def towards(new: Any, mean: Any, weight: jax.Array) -> Any:
+    """Return the average in which the newest values have a weight; equal values keep their bits.
+
+    Args:
+        new: the newest values, a tree of arrays.
+        mean: the average before.
+        weight: the weight of the newest values, in [0, 1].
+    """
+    moved: Any = optax.incremental_update(new, mean, weight)
+    return jax.tree.map(lambda m, old, each: jnp.where(old == each, each, m), moved, mean, new)
 
 
 def ema(decay: float) -> Weight:

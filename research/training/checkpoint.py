@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -57,7 +57,7 @@ def save(folder: str | Path, tree: Any, meta: Mapping[str, Any] | None = None) -
         folder.parent.mkdir(exist_ok=True)
         # The parents of the folder are not made, so that a run whose folder was deleted ends with an error.
         temporary.mkdir()
-        with _silent(), _checkpointer() as checkpointer:
+        with _silent(), _checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
             checkpointer.save(temporary.absolute() / "arrays", args=ocp.args.StandardSave(_by_name(tree)))
         files = {str(path.relative_to(temporary)): sha256(path) for path in _synced_files(temporary)}
         content = {"format": FORMAT, "meta": dict(meta or {}), "files": files}
@@ -70,7 +70,7 @@ def save(folder: str | Path, tree: Any, meta: Mapping[str, Any] | None = None) -
         raise CheckpointError(f"{folder} cannot be written: {_reason(error)}") from error
 
 
-def restore(folder: str | Path, like: Any) -> Any:
+def restore(folder: str | Path, like: Any, wanted: Callable[[str], bool] = lambda name: True) -> Any:
     """Return the tree of arrays that `save` wrote.
 
     Args:
@@ -78,6 +78,8 @@ def restore(folder: str | Path, like: Any) -> Any:
         like: a tree with the expected structure, shapes and dtypes. A checkpoint with other shapes is refused
             before memory is allocated for it. If a leaf is an array on devices, the array that is read is
             placed on the same devices.
+        wanted: whether the array of a name is read; the others are neither compared nor read, and the result
+            holds the leaves of `like` in their place.
 
     Raises:
         CheckpointError: there is no checkpoint, or it has another format or another structure. The message
@@ -86,11 +88,11 @@ def restore(folder: str | Path, like: Any) -> Any:
     """
     folder = Path(folder)
     read_meta(folder)
-    expected = _by_name(like, shapes=True)
-    with _silent(), _checkpointer() as checkpointer:
+    expected = {name: leaf for name, leaf in _by_name(like, shapes=True).items() if wanted(name)}
+    with _silent(), _checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
         try:
             stored = checkpointer.metadata(folder.absolute() / "arrays").item_metadata.tree
-            for name in dict.fromkeys([*expected, *stored]):
+            for name in filter(wanted, dict.fromkeys([*expected, *stored])):
                 there, here = (_describe(arrays.get(name)) for arrays in (stored, expected))
                 if there != here:
                     raise CheckpointError(
@@ -100,15 +102,16 @@ def restore(folder: str | Path, like: Any) -> Any:
                 chunk = getattr(stored[name].storage, "chunk_shape", None) or ()
                 if math.prod(chunk) > max(math.prod(stored[name].shape), 1):
                     raise DamagedError(f"{folder} cannot be read: {name} is {there} in chunks of {chunk}")
-            arrays = checkpointer.restore(
-                folder.absolute() / "arrays", args=ocp.args.StandardRestore(expected)
-            )
+            args = ocp.args.PyTreeRestore(expected, partial_restore=True)
+            arrays = checkpointer.restore(folder.absolute() / "arrays", args=args)
         except CheckpointError:
             raise
         except Exception as error:
             raise DamagedError(f"{folder} cannot be read: {first_line(error)}") from error
     leaves, structure = jax.tree.flatten(like)
-    return jax.tree.unflatten(structure, map(_placed, (arrays[name] for name in expected), leaves))
+    named = zip(by_path(like), leaves, strict=True)
+    read = [_placed(arrays[name], leaf) if name in expected else leaf for name, leaf in named]
+    return jax.tree.unflatten(structure, read)
 
 
 def checksum(tree: Any) -> str:
@@ -145,7 +148,7 @@ def read_meta(folder: str | Path) -> dict[str, Any]:
     return manifest["meta"]
 
 
-def _checkpointer() -> ocp.Checkpointer:
+def _checkpointer(handler: Any) -> ocp.Checkpointer:
     """Return an Orbax checkpointer that waits for no other process."""
     # If there are several processes, each of them reads the checkpoint, and only one writes it.
     index = jax.process_index()
@@ -153,7 +156,7 @@ def _checkpointer() -> ocp.Checkpointer:
         primary_host=index, active_processes={index}, barrier_sync_key_prefix=f"process_{index}"
     )
     # It writes synchronously, since the asynchronous checkpointer gives up if the clock jumps.
-    return ocp.Checkpointer(ocp.StandardCheckpointHandler(), multiprocessing_options=options)
+    return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +73,9 @@ def _draw_balanced(key: jax.Array, order: jax.Array, labels: jax.Array) -> jax.A
     return jax.random.permutation(order_key, order[jnp.minimum(drawn, count - 1)])
 
 
-def make_run_steps(train_step: TrainStep, *, axis_name: str | None = None) -> StepLoop:
+def make_run_steps(
+    train_step: TrainStep, *later: tuple[int, TrainStep], axis_name: str | None = None
+) -> StepLoop:
     """Return a function that runs a part of the steps of an epoch.
 
     The first and the last step are arguments of the compiled program. So one program runs any part of an
@@ -80,6 +83,8 @@ def make_run_steps(train_step: TrainStep, *, axis_name: str | None = None) -> St
 
     Args:
         train_step: the training step.
+        *later: other training steps that follow it, each with the number of steps of the run before it. Each
+            call uses the one that belongs to the first step of the call.
         axis_name: the axis of `shard_map` or `pmap` over which each batch is split, or `None`. With an axis,
             `B` below is the number of examples of a batch on this device.
 
@@ -92,7 +97,8 @@ def make_run_steps(train_step: TrainStep, *, axis_name: str | None = None) -> St
         other metrics are integers, which are summed over the steps.
     """
 
-    def run_steps(
+    def run_all(
+        train_step: TrainStep,
         state: TrainState,
         images: jax.Array,
         labels: jax.Array,
@@ -111,5 +117,13 @@ def make_run_steps(train_step: TrainStep, *, axis_name: str | None = None) -> St
         zeros = Metrics(losses, jnp.int32(0), jnp.int32(0))
         state, metrics = jax.lax.fori_loop(start, stop, body, (state, varying(zeros, axis_name)))
         return state, add_up(metrics, axis_name)
+
+    if not later:
+        return partial(run_all, train_step)
+    loops = [partial(run_all, each) for each in (train_step, *(each for _, each in later))]
+
+    def run_steps(state: TrainState, *rest: Any) -> tuple[TrainState, Metrics]:
+        reached = [jnp.int32(state.step >= first) for first, _ in later]
+        return jax.lax.switch(sum(reached), loops, state, *rest)
 
     return run_steps

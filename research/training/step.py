@@ -9,8 +9,9 @@ import optax
 
 from research.layers.base import Layer, fold_in_keys
 from research.training.accumulate import accumulate
-from research.training.average import Weight
+from research.training.average import Weight, towards
 from research.training.collectives import average, position, varying
+from research.training.freeze import IsFrozen, join_params, keep_frozen, split_params
 from research.training.mixing import DrawWeights, Mixture, draw_mixture, mix_images, mix_labels
 from research.training.objective import Objective, is_correct
 from research.training.state import Batch, Metrics, TrainState, masked
@@ -40,6 +41,7 @@ def make_train_step(
     average_weight: Weight | None = None,
     alternate: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
     mixing: DrawWeights | None = None,
+    is_frozen: IsFrozen = lambda path: False,
 ) -> TrainStep:
     """Return the training step.
 
@@ -61,6 +63,8 @@ def make_train_step(
         alternate: a function of the stored images and the step, which returns the images that the step uses.
         mixing: draws the weights with which each example is mixed with another of the batch; `None` does not
             mix. The loss then gets soft labels, and the accuracy counts the label with the larger share.
+        is_frozen: whether the parameter of a path is frozen. No gradient of a frozen parameter is computed,
+            and the parameter and its arrays in the optimizer keep their bits.
 
     Returns:
         The pure function `train_step(state, batch) -> (state, metrics)`.
@@ -82,7 +86,6 @@ def make_train_step(
         return losses.mean(), (model_state, Metrics(losses.sum(), correct, jnp.int32(losses.size)))
 
     with_extra_args = optax.with_extra_args_support(optimizer)
-    gradient = accumulate(jax.grad(mean_loss, has_aux=True), num_parts, axis_name)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         keys = example_keys(state, batch.labels.shape[0], axis_name)
@@ -94,19 +97,29 @@ def make_train_step(
             mixture = draw_mixture(mixing, step_key, batch, axis_name)
 
         def gradient_at(params: Any) -> Any:
-            return gradient(varying(params, axis_name), state.model_state, batch, keys, mixture)
+            trained, frozen = split_params(varying(params, axis_name), is_frozen)
+
+            def loss(trained: Any, *rest: Any) -> Any:
+                return mean_loss(join_params(trained, frozen), *rest)
+
+            gradient = accumulate(jax.grad(loss, has_aux=True), num_parts, axis_name)
+            grads, (model_state, metrics) = gradient(trained, state.model_state, batch, keys, mixture)
+            grads, model_state = average((grads, model_state), axis_name)
+            zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), frozen)
+            return join_params(grads, zeros), model_state, metrics
 
         def grad_fn(params: Any, _: int) -> Any:  # for SAM, which takes a second gradient of the batch
-            return masked(average(gradient_at(params)[0], axis_name), state.masks)
+            return masked(gradient_at(params)[0], state.masks)
 
-        grads, (model_state, metrics) = gradient_at(state.params)
-        grads, model_state = average((grads, model_state), axis_name)
+        grads, model_state, metrics = gradient_at(state.params)
         grads = masked(grads, state.masks)
         updates, opt_state = with_extra_args.update(grads, state.opt_state, state.params, grad_fn=grad_fn)
         params: Any = masked(optax.apply_updates(state.params, updates), state.masks)
+        old = state.params, state.opt_state
+        params, opt_state = keep_frozen((params, opt_state), old, is_frozen)
         mean: Any = state.average
         if average_weight is not None:
-            mean = optax.incremental_update((params, model_state), mean, average_weight(state.step + 1))
+            mean = towards((params, model_state), mean, average_weight(state.step + 1))
         new = TrainState(state.step + 1, params, model_state, opt_state, state.key, mean, state.masks)
         return new, metrics
 

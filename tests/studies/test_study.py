@@ -222,7 +222,7 @@ def test_an_arm_starts_from_the_run_of_the_same_seed_in_an_earlier_stage(tmp_pat
     compared = [run for run in runs if run.path.name not in earlier]
     assert len(compared) == 6
     for each in compared:
-        start = each.config["init_from"]
+        start = each.config["init_from"]["run"]
         if each.config["study"]["arm"] == "scratch":
             assert start is None
             continue
@@ -242,8 +242,8 @@ def test_the_arms_may_differ_in_an_earlier_stage_too(tmp_path):
     study = make_study(stages=[STAGES[0] | {"arms": True}, STAGES[1]])
     run(study, tmp_path, seeds=[0])
     for each in find_runs(tmp_path):
-        if each.config["init_from"]:
-            before = read_run(Path(each.config["init_from"])).config
+        if each.config["init_from"]["run"]:
+            before = read_run(Path(each.config["init_from"]["run"])).config
             assert before["model"]["activation"] == each.config["model"]["activation"]
             assert before["study"]["arm"] == each.config["study"]["arm"]
 
@@ -265,7 +265,7 @@ def test_trials_start_from_the_earlier_stage_of_their_own_seed(tmp_path):
     trials = [each for each in runs if each.config["study"]["trial"]]
     assert len(trials) == 4
     for trial in trials:
-        assert read_run(Path(trial.config["init_from"])).config["seed"] == trial.config["seed"] == 1000
+        assert read_run(Path(trial.config["init_from"]["run"])).config["seed"] == trial.config["seed"] == 1000
     assert len(results.trials().rows) == 4
     assert [row["not_completed"] for row in results.arms().to_dicts()] == [{}, {}]
 

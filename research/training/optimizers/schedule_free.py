@@ -3,6 +3,7 @@
 from typing import Annotated, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from research.layers.base import Params
@@ -28,7 +29,9 @@ class ScheduleFreeState(NamedTuple):
         b1 = self.inner.b1
 
         def average(z: Any, y: Any) -> Any:
-            return y if isinstance(z, optax.MaskedNode) else (y - (1 - b1) * z) / b1
+            if isinstance(z, optax.MaskedNode):
+                return y
+            return jnp.where(y == z, y, (y - (1 - b1) * z) / b1)  # equal values keep their bits
 
         return jax.tree.map(average, self.inner.z, params, is_leaf=lambda z: isinstance(z, optax.MaskedNode))
 
