@@ -9,7 +9,7 @@ from research.studies.overrides import as_overrides, make_config, overlay, refus
 from research.sweeps.stages import StagedRun
 from research.utils.nested import dotted_keys, is_below, nested
 
-KEYS = ("name", "base", "from", "arms")
+KEYS = ("name", "base", "from", "arms", "fixed")
 
 
 @dataclass(frozen=True)
@@ -21,16 +21,25 @@ class Stage:
         base: overrides of this stage, flat, on top of those of the study.
         start: name of the earlier stage whose parameters a run starts from (``from`` in YAML), or None.
         arms: whether the arms differ in this stage; they always do in the last one.
+        fixed: keys of ``base`` that the command line does not change, such as the size of the training split
+            of a pretraining in a sweep over the size of the next stage.
     """
 
     name: str
     base: Mapping[str, Any] = field(default_factory=dict)
     start: str | None = None
     arms: bool = False
+    fixed: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the mapping that `make_stages` reads."""
-        return {"name": self.name, "base": nested(self.base), "from": self.start, "arms": self.arms}
+        return {
+            "name": self.name,
+            "base": nested(self.base),
+            "from": self.start,
+            "arms": self.arms,
+            "fixed": list(self.fixed),
+        }
 
 
 def make_stages(values: Any) -> tuple[Stage, ...]:
@@ -62,7 +71,13 @@ def make_stages(values: Any) -> tuple[Stage, ...]:
             raise ConfigError(f"stages.{name}.from={start} is not allowed; give {earlier}")
         if not isinstance(arms, bool):
             raise ConfigError(f"stages.{name}.arms={arms} is not allowed; give true or false")
-        stages[name] = Stage(name, as_overrides(f"stages.{name}.base", value.get("base")), start, arms)
+        base, fixed = as_overrides(f"stages.{name}.base", value.get("base")), value.get("fixed", ())
+        if not isinstance(fixed, Sequence) or not {*fixed} <= base.keys():
+            raise ConfigError(
+                f"stages.{name}.fixed={fixed} is not allowed; give a list of keys of its base, which has "
+                f"{', '.join(base) or 'none'}"
+            )
+        stages[name] = Stage(name, base, start, arms, tuple(fixed))
     return tuple(stages.values())
 
 
@@ -94,7 +109,7 @@ def staged_run(
     stages = stages or (Stage(""),)
     last = stages[-1].name
     for stage in stages:
-        base = {key: value for key, value in stage.base.items() if key not in winning}
+        base = {key: value for key, value in stage.base.items() if key not in winning or key in stage.fixed}
         layer = overlay(dict(values), base, explicit)
         has_arms = stage.name == last or stage.arms
         if has_arms:

@@ -19,6 +19,7 @@ from research.studies.findings import too_few_seeds
 from research.studies.hydra_node import hydra_text, make_hydra_node
 from research.studies.stages import staged_run_of_job
 from research.studies.study import STUDIES
+from research.sweeps.stages import StagedSweep
 
 SMALL = {
     "model": "tiny",
@@ -359,3 +360,29 @@ def test_values_are_written_as_hydra_reads_them(value, text):
     assert hydra_text(value) == text
     (override,) = OverridesParser.create().parse_overrides([f"key={text}"])
     assert override.value() == value
+
+
+def test_the_command_line_changes_no_fixed_key_of_a_stage():
+    base = {"data.train_limit": 500, "training.epochs": 4}
+    study = make_study(stages=[STAGES[0] | {"base": base, "fixed": ["data.train_limit"]}, STAGES[1]])
+    node = make_hydra_node(study)
+    values = {"seed": 0, "model": {"name": "tiny"}, "data": {"train_limit": 50}, "training": {"epochs": 2}}
+    run = staged_run_of_job(values | {"study": node["study"]}, ["data.train_limit", "training.epochs"])
+    sizes = {name: (each.data.train_limit, each.training.epochs) for name, each in run.configs.items()}
+    assert sizes == {"pretrain": (500, 2), "finetune": (50, 2)}
+    with pytest.raises(ConfigError, match=r"stages.pretrain.fixed=\['seed'\] is not allowed; give a list of"):
+        make_study(stages=[STAGES[0] | {"fixed": ["seed"]}, STAGES[1]])
+
+
+def test_a_stage_with_other_classes_has_a_head_of_its_own():
+    stages = [
+        {"name": "pretrain", "base": {"data.classes": [0, 1, 2]}},
+        {"name": "finetune", "from": "pretrain"},
+    ]
+    study = make_study(stages=stages)
+    StagedSweep().plan(study.staged_run("relu", 0), "nowhere")
+    study = make_study(stages=stages, base=SMALL | {"init_from.head": "keep"})
+    with pytest.raises(
+        ConfigError, match=r"params/logits/bias is float32 \(3,\) in pretrain and float32 \(10,\)"
+    ):
+        StagedSweep().plan(study.staged_run("relu", 0), "nowhere")
