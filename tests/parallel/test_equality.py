@@ -163,6 +163,7 @@ def train_regularized(train, *where, **options):
         objective=objective,
         arguments=changes,
         average_weight=ema(0.9),
+        is_frozen=lambda path: path.startswith("block1/"),
         **options,
     )
 
@@ -176,7 +177,7 @@ def train_regularized(train, *where, **options):
         pytest.param("single", 1, 4, marks=pytest.mark.slow),
     ],
 )
-def test_regularisation_and_averages_are_the_same_on_every_strategy(
+def test_regularisation_averages_and_frozen_layers_are_the_same_on_every_strategy(
     train, regularized, strategy, num_devices, num_parts
 ):
     with jax.enable_x64(True):
