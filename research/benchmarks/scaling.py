@@ -96,8 +96,11 @@ def benchmark_scaling(config: Config, scaling: ScalingConfig) -> dict[str, Any]:
 
     Returns:
         `weak_efficiency`, the time of one process divided by the time of all, median over the rounds;
+        `exchange_efficiency`, the same with the time of all processes at once that exchange nothing, so that
+        what the processor itself loses when all of its cores work is not counted;
         `all_reduces` and `all_reduce_bytes` in a step of all processes; `ms` per step (`median`, `lower`
-        and `upper` quartile) of `one` process and of `all`; `strategies`, the same numbers for each strategy
+        and `upper` quartile) of `one` process, of all processes `apart`, and of `all` together; `strategies`,
+        the same numbers for each strategy
         over simulated devices; `real` and `simulated`, which devices were real and which simulated.
 
     Raises:
@@ -113,15 +116,14 @@ def benchmark_scaling(config: Config, scaling: ScalingConfig) -> dict[str, Any]:
             "process has a core of its own"
         )
     one = {"one": with_strategy(config, "single", 1)}
-    together = {"all": with_strategy(config, strategy, count)}
+    together = {"apart": one["one"], "all": with_strategy(config, strategy, count)}
     within = {name: with_strategy(config, name, count, count) for name in scaling.strategies}
     with (
         Processes(prepare, (one, scaling.steps, 1), cores=cores and cores[:1]) as alone,
         Processes(prepare, (together, scaling.steps, 1), count, cores=cores and cores[:count]) as several,
     ):
-        seconds = take_turns(
-            {"one": partial(alone.time, "one"), "all": partial(several.time, "all")}, scaling.rounds
-        )
+        works = {"one": partial(alone.time, "one")} | {name: partial(several.time, name) for name in together}
+        seconds = take_turns(works, scaling.rounds)
         exchange = several.facts["all"]
     with Processes(prepare, (within, scaling.steps, count)) as devices:
         seconds |= take_turns({name: partial(devices.time, name) for name in within}, scaling.rounds)
@@ -129,10 +131,11 @@ def benchmark_scaling(config: Config, scaling: ScalingConfig) -> dict[str, Any]:
     ms = _ms(seconds, scaling.steps)
     return {
         **_summary(seconds["one"], seconds["all"], exchange),
+        "exchange_efficiency": _efficiency(seconds["apart"], seconds["all"]),
         "strategy": strategy,
         "num_processes": count,
         "batch_size_per_process": batch_size,
-        "ms": {name: ms[name] for name in ("one", "all")},
+        "ms": {name: ms[name] for name in works},
         "strategies": {name: {"ms": ms[name], **exchanges[name]._asdict()} for name in within},
         "real": f"{count} processes on this machine{', one core each' if cores else ''}, gloo over 127.0.0.1",
         "simulated": f"under strategies: {count} CPU devices of one process, sharing its cores",
@@ -162,6 +165,7 @@ def benchmark_cluster(config: Config, scaling: ScalingConfig) -> tuple[dict[str,
     kind = f"{jax.devices()[0].platform}: {jax.devices()[0].device_kind}"
     result = {
         **results[best],
+        "exchange_efficiency": results[best]["weak_efficiency"],  # "one" is measured on all devices at once
         "strategy": best,
         "num_processes": jax.process_count(),
         "batch_size_per_device": config.training.batch_size,
@@ -181,5 +185,9 @@ def _ms(seconds: Mapping[str, list[float]], num_steps: int) -> dict[str, dict[st
 
 
 def _summary(one: list[float], all_of_them: list[float], exchange: Exchange) -> dict[str, Any]:
-    ratios = [alone / together for alone, together in zip(one, all_of_them, strict=True)]
-    return {"weak_efficiency": median(ratios), **exchange._asdict()}
+    return {"weak_efficiency": _efficiency(one, all_of_them), **exchange._asdict()}
+
+
+def _efficiency(without: list[float], together: list[float]) -> float:
+    """Return the median over the rounds of the time without an exchange over that with one."""
+    return median(one / other for one, other in zip(without, together, strict=True))

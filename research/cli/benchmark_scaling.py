@@ -50,11 +50,14 @@ def show(result: dict[str, Any], console: Console) -> None:
         table.add_row(name, f"{ms['median']:.1f}", f"{ms['lower']:.1f}-{ms['upper']:.1f}", *counted)
 
     add("one alone", result["ms"]["one"], {})
+    if "apart" in result["ms"]:
+        add("all at once, without exchange", result["ms"]["apart"], {})
     add(f"all together, {result['strategy']}", result["ms"]["all"], result)
     for name, row in result["strategies"].items():
         add(f"strategies: {name}", row["ms"], row)
     console.print(table)
     console.print(f"weak efficiency {result['weak_efficiency']:.3f}")
+    console.print(f"exchange efficiency {result['exchange_efficiency']:.3f}")
     console.print(f"real: {result['real']}")
     console.print(f"simulated: {result['simulated']}")
 

@@ -23,8 +23,9 @@ def test_two_processes_are_timed_against_one_and_exchange_the_gradients_once(cal
     assert (result["all_reduces"], result["all_reduce_bytes"], result["others"]) == (1, num_bytes, 0)
     within = result["strategies"]["shard_map"]
     assert (within["all_reduces"], within["all_reduce_bytes"]) == (1, num_bytes)
-    assert all(result["ms"][name]["median"] > 0 for name in ("one", "all"))
+    assert all(result["ms"][name]["median"] > 0 for name in ("one", "apart", "all"))
     assert result["weak_efficiency"] > 0
+    assert result["exchange_efficiency"] > 0
     assert "2 processes" in result["real"]
     assert "CPU devices of one process" in result["simulated"]
 
