@@ -12,6 +12,7 @@ from research.analysis.activations import describe_outputs
 from research.analysis.walk import Node, walk
 from research.layers import Sequential
 from research.layers.base import by_path, fold_in_keys
+from research.training.distillation import Teacher, teach
 from research.training.freeze import IsFrozen, keep_frozen
 from research.training.objective import Objective
 from research.training.program import MeasureLayers
@@ -29,6 +30,7 @@ def make_layer_statistics(
     objective: Objective,
     preprocess: Preprocess,
     frozen_after: Callable[[int], IsFrozen] = lambda step: lambda path: False,
+    teacher: Teacher | None = None,
 ) -> MeasureLayers:
     """Return a function that measures every layer in the next training step, which it does not take.
 
@@ -42,6 +44,7 @@ def make_layer_statistics(
         preprocess: the preprocessing of the training step.
         frozen_after: a function from the number of steps so far to which parameters are frozen in the next
             step. Their gradients are measured like all others, and their updates are zero.
+        teacher: the teacher of the training step.
 
     Returns:
         The function `measure_layers(state, batch, histograms)`. It returns a dict by the path of the layer,
@@ -64,7 +67,8 @@ def make_layer_statistics(
             logits, _, outputs = net.trace(
                 params, state.model_state, images, train=True, key=fold_in_keys(keys, 0)
             )
-            return objective(logits, batch.labels).mean(), outputs
+            losses = objective(logits, batch.labels, *teach(teacher, state.teacher, images))
+            return losses.mean(), outputs
 
         def without_frozen(tree: Any) -> Any:
             return keep_frozen(tree, jax.tree.map(jnp.zeros_like, tree), frozen.__contains__)

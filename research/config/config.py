@@ -7,7 +7,6 @@ import operator
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Annotated, Any
 
 from research.config.choices import (
@@ -193,13 +192,29 @@ class Config:
         """Return the plain dict that `from_dict` reads."""
         return to_plain(self)
 
+    @property
+    def teacher(self) -> str:
+        """The folder of the run from whose outputs the loss `distillation` learns.
+
+        Raises:
+            ConfigError: the folder is not given.
+        """
+        teacher = self.loss.arguments.get("teacher")
+        if not teacher:
+            raise ConfigError(
+                "loss=distillation needs loss.teacher, the folder of a completed run; give "
+                "loss.teacher=FOLDER"
+            )
+        return teacher
+
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits, which are equal only for configurations of the same run.
 
-        `init_from` counts by the parameters in that folder, and `data.path` by the images, not by the path.
+        `init_from` and `loss.teacher` count by the parameters in that folder, and `data.path` by the images,
+        not by the path.
 
         Raises:
-            ConfigError: `init_from` is not the folder of a finished run.
+            ConfigError: `init_from` or `loss.teacher` is not the folder of a finished run.
             DataError: the user's images are missing.
         """
         values = self.to_dict()
@@ -223,14 +238,11 @@ class Config:
         if start.run is None:
             del values["init_from"]
         else:
-            try:
-                values["init_from"]["run"] = parameters_checksum(Path(start.run))
-            except RecordError as error:
-                raise ConfigError(
-                    f"init_from={start.run} is not allowed ({error}); give the folder of a completed run"
-                ) from error
+            values["init_from"]["run"] = _checksum_of_run("init_from", start.run)
             if start == InitFromConfig(start.run):  # as before there were other keys
                 values["init_from"] = values["init_from"]["run"]
+        if self.loss.name == "distillation":
+            values["loss"]["teacher"] = _checksum_of_run("loss.teacher", self.teacher)
         if self.debug.overfit_batch is None:  # as before there was this key
             del values["debug"]["overfit_batch"]
         for dotted in NOT_IN_THE_RESULT:
@@ -244,3 +256,13 @@ class Config:
         arm = self.study.arm if self.study else self.model.name
         short = re.sub(r"[^A-Za-z0-9.]+", "-", arm)[:80]  # a file system takes up to 255 bytes
         return f"{short}_seed-{self.seed}_{self.fingerprint()[:8]}"
+
+
+def _checksum_of_run(key: str, folder: str) -> str:
+    """Return the checksum of the parameters of a completed run, whose folder is the value of a key."""
+    try:
+        return parameters_checksum(folder)
+    except RecordError as error:
+        raise ConfigError(
+            f"{key}={folder} is not allowed ({error}); give the folder of a completed run"
+        ) from error

@@ -99,12 +99,12 @@ def check(config: Config) -> None:
 
     Raises:
         ConfigError: the network or an augmentation does not fit the dataset's images, a package is missing,
-            or `init_from` is not the folder of a completed run.
+            or `init_from` or `loss.teacher` is not the folder of a completed run.
         DataError: the dataset is missing.
     """
     check_parallel(config)
-    if config.init_from.run is not None:
-        config.fingerprint()  # reads the checksum of its parameters
+    if config.init_from.run is not None or config.loss.name == "distillation":
+        config.fingerprint()  # reads the checksum of the other run's parameters
     for name, package, extra in LOGGING_PACKAGES:
         if config.logging.includes(name) and importlib.util.find_spec(package) is None:
             raise ConfigError(

@@ -100,7 +100,7 @@ def _compile(spec: ProgramSpec) -> Program:
         run_steps,
         predict,
         jit_for_one_call(spec.trace),
-        make_find(spec.net, make_loss(spec.loss), spec.preprocess),
+        make_find(spec.net, make_loss(spec.loss), spec.preprocess, spec.teacher),
         partial(make_feed, layout, window=spec.window),
         lambda step: float(factor(step)),
         num_train=spec.num_train,
@@ -112,7 +112,12 @@ def _compile(spec: ProgramSpec) -> Program:
         temporary_bytes=None if memory is None else memory.temp_size_in_bytes,
         executable=executable,
         measure_layers=make_layer_statistics(
-            spec.net, spec.make_optimizer(), make_loss(spec.loss), spec.preprocess, spec.frozen_after
+            spec.net,
+            spec.make_optimizer(),
+            make_loss(spec.loss),
+            spec.preprocess,
+            spec.frozen_after,
+            spec.teacher,
         ),
         recompute=None if spec.swa_from is None else recompute,
         whole=layout.replicate if jax.process_count() > 1 else lambda tree: tree,

@@ -33,6 +33,7 @@ from research.runs.program import compile_program
 from research.runs.provenance import provenance, refuse_other_flags
 from research.runs.settings import PRNG_IMPL, run_settings
 from research.runs.spec import ProgramSpec, program_spec
+from research.runs.teacher import has_teacher, load_teacher
 from research.training import checkpoint
 from research.training.callback import Callback
 from research.training.evaluate import make_predict, measure, predict_all
@@ -95,6 +96,10 @@ def first_state(config: Config, loaded: Loaded, key: jax.Array) -> tuple[TrainSt
     dataset, spec, program = loaded
     rates = config.optimizer.arguments
     state = program.init(key, jnp.float32(rates["learning_rate"]), jnp.float32(rates["weight_decay"]))
+    if has_teacher(config):
+        arrays = load_teacher(config, dataset)[1]
+        placed = jax.tree.map(lambda new, old: jax.device_put(new, old.sharding), arrays, state.teacher)
+        state = state._replace(teacher=placed)
     if config.init_from.run is None:
         return state, None
     return start_from(config.init_from, state, spec.net, spec.make_optimizer(), dataset.class_names)
@@ -173,6 +178,8 @@ def _train(
         origin["init_checksum"] = records.parameters_checksum(Path(config.init_from.run))
         origin["init_from"] = sentence
         logger.info(sentence)
+    if has_teacher(config):
+        origin["teacher_checksum"] = records.parameters_checksum(config.teacher)
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     checkpoints = Checkpoints(
         folder / "checkpoints",

@@ -27,7 +27,9 @@ from research.runs.build import (
     refuse_without_channels,
 )
 from research.runs.devices import build_layout
+from research.runs.teacher import has_teacher, load_teacher, without_teacher
 from research.training.average import Weight, ema, swa, towards
+from research.training.distillation import Teacher
 from research.training.freeze import Freeze, IsFrozen, any_match, first_epochs, frozen_in
 from research.training.losses import make_loss
 from research.training.optimizers import RATES, make_optimizer, set_rates
@@ -45,7 +47,8 @@ class ProgramSpec:
         optimizer: name and arguments of the optimizer, without learning rate and weight decay.
         schedule: name and arguments of the schedule.
         num_steps: number of steps of the run.
-        loss: name and arguments of the loss, with numbers as class weights.
+        loss: name and arguments of the loss, with numbers as class weights and without the path of a teacher.
+        teacher: the network that the loss `distillation` imitates.
         preprocess: function that turns the pixels of images into the input of the network.
         tta: the test-time augmentation, a name in `TTA`.
         image_shape: `(H, W, C)` of one image.
@@ -72,6 +75,7 @@ class ProgramSpec:
     schedule: Named
     num_steps: int
     loss: Named
+    teacher: Teacher | None
     preprocess: Preprocess
     tta: str
     image_shape: tuple[int, int, int]
@@ -149,6 +153,7 @@ class ProgramSpec:
             alternate=self._alternate if self.preprocess.alternating_flip else None,
             mixing=self.preprocess.mixing,
             is_frozen=self.is_frozen_in(epoch),
+            teacher=self.teacher,
         )
 
     def _alternate(self, images: jax.Array, step: jax.Array) -> jax.Array:
@@ -164,7 +169,10 @@ class ProgramSpec:
         return None if self.ema is None else ema(self.ema)
 
     def init(self, key: jax.Array, learning_rate: jax.Array, weight_decay: jax.Array, /) -> TrainState:
-        """Return the first state of a run, for a typed key and the two rates, float32 scalars."""
+        """Return the first state of a run, for a typed key and the two rates, float32 scalars.
+
+        The arrays of a teacher are zeros, which `first_state` replaces.
+        """
         averaged = self.average_weight is not None
         state = init_state(
             self.net,
@@ -175,7 +183,11 @@ class ProgramSpec:
             pruned=self.pruned,
         )
         rates = {"learning_rate": learning_rate, "weight_decay": weight_decay}
-        return state._replace(opt_state=set_rates(state.opt_state, **rates))
+        state = state._replace(opt_state=set_rates(state.opt_state, **rates))
+        if self.teacher is None:
+            return state
+        shapes = abstract_init(self.teacher.net, (1, *self.image_shape))
+        return state._replace(teacher=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
 
     def add_statistics(
         self, mean: State, params: Params, model_state: State, images: jax.Array, count: jax.Array, /
@@ -240,7 +252,8 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         optimizer=Named(config.optimizer.name, arguments),
         schedule=config.schedule,
         num_steps=training.epochs * num_steps,
-        loss=build_loss(config, dataset.train.labels, dataset.num_classes),
+        loss=without_teacher(build_loss(config, dataset.train.labels, dataset.num_classes)),
+        teacher=load_teacher(config, dataset)[0] if has_teacher(config) else None,
         preprocess=build_preprocess(config, dataset),
         tta=training.tta,
         image_shape=dataset.image_shape,

@@ -17,7 +17,7 @@ from research.studies.statistics import Contrast, Summary, compare, summarize
 from research.utils.nested import dotted_keys, is_below
 
 # Two runs that differ only in these keys are the same experiment.
-IGNORED_SECTIONS = ("study", "seed", "init_from.run", "data.path", *NOT_IN_THE_RESULT)
+IGNORED_SECTIONS = ("study", "seed", "init_from.run", "loss.teacher", "data.path", *NOT_IN_THE_RESULT)
 DATA_KEYS = (  # these decide the checksum of the data
     *("data.name", "data.classes", "data.test_fraction", "data.split_seed"),
     *("data.image_size", "data.resizing", "data.channels", "data.skip_damaged"),

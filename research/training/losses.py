@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from research.training.distillation import distillation
 from research.training.mask_losses import Smooth, dice, iou, tversky
 from research.training.objective import ClassWeights, Objective, is_soft, soft_labels, wide
 from research.utils.constraints import Fraction, NonNegative, Rate
@@ -261,8 +262,12 @@ def weighted_sum(
     return jnp.stack(losses).sum(0)
 
 
-LOSSES = TERMS | {"weighted_sum": weighted_sum}
-"""Functions of logits, labels and keywords, which return the loss of each example."""
+LOSSES: dict[str, Callable[..., jax.Array]] = TERMS | {
+    "weighted_sum": weighted_sum,
+    "distillation": distillation,
+}
+"""Functions of logits, labels and keywords, which return the loss of each example. `distillation` also takes
+the logits of the teacher."""
 
 
 def make_loss(loss: Named) -> Objective:

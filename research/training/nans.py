@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from research.data import Split
 from research.layers.base import Container, by_path, fold_in_keys
+from research.training.distillation import Teacher, teach
 from research.training.objective import Objective
 from research.training.program import Examples, Find, Program, RunSteps
 from research.training.state import Batch, TrainState, copy_arrays, eval_params
@@ -25,7 +26,9 @@ def first_bad(values: dict[str, Any]) -> str | None:
     return next((name for name, value in values.items() if not all_finite(value)), None)
 
 
-def make_find(net: Container, objective: Objective, preprocess: Preprocess) -> Find:
+def make_find(
+    net: Container, objective: Objective, preprocess: Preprocess, teacher: Teacher | None = None
+) -> Find:
     """Return a function that names the first value of a step that is not finite.
 
     The values are examined in the order in which a step computes them: the images, the outputs from the first
@@ -36,6 +39,7 @@ def make_find(net: Container, objective: Objective, preprocess: Preprocess) -> F
         net: the network.
         objective: the objective of the training step.
         preprocess: the preprocessing of the training step.
+        teacher: the teacher of the training step.
 
     Returns:
         The function `find(state, batch, train)`; `train=False` examines an evaluation. It returns `None` if
@@ -51,7 +55,7 @@ def make_find(net: Container, objective: Objective, preprocess: Preprocess) -> F
             logits, _, outputs = net.trace(
                 params, state.model_state, images, train=train, key=fold_in_keys(keys, 0)
             )
-            losses = objective(logits, batch.labels)
+            losses = objective(logits, batch.labels, *teach(teacher, state.teacher, images))
             names[:] = outputs  # jit returns a dict sorted by its keys
             return losses.mean(), (images, tuple(outputs.values()), losses.sum())
 

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from research.utils.constraints import NonNegative, OneOf
 
-Objective = Callable[[jax.Array, jax.Array], jax.Array]
+Objective = Callable[..., jax.Array]
 """A function of logits `[N, ..., K]` and labels that returns the loss of each example `[N]`. The labels are
-the numbers of the classes `[N, ...]`, or soft labels `[N, ..., K]`, which are probabilities."""
+the numbers of the classes `[N, ...]`, or soft labels `[N, ..., K]`, which are probabilities. If there is a
+teacher, its logits `[N, ..., K]` are the third argument."""
 
 ClassWeights = Annotated[str, OneOf(("balanced",))] | tuple[Annotated[float, NonNegative], ...] | None
 """Factors of the loss of each class. `losses.resolve` replaces `balanced` with numbers."""

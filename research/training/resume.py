@@ -136,11 +136,12 @@ class Checkpoints:
         if sentence := describe_other_flags(folder, meta.get("xla_flags", self._xla_flags), self._xla_flags):
             raise CheckpointError(sentence)
         history = tuple(EpochMetrics(**line) for line in meta["history"])
-        return Position(tree.state, tree.best, history, Totals(*meta["totals"]), meta["seconds"])
+        state = tree.state._replace(teacher=start.state.teacher)
+        return Position(state, tree.best, history, Totals(*meta["totals"]), meta["seconds"])
 
 
 def _arrays(position: Position) -> Arrays:
-    return Arrays(position.state, position.best)
+    return Arrays(position.state._replace(teacher=()), position.best)
 
 
 def step_folder(folder: Path, step: int) -> Path:

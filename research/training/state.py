@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from research.layers.base import Layer, Params, Shape, State
+from research.training.distillation import TeacherArrays
 from research.training.optimizers import set_noise_key
 
 
@@ -24,6 +25,8 @@ class TrainState(NamedTuple):
         average: the averages of `params` and of `model_state`, or `()` if the run keeps no average.
         masks: for each parameter, where it is kept (true) and where it is pruned, or `()` if the run prunes
             nothing.
+        teacher: the parameters and the state of the teacher of distillation, which no step changes, or `()`.
+            Checkpoints do not hold them.
     """
 
     step: jax.Array
@@ -33,6 +36,7 @@ class TrainState(NamedTuple):
     key: jax.Array
     average: tuple[()] | tuple[Params, State] = ()
     masks: Any = ()
+    teacher: TeacherArrays = ()
 
 
 class Batch(NamedTuple):

@@ -11,6 +11,7 @@ from research.layers.base import Layer, fold_in_keys
 from research.training.accumulate import accumulate
 from research.training.average import Weight, towards
 from research.training.collectives import average, position, varying
+from research.training.distillation import Teacher, TeacherArrays, teach
 from research.training.freeze import IsFrozen, join_params, keep_frozen, split_params
 from research.training.mixing import DrawWeights, Mixture, draw_mixture, mix_images, mix_labels
 from research.training.objective import Objective, is_correct
@@ -42,6 +43,7 @@ def make_train_step(
     alternate: Callable[[jax.Array, jax.Array], jax.Array] | None = None,
     mixing: DrawWeights | None = None,
     is_frozen: IsFrozen = lambda path: False,
+    teacher: Teacher | None = None,
 ) -> TrainStep:
     """Return the training step.
 
@@ -65,13 +67,20 @@ def make_train_step(
             mix. The loss then gets soft labels, and the accuracy counts the label with the larger share.
         is_frozen: whether the parameter of a path is frozen. No gradient of a frozen parameter is computed,
             and the parameter and its arrays in the optimizer keep their bits.
+        teacher: the network whose logits the objective also gets; its arrays are in the state.
 
     Returns:
         The pure function `train_step(state, batch) -> (state, metrics)`.
     """
 
     def mean_loss(
-        params: Any, model_state: Any, batch: Batch, keys: jax.Array, mixture: Mixture | None
+        params: Any,
+        model_state: Any,
+        batch: Batch,
+        keys: jax.Array,
+        mixture: Mixture | None,
+        *,
+        arrays: TeacherArrays,
     ) -> Any:
         images, labels = preprocess(batch.images, keys=fold_in_keys(keys, 1)), batch.labels
         if mixture is not None:
@@ -80,7 +89,7 @@ def make_train_step(
         logits, model_state = net.apply(params, model_state, images, train=True, key=fold_in_keys(keys, 0))
         if mixture is not None:
             labels = mix_labels(labels, mixture.partners.labels, mixture.weights, logits)
-        losses = objective(logits, labels)
+        losses = objective(logits, labels, *teach(teacher, arrays, images))
         # The sum has the dtype of the loss, so that devices exchange both sums and the gradients at once.
         correct = is_correct(logits, labels).sum(dtype=losses.dtype).astype(jnp.int32)
         return losses.mean(), (model_state, Metrics(losses.sum(), correct, jnp.int32(losses.size)))
@@ -100,7 +109,7 @@ def make_train_step(
             trained, frozen = split_params(varying(params, axis_name), is_frozen)
 
             def loss(trained: Any, *rest: Any) -> Any:
-                return mean_loss(join_params(trained, frozen), *rest)
+                return mean_loss(join_params(trained, frozen), *rest, arrays=state.teacher)
 
             gradient = accumulate(jax.grad(loss, has_aux=True), num_parts, axis_name)
             grads, (model_state, metrics) = gradient(trained, state.model_state, batch, keys, mixture)
@@ -120,8 +129,8 @@ def make_train_step(
         mean: Any = state.average
         if average_weight is not None:
             mean = towards((params, model_state), mean, average_weight(state.step + 1))
-        new = TrainState(state.step + 1, params, model_state, opt_state, state.key, mean, state.masks)
-        return new, metrics
+        fixed = (state.masks, state.teacher)
+        return TrainState(state.step + 1, params, model_state, opt_state, state.key, mean, *fixed), metrics
 
     return train_step
 
