@@ -109,8 +109,8 @@ def test_every_key_has_a_meaning():
     assert {"run", "resume", "sweep.retry_failed", "seed", "training.epochs", "distributed.mode"} <= {
         row.key for row in rows
     }
-    keys = [row.key for row in rows if row.key.startswith("training.")]
-    assert keys == [f"training.{name}" for name in TrainingConfig.__dataclass_fields__]
+    keys = [row.key.split(".")[1] for row in rows if row.key.startswith("training.")]
+    assert list(dict.fromkeys(keys)) == list(TrainingConfig.__dataclass_fields__)
     assert list(read_arguments(TrainKeys)) == list(TrainKeys.__dataclass_fields__)
 
 
