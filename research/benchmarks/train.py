@@ -25,6 +25,7 @@ from research.layers.rewrite import with_algorithm
 from research.runs.build import build_network
 from research.runs.program import compile_program
 from research.runs.spec import program_spec
+from research.training.evaluate import make_predict
 from research.training.program import Program
 from research.training.state import Batch, TrainState, init_state
 from research.utils.constraints import AtLeastOne, Between, OneOf
@@ -191,12 +192,11 @@ def peak_bytes_of_torch(train: Train) -> int:
 
 
 def time_evaluation(config: Config, rounds: int) -> dict[str, dict[str, float]]:
-    """Time the evaluation of a batch with the convolutions that `auto` chooses for training, and with `lax`.
-
-    `make_predict` chooses one of the two by the size of the network.
+    """Time the evaluation of a batch with the convolutions that `auto` chooses for training, and with others.
 
     Returns:
-        For each of the two, `ms` of a batch, the median over the rounds, and `compile_s`, tracing included.
+        For `auto`, `lax` and `chosen`, which is what `make_predict` chooses: `ms` of a batch, the median over
+        the rounds, and `compile_s`, tracing included.
     """
     # there must be enough examples for a whole batch of evaluation
     spec = program_spec(config, random_dataset(config.data, max(1024, config.training.batch_size)))
@@ -205,16 +205,17 @@ def time_evaluation(config: Config, rounds: int) -> dict[str, dict[str, float]]:
     params, model_state = init(jax.random.key(0))
     images = jnp.zeros(in_shape, jnp.uint8)
     compile_s, works = {}, {}
-    for algorithm in ("auto", "lax"):
-        net = with_algorithm(spec.net, algorithm)
+    for algorithm in ("auto", "lax", "chosen"):
+        net = with_algorithm(spec.net, algorithm) if algorithm == "lax" else spec.net
 
         def predict(
             params: Params, model_state: State, images: jax.Array, net: Sequential = net
         ) -> jax.Array:
             return net.apply(params, model_state, spec.preprocess(images), train=False)[0]
 
+        function = make_predict(net, spec.preprocess) if algorithm == "chosen" else predict
         began = time.perf_counter()
-        compiled = jax.jit(predict).lower(params, model_state, images).compile(for_few_calls())
+        compiled = jax.jit(function).lower(params, model_state, images).compile(for_few_calls())
         compile_s[algorithm] = time.perf_counter() - began
         works[algorithm] = partial(compiled, params, model_state, images)
     ms = {name: 1e3 * quartiles(seconds).median for name, seconds in alternate(works, rounds).items()}

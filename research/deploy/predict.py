@@ -2,32 +2,27 @@
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from io import BufferedReader, BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from PIL import Image
 from scipy.special import softmax
 
 from research.data import InputSpec
 from research.data.decode import FORMATS, decode_image, resize_image
-from research.deploy.prune import remove_channels
+from research.deploy.compile import BATCH_SIZES, compile_inference
+from research.deploy.formats import Logits
 from research.runs.load import load_trained
 from research.runs.settings import run_settings
-from research.training.evaluate import make_predict
 from research.utils.cpus import num_cpus
 from research.utils.errors import reason_of
 from research.utils.xla import for_few_calls
-
-BATCH_SIZE = 64
-"""The number of images in a batch. It is always the same, so that one compiled program is enough."""
 
 Input = str | Path | BytesIO | BufferedReader | np.ndarray
 """The path of an image file, an open image file, or pixels `[H, W, C]` (uint8) of any size."""
@@ -68,7 +63,9 @@ class Predictor:
 
     Args:
         inputs: the shape of the images, the names of the classes, and how images are resized.
-        logits: a function from pixels `[BATCH_SIZE, H, W, C]` (uint8) to logits `[BATCH_SIZE, K]`.
+        logits: a function from pixels `[N, H, W, C]` (uint8) to logits `[N, K]`, where N is at most
+            `batch_size`.
+        batch_size: the largest number of images in a batch.
 
     Example:
         >>> import jax.numpy as jnp
@@ -79,15 +76,19 @@ class Predictor:
     """
 
     inputs: InputSpec
-    logits: Callable[[np.ndarray], jax.Array]
+    logits: Logits
+    batch_size: int = BATCH_SIZES[-1]
 
     @classmethod
-    def from_run(cls, folder: str | Path, tta: str | None = None) -> "Predictor":
+    def from_run(
+        cls, folder: str | Path, tta: str | None = None, batch_sizes: Sequence[int] = BATCH_SIZES[-1:]
+    ) -> "Predictor":
         """Return the predictor of a completed run, after compiling its network.
 
         Args:
             folder: the folder of the run.
             tta: the test-time augmentation, a name in `TTA`; `None` takes that of the run.
+            batch_sizes: the numbers of images for which a program is compiled, from small to large.
 
         Raises:
             FileNotFoundError: the folder is not a run.
@@ -96,13 +97,8 @@ class Predictor:
         """
         with run_settings():
             trained = load_trained(folder)
-            net, params, state = remove_channels(trained.net, trained.params, trained.model_state)
-            predict = make_predict(net, trained.preprocess, tta or trained.config.training.tta)
-            images = jax.ShapeDtypeStruct((BATCH_SIZE, *trained.inputs.image_shape), np.uint8)
-            compiled = (
-                jax.jit(predict, compiler_options=for_few_calls()).lower(params, state, images).compile()
-            )
-        return cls(trained.inputs, partial(compiled, params, state))
+            logits = compile_inference(trained, batch_sizes, tta, for_few_calls())
+        return cls(trained.inputs, logits, batch_sizes[-1])
 
     def __call__(self, images: Iterable[Input], top: int = 3) -> list[Prediction]:
         """Return a prediction for each image, in their order.
@@ -117,21 +113,43 @@ class Predictor:
         """Yield what `__call__` returns, while at most one batch of images is in memory."""
         remaining = iter(images)
         with ThreadPoolExecutor(num_cpus()) as pool:
-            while batch := list(islice(remaining, BATCH_SIZE)):
-                pixels = np.zeros((BATCH_SIZE, *self.inputs.image_shape), np.uint8)
+            while batch := list(islice(remaining, self.batch_size)):
+                pixels = np.zeros((len(batch), *self.inputs.image_shape), np.uint8)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # Pillow warns of odd metadata in images that it decodes
                     errors = list(pool.map(self._decode, batch, pixels))
                 probabilities = softmax(np.asarray(self.logits(pixels), np.float64), axis=-1)
-                yield from map(partial(self._prediction, top), batch, errors, probabilities)
+                for image, error, row in zip(batch, errors, probabilities, strict=True):
+                    path = os.fspath(image) if isinstance(image, str | Path) else None
+                    yield self.name(top, path, row) if error is None else Prediction(path, error=error)
+
+    def decode(self, image: Input) -> np.ndarray:
+        """Return the pixels `[H, W, C]` (uint8) of an image, resized as in training.
+
+        Raises:
+            ValueError: the image is damaged, or has no form in which an image may be given.
+            OSError: the file cannot be opened.
+        """
+        if isinstance(image, np.ndarray):
+            return self._resized(image)
+        return decode_image(image, self.inputs.image_shape, self.inputs.resizing)
+
+    def name(self, top: int, path: str | None, probabilities: np.ndarray) -> Prediction:
+        """Return the prediction that the probabilities `[K]` of an image give.
+
+        Args:
+            top: the number of most probable classes in the prediction.
+            path: the path of the image file; `None` if the image is no path.
+            probabilities: the probability of each class.
+        """
+        best = np.argsort(-probabilities, kind="stable")[:top]
+        named = tuple((self.inputs.class_names[label], float(probabilities[label])) for label in best)
+        return Prediction(path, *named[0], named)
 
     def _decode(self, image: Input, pixels: np.ndarray) -> str | None:
         """Write the pixels of an image into an array, and return what is wrong with the image, or `None`."""
         try:
-            if isinstance(image, np.ndarray):
-                pixels[...] = self._resized(image)
-            else:
-                pixels[...] = decode_image(image, self.inputs.image_shape, self.inputs.resizing)
+            pixels[...] = self.decode(image)
         except (ValueError, OSError) as error:
             return reason_of(error)
         return None
@@ -146,14 +164,6 @@ class Predictor:
             )
         picture = Image.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image)
         return resize_image(picture, self.inputs.image_shape, self.inputs.resizing)
-
-    def _prediction(self, top: int, image: Input, error: str | None, probabilities: np.ndarray) -> Prediction:
-        path = os.fspath(image) if isinstance(image, str | Path) else None
-        if error is not None:
-            return Prediction(path, error=error)
-        best = np.argsort(-probabilities, kind="stable")[:top]
-        named = tuple((self.inputs.class_names[label], float(probabilities[label])) for label in best)
-        return Prediction(path, *named[0], named)
 
 
 def find_images(paths: Sequence[str | Path]) -> list[str]:

@@ -4,11 +4,13 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
-from research.layers.base import Layer, Sequential
+from research.layers.base import Layer, Sequential, Shape, abstract_init, out_shape
 from research.layers.conv import Conv2D, DepthwiseSeparableConv
 from research.layers.dropout import Dropout, SpatialDropout, StochasticDepth
 from research.layers.norm import BatchNorm
 from research.layers.residual import Residual
+from research.ops.conv.inference import choose_inference_algorithm
+from research.ops.padding import pair
 
 T = TypeVar("T")
 
@@ -101,3 +103,31 @@ def with_algorithm(net: T, algorithm: str, kinds: tuple[type, ...] = (Conv2D,)) 
             else layer
         ),
     )
+
+
+def with_inference_algorithms(layer: T, in_shape: Shape) -> T:
+    """Return the network with the algorithms that `choose_inference_algorithm` chooses for its convolutions.
+
+    Only convolutions in float32 whose algorithm is "auto" and that have one group are changed.
+
+    Args:
+        layer: the network, or a layer of it. Only layers inside `Sequential` and `Residual` are changed.
+        in_shape: the shape `[N, H, W, C]` of the images that the layer takes.
+    """
+    if isinstance(layer, Residual):
+        branches = {name: with_inference_algorithms(inner, in_shape) for name, inner in layer.branches()}
+        return dataclasses.replace(layer, **branches)
+    if isinstance(layer, Sequential):
+        layers = []
+        for name, inner in layer.layers:
+            layers.append((name, with_inference_algorithms(inner, in_shape)))
+            in_shape = out_shape(inner, *abstract_init(inner, in_shape), in_shape)
+        return dataclasses.replace(layer, layers=tuple(layers))
+    if not isinstance(layer, Conv2D) or layer.algorithm != "auto" or layer.groups != 1:
+        return layer
+    params, state = abstract_init(layer, in_shape)
+    num_images, height, width, _ = out_shape(layer, params, state, in_shape)
+    strides, dilation = pair(layer.strides, "strides"), pair(layer.dilation, "dilation")
+    kernel_shape = params["kernel"].shape
+    chosen = choose_inference_algorithm(num_images, (height, width), kernel_shape, strides, dilation)
+    return dataclasses.replace(layer, algorithm=chosen)

@@ -37,7 +37,7 @@ def test_every_implementation_is_timed_or_said_to_be_missing():
     for ms in result["ms"].values():
         assert 0 < ms["lower"] <= ms["median"] <= ms["upper"]
     assert result["compile_s"] > 0
-    assert result["evaluation"].keys() == {"auto", "lax"}
+    assert result["evaluation"].keys() == {"auto", "lax", "chosen"}
     assert all(value > 0 for evaluated in result["evaluation"].values() for value in evaluated.values())
     assert json.loads(json.dumps(result)) == result
 

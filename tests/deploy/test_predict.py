@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from scipy.special import softmax
 
-from research.deploy.predict import BATCH_SIZE, Predictor, find_images
+from research.deploy.predict import Predictor, find_images
 from research.records import RecordError, read_run, write_config
 from research.runs.load import load_data
 
@@ -16,10 +16,10 @@ def predictor(run_folder):
 
 
 def test_predictions_are_those_that_the_run_measured(predictor, run_folder):
-    images = load_data(run_folder).test.images[: BATCH_SIZE + 1]  # the second batch is padded
+    images = load_data(run_folder).test.images[:65]  # the second batch is padded
     expected = softmax(read_run(run_folder).arrays()["test_logits"].astype(float), axis=-1)
     predictions = predictor(images, top=10)
-    assert len(predictions) == BATCH_SIZE + 1
+    assert len(predictions) == 65
     for each, probabilities in zip(predictions, expected, strict=False):
         assert each.class_name == str(probabilities.argmax())
         found = {int(name): probability for name, probability in each.top}

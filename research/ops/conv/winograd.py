@@ -79,8 +79,27 @@ def _conv2d(
     tile: int,
 ) -> Float[Array, "n h_out w_out c_out"]:
     """Compute the convolution of arguments that `conv2d_winograd` has checked."""
-    features_in, features_out = kernel.shape[2:]
     kernels = transform_kernel(kernel.astype(accumulation_dtype(x)), tile)
+    return conv2d_transformed(x, kernels, pads, groups, tile)
+
+
+def conv2d_transformed(
+    x: Float[Array, "n h w c_in"],
+    kernels: Float[Array, "{tile}+2 {tile}+2 c_group c_out"],
+    pads: Pads,
+    groups: int,
+    tile: int,
+) -> Float[Array, "n h_out w_out c_out"]:
+    """Compute the convolution whose kernel `transform_kernel` has transformed, without gradients.
+
+    Args:
+        x: the images.
+        kernels: the transformed kernel.
+        pads: the padding in pixels.
+        groups: the number of groups of channels.
+        tile: the side of the square of outputs that one tile gives, 2 or 4.
+    """
+    features_in, features_out = kernels.shape[2:]
     kernels = split_kernel(kernels.reshape(-1, 1, features_in, features_out), groups)
     out_h, out_w = conv_output_size(x.shape[1:3], 3, padding=pads)
     rows, columns = -(-out_h // tile), -(-out_w // tile)
@@ -91,7 +110,7 @@ def _conv2d(
         products = products.reshape(tile + 2, tile + 2, -1, rows, columns, features_out)
         return output_from_products(products, tile)[:, :out_h, :out_w].astype(x.dtype)
 
-    return map_images(conv_some, x, _tile_bytes(x, kernel, pads, tile))
+    return map_images(conv_some, x, _tile_bytes(x, features_out, pads, tile))
 
 
 def _forward(
@@ -114,7 +133,7 @@ def _backward(
         inputs, outputs = input_tiles(x, pads, tile), output_gradient_tiles(dy, tile)
         return jnp.einsum("ptc,pto->pco", split_patches(inputs, groups), split_patches(outputs, groups))
 
-    products = sum_images(products_of_some, x, dy, _tile_bytes(x, kernel, pads, tile))
+    products = sum_images(products_of_some, x, dy, _tile_bytes(x, kernel.shape[3], pads, tile))
     products = join_kernel(products, groups, 1).reshape((tile + 2) ** 2, -1)
     dkernel = kernel_gradient(products, tile).astype(kernel.dtype).reshape(kernel.shape)
     return input_gradient(conv, dy, kernel, pads, (1, 1), groups), dkernel
@@ -123,8 +142,8 @@ def _backward(
 _conv2d.defvjp(_forward, _backward)
 
 
-def _tile_bytes(x: Array, kernel: Array, pads: Pads, tile: int) -> int:
+def _tile_bytes(x: Array, features_out: int, pads: Pads, tile: int) -> int:
     """Return the bytes of the transformed tiles of one image, before and after the products."""
     out_h, out_w = conv_output_size(x.shape[1:3], 3, padding=pads)
     num_tiles = -(-out_h // tile) * -(-out_w // tile)
-    return (tile + 2) ** 2 * num_tiles * (x.shape[3] + kernel.shape[3]) * accumulation_dtype(x).itemsize
+    return (tile + 2) ** 2 * num_tiles * (x.shape[3] + features_out) * accumulation_dtype(x).itemsize
