@@ -2,12 +2,18 @@
 
 import argparse
 import sys
+import typing
 from collections.abc import Collection
+from dataclasses import fields
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 
 from research.config import ConfigError
 from research.utils.constraints import OneOf
+from research.utils.docstrings import read_arguments
+from research.utils.strict import allowed_values
+
+T = TypeVar("T")
 
 
 class Arguments(argparse.ArgumentParser):
@@ -35,3 +41,32 @@ def check_choice(flag: str, value: str | None, names: Collection[str]) -> None:
     """
     if value is not None and value not in names:
         raise ConfigError(f"{flag}={value} is not allowed; give {OneOf(names)}")
+
+
+def add_flags(parser: Arguments, cls: type) -> None:
+    """Add a flag for each field of a dataclass of numbers, such as `--max-images` for `max_images`."""
+    meanings = read_arguments(cls)
+    for field, (flag, hint) in _flags(cls).items():
+        default, kind = getattr(cls, field), typing.get_args(hint)[0]
+        parser.add_argument(flag, type=kind, default=default, help=f"{meanings[field]} Default {default:g}.")
+
+
+def read_flags(cls: type[T], arguments: argparse.Namespace) -> T:
+    """Return the dataclass with the values of its flags.
+
+    Raises:
+        ConfigError: a value is not allowed.
+    """
+    values = {}
+    for field, (flag, hint) in _flags(cls).items():
+        values[field] = getattr(arguments, field)
+        if values[field] not in typing.get_args(hint)[1]:
+            raise ConfigError(f"{flag}={values[field]:g} is not allowed; give {allowed_values(hint)}")
+    return cls(**values)
+
+
+def _flags(cls: type) -> dict[str, tuple[str, Any]]:
+    """Return the flag and the annotation of each field of a dataclass."""
+    hints = typing.get_type_hints(cls, include_extras=True)
+    names = [field.name for field in fields(cast(Any, cls))]
+    return {name: (f"--{name.replace('_', '-')}", hints[name]) for name in names}

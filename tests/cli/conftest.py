@@ -8,6 +8,9 @@ from typing import NamedTuple
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from research.config import Config
+from research.runs.run import run
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
@@ -31,3 +34,11 @@ def call(monkeypatch, capsys, tmp_path):
         return Outcome(code if isinstance(code, int) else 1, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    values = {"model": "tiny", "data": {"train_limit": 64}, "training": {"epochs": 1, "batch_size": 32}}
+    assert run(Config.from_dict(values), folder).status == "completed"
+    return str(folder)

@@ -7,17 +7,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from research.config import Config
-from research.runs.run import run
-
-
-@pytest.fixture(scope="module")
-def run_folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("predict") / "run"
-    values = {"model": "tiny", "data": {"train_limit": 64}, "training": {"epochs": 1, "batch_size": 32}}
-    assert run(Config.from_dict(values), folder).status == "completed"
-    return str(folder)
-
 
 def test_predictions_in_three_forms(call, run_folder, tmp_path, monkeypatch):
     (tmp_path / "photos").mkdir()
