@@ -16,10 +16,11 @@ COMMANDS = {
         "compare-frameworks",
         "benchmark-train",
         "benchmark-conv",
+        "benchmark-inference",
         "benchmark-scaling",
     ),
     "understand": ("inspect-data", "inspect-model", "profile-model", "check-gradients", "show-augmentations"),
-    "use": ("evaluate", "predict", "export"),
+    "use": ("evaluate", "predict", "serve", "export"),
 }
 """Names of the commands, in the groups of the help text. The module of `inspect-model` is `inspect_model`."""
 

@@ -27,8 +27,8 @@ def compile_inference(
 ) -> Logits:
     """Return a function that pads images to the next of some batch sizes, and computes their logits.
 
-    Channels that are not used are removed, and batch normalisation is folded. On the CPU, each batch size has the algorithms of convolution that are
-    fastest for it.
+    Channels that are not used are removed, and batch normalisation is folded. On the CPU, each batch size has
+    the algorithms of convolution that are fastest for it.
 
     Args:
         trained: the network.

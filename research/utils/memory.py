@@ -3,7 +3,7 @@
 import contextlib
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
@@ -15,6 +15,27 @@ def give_back_memory() -> None:
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def resident_memory(line: str = "VmRSS") -> int:
+    """Return the bytes of main memory that this process holds, and 0 on systems other than Linux.
+
+    Args:
+        line: the line of `/proc/self/status`; `VmHWM` is the peak since the start or the last `peak_memory`.
+    """
+    with contextlib.suppress(OSError):
+        for text in Path("/proc/self/status").read_text().splitlines():
+            if text.startswith(f"{line}:"):
+                return 1024 * int(text.split()[1])
+    return 0
+
+
+@contextlib.contextmanager
+def peak_memory() -> Iterator[Callable[[], int]]:
+    """Yield a function that returns the most bytes that this process has held since the block began."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    yield lambda: resident_memory("VmHWM")
 
 
 def machine_memory() -> int:
