@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
@@ -12,7 +13,6 @@ from research.ops.conv.winograd import conv2d_transformed
 from research.ops.conv.winograd_tiles import transform_kernel
 from research.ops.padding import pad2d, resolve_padding
 from research.ops.precision import as_float
-from research.utils.xla import jit_for_one_call
 
 TILES = {"winograd2": 2, "winograd4": 4}
 """The side of the square of outputs that one tile gives, by the name of the algorithm."""
@@ -51,7 +51,7 @@ class TransformedConv2D:
         return y + cast(params["bias"], x) if conv.use_bias else y, {}
 
 
-_transform = jit_for_one_call(transform_kernel, static_argnums=1)
+_transform = jax.jit(transform_kernel, static_argnums=1)
 
 
 def transform_kernels(layer: Any, params: Params) -> tuple[Any, Params]:

@@ -10,7 +10,7 @@ from research.runs.run import run
 def run_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("inference") / "run"
     values = {
-        "model": {"name": "simple_resnet", "widths": [4, 6], "blocks": 1},
+        "model": {"name": "plain", "depth": 1, "widths": [4], "norm": "batch"},
         "data": {"train_limit": 64},
         "training": {"epochs": 1, "batch_size": 32, "tta": "flip"},
     }
