@@ -92,6 +92,9 @@ class DataConfig:
         label_noise: share of the training images that get the label of another class.
         sampling: how an epoch draws the training images: `uniform` takes each once, `balanced` takes equally
             many of each class, the images of rare classes several times.
+        in_memory: false decodes the images of each step from their files ahead of the step; true holds all
+            images in memory; null: true if they fit into the free memory.
+        workers: number of processes that decode images that are not held in memory; 0: threads of the run.
         augmentations: random changes of the training images, which are applied in this order; each is a name,
             or a mapping with a name and keyword arguments, such as `{name: crop, padding: 2}`.
     """
@@ -113,6 +116,8 @@ class DataConfig:
     imbalance: Annotated[float, Share] = 1.0
     label_noise: Annotated[float, Rate] = 0.0
     sampling: Annotated[str, OneOf(SAMPLINGS)] = "uniform"
+    in_memory: bool | None = None
+    workers: Annotated[int, Between(0, 256)] = 0
     augmentations: tuple[Annotated[Named, Functions(AUGMENTATIONS)], ...] = ()
 
     def __post_init__(self) -> None:
@@ -140,6 +145,11 @@ class DataConfig:
         name = self.name or "digits"
         if self.source == "table" and name not in DATASETS:
             raise ConfigError(f"data.name={name} is not allowed; give {OneOf(DATASETS)}")
+        if self.in_memory is False and (self.source == "npz" or (self.source, name) == ("table", "digits")):
+            raise ConfigError(
+                f"data.in_memory=false is not allowed with data={'npz' if self.source == 'npz' else name}, "
+                "which is read as a whole; give data.in_memory=null"
+            )
         if self.path is not None:
             name = name_of_path(self.path)
             if self.name not in (None, name):

@@ -88,7 +88,8 @@ class TrainingConfig:
         tta: views of each image whose logits an evaluation averages: `none` the image alone, `flip` also its
             mirror image, `flip_shift` also both moved by a pixel.
         scan_steps: largest number of steps in a call of the compiled program; null: as many as take 3 s.
-        window: number of steps whose images are on the device at a time; null: the whole training split.
+        window: number of steps whose images are on the device at a time; null: the whole training split, or
+            as many steps as take 128 MiB if the images are not held in memory.
         accumulate: number of parts of a batch, which are computed one after the other to save memory; batch
             norm uses the statistics of one part. null: a part fits into the cache of the processor.
         remat: `blocks` computes the activations inside blocks twice, to save memory; it has no effect on a

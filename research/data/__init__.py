@@ -11,6 +11,7 @@ from research.data.loading import load_dataset
 from research.data.npz_file import NpzImages
 from research.data.preparation import prepare
 from research.data.preprocess import Preprocess
+from research.data.stored import Images, StoredImages, batches_in_order
 from research.data.table import TableImages, default_data_dir
 from research.data.tfds_folder import TfdsImages
 
@@ -25,13 +26,16 @@ __all__ = [
     "DatasetSpec",
     "FolderImages",
     "ImageSource",
+    "Images",
     "InputSpec",
     "Inspection",
     "NpzImages",
     "Preprocess",
     "Split",
+    "StoredImages",
     "TableImages",
     "TfdsImages",
+    "batches_in_order",
     "cache_folder",
     "default_data_dir",
     "inspect_images",

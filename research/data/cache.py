@@ -17,10 +17,39 @@ from research.utils.files import write_atomically
 def checksum(source: Source) -> str:
     """Return the sha256, in hexadecimal digits, of the dtypes, shapes and bytes of all splits."""
     digest = hashlib.sha256()
-    for array in (array for split in source.splits.values() for array in split):
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
+    for array in (np.asarray(part) for split in source.splits.values() for part in split):
+        digest.update(array_header(array.dtype, array.shape))
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def array_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    """Return what counts in a checksum before the bytes of an array."""
+    return f"{dtype.str}{shape}".encode()
+
+
+def kept_arrays(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Return the arrays of an npz file, or make them now and write the file.
+
+    Args:
+        path: the path of the file, whose name must be different for every result of `make`.
+        make: a function that returns the arrays by name.
+    """
+    if path.exists():
+        try:
+            with np.load(path, allow_pickle=False) as arrays:  # the checksums in the file are compared
+                return dict(arrays)
+        except Exception as error:  # a damaged file raises one of many types
+            message = f"{path} is damaged and is made again: {first_line(error)}"
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+    arrays = make()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **arrays))
+    except OSError as error:
+        message = f"{path} cannot be written ({reason_of(error)}), so every start makes it again"
+        warnings.warn(message, RuntimeWarning, stacklevel=2)
+    return arrays
 
 
 def read_cached(folder: Path, decode: Callable[[], Source]) -> tuple[Source, str]:

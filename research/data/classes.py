@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from research.data.dataset import DataError, DatasetSpec, Split
+from research.data.dataset import DataError, DatasetSpec, take
 from research.data.image_source import ImageSource
 from research.data.source import Source
+from research.data.stored import StoredImages
 
 
 @dataclass(frozen=True)
@@ -57,16 +58,22 @@ class ChosenClasses:
         """Return the checksum of the images of all classes."""
         return self.images.content(cache)
 
-    def read(self, cache: Path) -> tuple[Source, None]:
-        """Return the images of the chosen classes, and `None`, since their checksum is not known.
+    def read(
+        self, cache: Path, in_memory: bool | None = True, num_workers: int = 0
+    ) -> tuple[Source, str | None]:
+        """Return the images of the chosen classes.
+
+        The checksum is `None` for images in memory, since it is not known.
 
         Args:
             cache: the folder of caches.
+            in_memory: as for `load_dataset`. The size is that of all classes.
+            num_workers: as for `load_dataset`.
 
         Raises:
             DataError: the images are missing or damaged, or they have no such class.
         """
-        source, _ = self.images.read(cache)
+        source, digest = self.images.read(cache, in_memory, num_workers)
         labels = self._labels(source.class_names)
         new_labels = np.full(len(source.class_names), -1, np.int32)
         new_labels[labels] = np.arange(len(labels))
@@ -75,9 +82,10 @@ class ChosenClasses:
             (kept,) = np.nonzero(new_labels[split.labels] >= 0)
             if not len(kept):
                 raise DataError(f"{self._given} leaves no {name} image of {self.name}; give other classes")
-            chosen[name] = Split(split.images[kept], new_labels[split.labels[kept]])
+            chosen[name] = take(split._replace(labels=new_labels[split.labels]), kept)
         names = tuple(source.class_names[label] for label in labels)
-        return source._replace(**chosen, class_names=names), None
+        is_stored = isinstance(source.train.images, StoredImages)
+        return source._replace(**chosen, class_names=names), digest if is_stored else None
 
     @property
     def _given(self) -> str:

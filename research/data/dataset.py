@@ -1,9 +1,11 @@
-"""A dataset in memory, and the table of the known datasets."""
+"""A dataset in three splits, and the table of the known datasets."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
+from research.data.stored import Images, StoredImages
 
 
 class DataError(ValueError):
@@ -13,8 +15,15 @@ class DataError(ValueError):
 class Split(NamedTuple):
     """Images `[N, H, W, C]` uint8 and their labels `[N]` int32, in the order of their source."""
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray
+
+
+def take(split: Split, indices: np.ndarray) -> Split:
+    """Return the examples at `indices`, in the order in which they stand in `split`."""
+    indices, images = np.sort(indices), split.images
+    chosen = images.select(indices) if isinstance(images, StoredImages) else images[indices]
+    return Split(chosen, split.labels[indices])
 
 
 @dataclass(frozen=True)
@@ -38,7 +47,7 @@ class InputSpec:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """A dataset in three splits, decoded and in memory.
+    """A dataset in three splits, whose images are in memory or are read when they are needed.
 
     Args:
         name: the name of the dataset, such as a key of `DATASETS`.

@@ -83,7 +83,7 @@ def write_folder(
     examples: dict[str, list[Example]] = {}
     for split, (images, labels) in source.splits.items():
         examples[split] = []
-        for image, label in zip(images, labels, strict=True):
+        for image, label in zip(np.asarray(images), labels, strict=True):
             examples[split].append({"image": _encode(image), "label": int(label)})
             if len(examples[split]) % 1000 == 0 or len(examples[split]) == len(labels):
                 progress(f"encoding {name} {split}", len(examples[split]), len(labels))

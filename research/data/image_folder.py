@@ -5,22 +5,23 @@ import os
 import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from research.data.cache import read_cached
-from research.data.dataset import DataError, DatasetSpec, Split, recommend
+from research.data.cache import kept_arrays, read_cached
+from research.data.dataset import DataError, DatasetSpec, Split, recommend, take
 from research.data.decode import decode_image
-from research.data.listing import ImageFile, Listing, list_images
+from research.data.listing import ImageFile, Listing, list_images, refuse_files
 from research.data.source import Source
+from research.data.stored import StoredImages, read_ahead
 from research.utils.cpus import num_cpus
 from research.utils.errors import reason_of
 from research.utils.files import sha256, write_atomically
-from research.utils.memory import machine_memory
+from research.utils.memory import free_memory, machine_memory
 from research.utils.progress_bar import track
 
 
@@ -124,20 +125,26 @@ class FolderImages:
         files = [file for pairs in listing.files.values() for file, _ in pairs]
         return files_checksum(files, (listing.class_names, labels), cache)
 
-    def read(self, cache: Path) -> tuple[Source, str]:
-        """Return the decoded images and their checksum.
+    def read(self, cache: Path, in_memory: bool | None = True, num_workers: int = 0) -> tuple[Source, str]:
+        """Return the images and their checksum; for images on disk, it is that of the files.
 
         Args:
             cache: the folder of caches.
+            in_memory: as for `load_dataset`.
+            num_workers: as for `load_dataset`.
 
         Raises:
-            DataError: a file is missing or damaged, unless `skip_damaged`.
+            DataError: a file is missing or damaged, unless `skip_damaged`. A damaged file of images on disk
+                raises it later, when the image is read.
         """
         listing = self.list_files()
         shape = "x".join(map(str, self.image_shape))
         key = f"folder-{self._content(listing, cache)[:16]}-{shape}-{self.resizing}"
-        folder = cache / (f"{key}-skip" if self.skip_damaged else key)
-        source, digest = read_cached(folder, partial(self._decode, listing))
+        if not fits(sum(map(len, listing.files.values())), self.image_shape, in_memory):
+            source, digest = self._store(listing, cache / "scans" / f"{key}-damaged.npz", num_workers), key
+        else:
+            folder = cache / (f"{key}-skip" if self.skip_damaged else key)
+            source, digest = read_cached(folder, partial(self._decode, listing))
         return source._replace(left_out=listing.problems | self._reasons(listing, source.damaged)), digest
 
     def names(self, source: Source) -> dict[str, list[str]]:
@@ -166,22 +173,50 @@ class FolderImages:
         }
 
     def _decode(self, listing: Listing) -> Source:
-        refuse_too_large(sum(map(len, listing.files.values())), self.image_shape)
         splits: dict[str, Split] = {}
-        damaged: list[tuple[str, int, str]] = []
+        reasons: dict[str, list[str]] = {}
         for split, files in listing.files.items():
-            pixels, reasons = decode_files(
+            pixels, reasons[split] = decode_files(
                 [file.path for file, _ in files],
                 lambda path: decode_image(path, self.image_shape, self.resizing),
                 self.image_shape,
                 f"decoding {self.name}",
             )
-            labels = np.array([label for _, label in files], np.int32)
-            used = np.array([reason is None for reason in reasons])
-            splits[split] = Split(pixels, labels) if used.all() else Split(pixels[used], labels[used])
-            damaged += [(split, index, reason) for index, reason in enumerate(reasons) if reason is not None]
-        if not self.skip_damaged:
+            splits[split] = Split(pixels, np.array([label for _, label in files], np.int32))
+        return self._without_damaged(listing, splits, reasons)
+
+    def _store(self, listing: Listing, damaged_path: Path, num_workers: int) -> Source:
+        """Return the images on disk; those that are to be left out are found by decoding all of them once."""
+        splits, reasons, first = {}, {}, 0
+        paths = tuple(file.path for files in listing.files.values() for file, _ in files)
+        reader = ReadFiles(listing.path, listing.root, paths, self.image_shape, self.resizing)
+        wrong = np.full(len(paths), "")
+        if self.skip_damaged:
+            wrong = kept_arrays(damaged_path, lambda: {"reasons": self._find_damaged(reader)})["reasons"]
+        for split, files in listing.files.items():
+            positions = np.arange(first, first := first + len(files))
+            images = StoredImages(reader, positions, self.image_shape, num_workers)
+            splits[split] = Split(images, np.array([label for _, label in files], np.int32))
+            reasons[split] = wrong[positions].tolist()
+        return self._without_damaged(listing, splits, reasons)
+
+    def _find_damaged(self, reader: "ReadFiles") -> np.ndarray:
+        """Return what is wrong with each file, or ""."""
+        count = len(reader.paths)
+        with closing(iter(read_ahead(reader.reason, count))) as reasons:
+            return np.array(list(track(reasons, f"checking {self.name}", "images", count)))
+
+    def _without_damaged(
+        self, listing: Listing, splits: dict[str, Split], reasons: dict[str, list[str]]
+    ) -> Source:
+        """Return the source without the files for which there is a reason, or refuse them."""
+        listed = ((split, *each) for split in splits for each in enumerate(reasons[split]))
+        damaged = [each for each in listed if each[2]]
+        if damaged and not self.skip_damaged:
             listing.refuse(self._reasons(listing, damaged))
+        if damaged:
+            used = {split: np.flatnonzero([not reason for reason in reasons[split]]) for split in splits}
+            splits = {name: take(split, used[name]) for name, split in splits.items()}
         present = np.bincount(splits["train"].labels, minlength=len(listing.class_names))
         lacking = [
             f"training image of the class {name}" for name in np.array(listing.class_names)[present == 0]
@@ -193,9 +228,48 @@ class FolderImages:
         return Source(splits["train"], test, listing.class_names, validation, tuple(damaged))
 
 
+@dataclass(frozen=True)
+class ReadFiles:
+    """The function that reads one of many image files.
+
+    Args:
+        path: the folder or the CSV file of the images.
+        root: the folder to which the paths in errors are relative.
+        paths: the path of each file.
+        image_shape: the shape `(H, W, C)` of a decoded image.
+        resizing: the way in which an image is brought to that size, a name in `RESIZINGS`.
+    """
+
+    path: Path
+    root: Path
+    paths: tuple[str, ...]
+    image_shape: tuple[int, int, int]
+    resizing: str
+
+    def __call__(self, position: int) -> np.ndarray:
+        """Return the pixels `[H, W, C]` of a file."""
+        try:
+            return decode_image(self.paths[position], self.image_shape, self.resizing)
+        except (ValueError, OSError) as error:
+            raise DataError(f"{self.paths[position]} cannot be used: {reason_of(error)}") from error
+
+    def reason(self, position: int) -> str:
+        """Return what is wrong with a file, or ""."""
+        try:
+            decode_image(self.paths[position], self.image_shape, self.resizing)
+        except (ValueError, OSError) as error:
+            return reason_of(error)
+        return ""
+
+    def refuse(self, positions: list[int]) -> None:
+        """Raise the error that names some files."""
+        shown = {os.path.relpath(self.paths[each], self.root): self.reason(each) for each in positions}
+        refuse_files(self.path, shown)
+
+
 def decode_files(
     paths: list[str], decode: Callable[[str], np.ndarray], shape: tuple[int, int, int], what: str
-) -> tuple[np.ndarray, list[str | None]]:
+) -> tuple[np.ndarray, list[str]]:
     """Decode files in parallel. Threads are as fast as processes, since Pillow decodes outside of the GIL.
 
     Args:
@@ -205,39 +279,43 @@ def decode_files(
         what: the text in front of the progress bar.
 
     Returns:
-        The pixels `[N, H, W, C]`, uint8, and for each file what is wrong with it, or `None`.
+        The pixels `[N, H, W, C]`, uint8, and for each file what is wrong with it, or "".
     """
     pixels = np.zeros((len(paths), *shape), np.uint8)
 
-    def decode_one(index: int) -> str | None:
+    def decode_one(index: int) -> str:
         try:
             pixels[index] = decode(paths[index])
         except (ValueError, OSError) as error:
             return reason_of(error)
-        return None
+        return ""
 
     with warnings.catch_warnings(), ThreadPoolExecutor(num_cpus()) as pool:
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata in images that it decodes
         return pixels, list(track(pool.map(decode_one, range(len(paths))), what, "images", len(paths)))
 
 
-def refuse_too_large(count: int, shape: tuple[int, int, int]) -> None:
-    """Raise an error if the decoded images and a copy of them do not fit into memory.
+def fits(count: int, shape: tuple[int, int, int], in_memory: bool | None) -> bool:
+    """Return whether images are to be held in memory.
 
     Args:
         count: the number of images.
         shape: the shape `(H, W, C)` of an image.
+        in_memory: what was asked for. If it is `None`, the images are held in memory if they and a copy of
+            them fit into the memory that is free.
 
     Raises:
-        DataError: they do not fit.
+        DataError: they are to be held in memory and do not fit.
     """
     needed, there = 2 * count * shape[0] * shape[1] * shape[2], machine_memory()
-    if needed > there:
+    if in_memory and needed > there:
         size = list(shape[:2])
         raise DataError(
-            f"data.image_size={size} is not allowed for {count:,} images, which take {needed / 1e9:,.0f} GB; "
-            f"this machine has {there / 1e9:,.0f} GB, so give a smaller size"
+            f"data.in_memory=true is not allowed for {count:,} images with data.image_size={size}, which "
+            f"take {needed / 1e9:,.0f} GB; this machine has {there / 1e9:,.0f} GB, so give a smaller size or "
+            "data.in_memory=null"
         )
+    return needed <= free_memory() if in_memory is None else in_memory
 
 
 def name_of_path(path: str | Path) -> str:

@@ -42,11 +42,17 @@ class ImageSource(Protocol):
         """
         ...
 
-    def read(self, cache: Path) -> tuple[Source, str | None]:
+    def read(
+        self, cache: Path, in_memory: bool | None = True, num_workers: int = 0
+    ) -> tuple[Source, str | None]:
         """Return the decoded images, and their checksum if it is known.
+
+        If the images stay on disk, the text in place of the checksum changes when an image changes.
 
         Args:
             cache: the folder of caches.
+            in_memory: whether the images are held in memory; `None` decides by their size.
+            num_workers: the number of processes that read images on disk.
 
         Raises:
             DataError: a file is missing or damaged.

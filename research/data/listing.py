@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from research.data.dataset import DataError
 from research.utils.errors import reason_of
@@ -63,15 +63,27 @@ class Listing:
         Args:
             problems: what is wrong with each file, by its path.
         """
-        if not problems:
-            return
-        named = [f"{name} ({reason})" for name, reason in list(problems.items())[:SHOWN]]
-        more = f", and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        files = "1 file" if len(problems) == 1 else f"{len(problems)} files"
-        raise DataError(
-            f"{self.path} has {files} that cannot be used: {', '.join(named)}{more}; remove what is named, "
-            "or give data.skip_damaged=true to leave it out"
-        )
+        if problems:
+            refuse_files(self.path, problems)
+
+
+def refuse_files(path: Path, problems: dict[str, str]) -> NoReturn:
+    """Raise an error that names files that cannot be used.
+
+    Args:
+        path: the folder or the CSV file.
+        problems: what is wrong with each file, by its path.
+
+    Raises:
+        DataError: always.
+    """
+    named = [f"{name} ({reason})" for name, reason in list(problems.items())[:SHOWN]]
+    more = f", and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+    files = "1 file" if len(problems) == 1 else f"{len(problems)} files"
+    raise DataError(
+        f"{path} has {files} that cannot be used: {', '.join(named)}{more}; remove what is named, "
+        "or give data.skip_damaged=true to leave it out"
+    )
 
 
 def list_images(path: Path) -> Listing:

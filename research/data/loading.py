@@ -1,13 +1,15 @@
-"""Loading of a dataset into three splits in memory."""
+"""Loading of a dataset into three splits."""
 
 from pathlib import Path
 
 import numpy as np
 
 from research.data.cache import checksum
-from research.data.dataset import Dataset
+from research.data.dataset import Dataset, Split
 from research.data.image_source import ImageSource, cache_folder
+from research.data.scan import Scan, scan
 from research.data.splits import make_splits, stratified_order, take
+from research.data.stored import StoredImages
 from research.data.table import TableImages
 from research.data.training_split import long_tailed, with_label_noise
 
@@ -23,6 +25,8 @@ def load_dataset(
     train_limit: int | None = None,
     imbalance: float = 1.0,
     label_noise: float = 0.0,
+    in_memory: bool | None = None,
+    num_workers: int = 0,
 ) -> Dataset:
     """Load a dataset, split off its validation images, and compute the mean and deviation of its pixels.
 
@@ -44,6 +48,10 @@ def load_dataset(
         imbalance: the number of training images of the last class, as a share of those of the first, in
             (0, 1]; see `long_tailed`. The limit holds for the images that are left. 1 keeps all.
         label_noise: the share of training images that get the label of another class, in [0, 1).
+        in_memory: whether the images are held in memory. If not, the splits hold `StoredImages`, and the
+            first call decodes all images once, for the checksum and the statistics. If not given, images are
+            held in memory if they and a copy of them fit there.
+        num_workers: the number of processes that read `StoredImages` ahead of their use; 0 reads in threads.
 
     Returns:
         The dataset. Its `mean` and `std` are those of the training images that are kept.
@@ -69,11 +77,16 @@ def load_dataset(
         raise ValueError(f"imbalance={imbalance}; allowed: above 0 and at most 1")
     if not 0 <= label_noise < 1:
         raise ValueError(f"label_noise={label_noise}; allowed: at least 0 and below 1")
-    source, digest = images.read(cache_folder(cache_dir))
+    cache = cache_folder(cache_dir)
+    source, digest = images.read(cache, in_memory, num_workers)
     split = make_splits(images, source, validation_fraction, test_fraction, split_seed)
     train, validation, test = split.train, split.validation, split.test
-    if source.test is None or digest is None:
-        digest = checksum(source._replace(train=split.before_validation, test=test))
+    whole, scanned = source._replace(train=split.before_validation, test=test), None
+    if isinstance(train.images, StoredImages):
+        scanned = scan(name, whole.splits, str(digest), cache)
+        digest = scanned.checksum
+    elif source.test is None or digest is None:
+        digest = checksum(whole)
     num_classes = len(source.class_names)
     if imbalance < 1:
         train = long_tailed(train, imbalance, num_classes, split_seed)
@@ -83,7 +96,10 @@ def load_dataset(
         train = take(train, stratified_order(train.labels, split_seed)[:train_limit])
     if label_noise:
         train = with_label_noise(train, label_noise, num_classes, split_seed)
-    mean, std = pixel_statistics(train.images)
+    if scanned is None:
+        mean, std = pixel_statistics(np.asarray(train.images))
+    else:
+        mean, std = _statistics_of_some(scanned, split.before_validation, train)
     return Dataset(
         name=name,
         train=train,
@@ -113,10 +129,31 @@ def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float
     values = np.arange(256)
     channels = [images[..., channel] for channel in range(images.shape[-1])]
     counts = np.array([_count_values(channel) for channel in channels])
-    total = counts.sum(axis=1)
-    mean = counts @ values / total
-    variance = counts @ values**2 / total - mean**2
-    std = np.where((counts > 0).sum(axis=1) > 1, np.sqrt(np.maximum(variance, 0)), 255)
+    constant = (counts > 0).sum(axis=1) == 1
+    return _statistics(counts.sum(axis=1), counts @ values, counts @ values**2, constant)
+
+
+def _statistics_of_some(
+    scanned: Scan, whole: Split, part: Split
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the `pixel_statistics` of a part of the training images of which the moments are known."""
+    assert isinstance(whole.images, StoredImages)
+    assert isinstance(part.images, StoredImages)
+    sums, squares, least, largest = np.moveaxis(
+        scanned.moments[np.searchsorted(whole.images.positions, part.images.positions)], -1, 0
+    )
+    height, width, _ = part.images.image_shape
+    constant = least.min(0) == largest.max(0)
+    return _statistics(np.int64(len(sums) * height * width), sums.sum(0), squares.sum(0), constant)
+
+
+def _statistics(
+    total: np.ndarray | np.int64, sums: np.ndarray, squares: np.ndarray, constant: np.ndarray
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and the deviation of each channel, from the sums of its pixels and of their squares."""
+    mean = sums / total
+    variance = squares / total - mean**2
+    std = np.where(constant, 255, np.sqrt(np.maximum(variance, 0)))
     return tuple((mean / 255).tolist()), tuple((std / 255).tolist())
 
 

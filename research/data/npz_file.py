@@ -59,8 +59,8 @@ class NpzImages:
         self.describe()
         return files_checksum([image_file(os.fspath(self.locate()))[0]], (), cache)
 
-    def read(self, cache: Path) -> tuple[Source, None]:
-        """Return the images and `None`, since they are not cached.
+    def read(self, cache: Path, in_memory: bool | None = True, num_workers: int = 0) -> tuple[Source, None]:
+        """Return the images, which are always held in memory, and `None`, since they are not cached.
 
         Raises:
             DataError: the file is missing or damaged, or an array has another dtype or shape.

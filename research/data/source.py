@@ -213,7 +213,7 @@ def read_folder(name: str, spec: DatasetSpec, folder: Path, decode: Decode | Non
     class_names = spec.class_names or described.class_names
     if len(class_names) != spec.num_classes:
         raise DataError(f"{folder} has {len(class_names)} class names, {name} has {spec.num_classes} classes")
-    decode = decode or partial(_decode, shape=spec.image_shape)
+    decode = decode or partial(decode_exactly, shape=spec.image_shape)
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         read = {
@@ -269,14 +269,18 @@ def _read_split(
             for index, example in zip(indices, examples, strict=True):
                 try:
                     images.append(decode(example[described.image]))
-                    labels.append(_check_label(example[described.label], spec.num_classes))
+                    labels.append(check_label(example[described.label], spec.num_classes))
                 except DataError as error:
                     raise DataError(f"record {index} of {path} is not of {name}: {error}") from error
     return Split(np.stack(images), np.array(labels, np.int32))
 
 
-def _decode(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
-    """Return the image `[H, W, C]` of the bytes of a PNG or JPEG file."""
+def decode_exactly(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
+    """Return the image `[H, W, C]` of the bytes of a PNG or JPEG file.
+
+    Raises:
+        DataError: it is no such file, or its image has another shape.
+    """
     height, width, channels = shape
     try:
         image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG"))
@@ -293,8 +297,12 @@ def _decode(content: bytes, shape: tuple[int, int, int]) -> np.ndarray:
     raise DataError(f"its image is {found}, not {width}x{height} {MODES[channels]}")
 
 
-def _check_label(label: Any, num_classes: int) -> int:
-    """Return the label as an int, after checking that it is in [0, num_classes)."""
+def check_label(label: Any, num_classes: int) -> int:
+    """Return the label as an int.
+
+    Raises:
+        DataError: it is not in [0, num_classes).
+    """
     if not 0 <= int(label) < num_classes:
         raise DataError(f"its label is {int(label)}, not in 0..{num_classes - 1}")
     return int(label)

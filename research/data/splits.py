@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from research.data.classes import ChosenClasses
-from research.data.dataset import Split
+from research.data.dataset import Split, take
 from research.data.image_source import ImageSource
 from research.data.source import Source
 from research.data.table import TableImages
@@ -90,12 +90,6 @@ def make_splits(
         return Splits(train, source.validation, test, train)
     validation, rest = split_off(train, share, seed)
     return Splits(rest, validation, test, train)
-
-
-def take(split: Split, indices: np.ndarray) -> Split:
-    """Return the examples at `indices`, in the order in which they stand in `split`."""
-    indices = np.sort(indices)
-    return Split(split.images[indices], split.labels[indices])
 
 
 def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:

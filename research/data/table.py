@@ -8,7 +8,9 @@ import numpy as np
 
 from research.data.cache import read_cached
 from research.data.dataset import DATASETS, DataError, DatasetSpec, Split
-from research.data.source import Source, find_folder, fingerprint, read_folder
+from research.data.image_folder import fits
+from research.data.source import Source, describe_folder, find_folder, fingerprint, read_folder
+from research.data.tfds_records import store_folder
 from research.utils.lookup import lookup
 
 
@@ -63,8 +65,17 @@ class TableImages:
     def content(self, cache: Path) -> None:
         """Return `None`, because the name says which images these are."""
 
-    def read(self, cache: Path) -> tuple[Source, str | None]:
-        """Return the decoded images, and their checksum if they are cached.
+    def read(
+        self, cache: Path, in_memory: bool | None = True, num_workers: int = 0
+    ) -> tuple[Source, str | None]:
+        """Return the images, and their checksum if they are cached.
+
+        For images on disk, the checksum is that of the folder.
+
+        Args:
+            cache: the folder of caches.
+            in_memory: as for `load_dataset`. The digits are always held in memory.
+            num_workers: as for `load_dataset`.
 
         Raises:
             DataError: the dataset is missing or damaged.
@@ -72,8 +83,11 @@ class TableImages:
         spec, folder = self.describe(), self.locate()
         if folder is None:
             return _read_digits(spec), None
-        cached = cache / f"{self.name}-{spec.version}-{fingerprint(folder)}"
-        source, digest = read_cached(cached, lambda: read_folder(self.name, spec, folder))
+        key = f"{self.name}-{spec.version}-{fingerprint(folder)}"
+        if fits(sum(describe_folder(folder).num_examples.values()), spec.image_shape, in_memory):
+            source, digest = read_cached(cache / key, lambda: read_folder(self.name, spec, folder))
+        else:
+            source, digest = store_folder(self.name, spec, folder, cache, None, num_workers), key
         if source.test is None:
             raise DataError(f"{folder} has no test split; move it away and prepare {self.name} again")
         return source, digest

@@ -12,9 +12,10 @@ import numpy as np
 from research.data.cache import read_cached
 from research.data.dataset import DataError, DatasetSpec, recommend
 from research.data.decode import decode_image
-from research.data.image_folder import refuse_too_large
+from research.data.image_folder import fits
 from research.data.source import INFO, Source, describe_folder, fingerprint, read_folder
 from research.data.table import data_folder
+from research.data.tfds_records import store_folder
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 
@@ -83,14 +84,16 @@ class TfdsImages:
         files = [folder / INFO, folder / "features.json"]
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
-    def read(self, cache: Path) -> tuple[Source, str]:
-        """Return the decoded images and their checksum.
+    def read(self, cache: Path, in_memory: bool | None = True, num_workers: int = 0) -> tuple[Source, str]:
+        """Return the images and their checksum; for images on disk, it is that of the folder.
 
         Args:
             cache: the folder of caches.
+            in_memory: as for `load_dataset`.
+            num_workers: as for `load_dataset`.
 
         Raises:
-            DataError: a file is missing or damaged.
+            DataError: a file is missing or damaged. A damaged image on disk raises it later, when it is read.
         """
         folder, spec = self.locate(), self.describe()
         key = f"tfds-{fingerprint(folder)}"
@@ -98,7 +101,8 @@ class TfdsImages:
         if self.image_size is not None:
             decode = partial(_decode, shape=spec.image_shape, resizing=self.resizing)
             key += f"-{'x'.join(map(str, self.image_size))}-{self.resizing}"
-        refuse_too_large(sum(describe_folder(folder).num_examples.values()), spec.image_shape)
+        if not fits(sum(describe_folder(folder).num_examples.values()), spec.image_shape, in_memory):
+            return store_folder(self.name, spec, folder, cache, decode, num_workers), key
         return read_cached(cache / key, lambda: read_folder(self.name, spec, folder, decode))
 
 

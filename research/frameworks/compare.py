@@ -4,7 +4,7 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ def compare(config: ComparisonConfig, provenance: Mapping[str, Any], on_progress
     num_threads = config.num_threads or most
     if num_threads > most:
         raise ValueError(f"num_threads={num_threads}; allowed: 1 to {most}, the processors of this process")
-    dataset = build_data(data)
+    dataset = build_data(replace(data, in_memory=True))
     most = len(dataset.train.labels)
     if training.batch_size > most:
         raise ValueError(f"batch_size={training.batch_size}; allowed: 1 to {most} for {data.name}")

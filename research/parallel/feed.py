@@ -1,16 +1,23 @@
 """The training examples of an epoch, as arrays on the devices of a layout."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from functools import partial
 
 import jax
 import numpy as np
 
+from research.data import Images, StoredImages
+from research.data.stored import read_ahead
 from research.parallel.layout import DATA_AXIS, Layout
 from research.training.program import Examples, Feed
 
 
-def make_feed(layout: Layout, images: np.ndarray, labels: np.ndarray, window: int | None = None) -> Feed:
+def make_feed(layout: Layout, images: Images, labels: np.ndarray, window: int | None = None) -> Feed:
     """Return a function that yields the arrays that the program reads in an epoch.
+
+    Grain reads the images of a window, and those of the next one while the program runs the steps of this
+    window. Which images these are follows from the order and the step alone.
 
     Args:
         layout: the devices.
@@ -26,16 +33,36 @@ def make_feed(layout: Layout, images: np.ndarray, labels: np.ndarray, window: in
         run. With a window, images and labels are batches `[window, B, ...]`, and `order` is `None`.
     """
     if window is None:
-        data = jax.device_put((images, labels), layout.everywhere)
+        data = jax.device_put((np.asarray(images), labels), layout.everywhere)
         by_column = layout.sharding(None, DATA_AXIS)
         return lambda order, first: iter([((*data, jax.device_put(order, by_column)), first, len(order))])
 
     def windows(order: jax.Array, first: int) -> Iterator[tuple[Examples, int, int]]:
-        rows = np.asarray(order)
-        for start in range(first - first % window, len(rows), window):
-            part = rows[start : start + window]
-            padded = np.pad(part, ((0, window - len(part)), (0, 0)))  # one shape, one program
-            examples = (layout.put_rows(images, padded), layout.put_rows(labels, padded), None)
-            yield examples, max(0, first - start), len(part)
+        import grain  # It takes a second, and the examples of most runs are on the devices.
+
+        batch_size, start = order.shape[1], first - first % window
+        rows = np.asarray(order)[start:, layout.local_columns(batch_size)]
+        # arrays need no threads: the one that fills the next window copies their rows
+        workers, threads = (images.num_workers, None) if isinstance(images, StoredImages) else (0, 0)
+        batches = read_ahead(partial(_batch, images, rows), len(rows), workers, threads)
+        filled = batches.batch(window, drop_remainder=False, batch_fn=partial(_stack, window))
+        ahead = grain.experimental.ThreadPrefetchIterDataset(filled, prefetch_buffer_size=1)
+        with closing(iter(ahead)) as parts:
+            for part, offset in zip(parts, range(0, len(rows), window), strict=True):
+                chosen = labels[rows[offset : offset + window]]
+                on_devices = (layout.put_columns(each, batch_size) for each in (part, _stack(window, chosen)))
+                yield (next(on_devices), next(on_devices), None), max(0, first - start - offset), len(chosen)
 
     return windows
+
+
+def _batch(images: Images, rows: np.ndarray, step: int) -> np.ndarray:
+    return images[rows[step]]
+
+
+def _stack(window: int, batches: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
+    """Return the batches of a window as one array, which zeros fill up: one shape, one program."""
+    filled = np.zeros((window, *batches[0].shape), batches[0].dtype)
+    for step, batch in enumerate(batches):
+        filled[step] = batch
+    return filled

@@ -111,13 +111,25 @@ class Layout:
 
         return jax.tree_util.tree_map_with_path(sharding_of, state)
 
-    def put_rows(self, array: np.ndarray, rows: np.ndarray) -> jax.Array:
-        """Return `array[rows]` `[num_steps, B, ...]`, split by column; a process reads only its part."""
-        shape = rows.shape + array.shape[1:]
+    def local_columns(self, batch_size: int) -> slice:
+        """Return the part of each batch that the devices of this process take."""
+        by_device = self.sharding(DATA_AXIS).addressable_devices_indices_map((batch_size,)).values()
+        parts = [index[0].indices(batch_size) for index in by_device if index]
+        return slice(min(start for start, *_ in parts), max(stop for _, stop, _ in parts))
+
+    def put_columns(self, part: np.ndarray, batch_size: int) -> jax.Array:
+        """Return batches `[num_steps, B, ...]`, split by column; this process has its `local_columns`."""
+        first = self.local_columns(batch_size).start
+
+        def columns(index: tuple[slice, ...]) -> np.ndarray:
+            start, stop, _ = index[1].indices(batch_size)
+            return part[index[0], start - first : stop - first]
+
+        shape = (len(part), batch_size, *part.shape[2:])
         return jax.make_array_from_callback(
             shape,
             self.sharding(None, DATA_AXIS),
-            lambda index: array[rows[index[:2]]],  # pyright: ignore
+            columns,  # pyright: ignore[reportArgumentType]
         )
 
     def put_batch(self, array: np.ndarray) -> jax.Array:

@@ -19,6 +19,8 @@ FINISHED = ("completed", "diverged", "stopped")
 NOT_IN_THE_RESULT = (
     "data.dir",
     "data.cache_dir",
+    "data.in_memory",
+    "data.workers",
     "training.checkpoint_every",
     "training.keep_checkpoints",
     "training.runs_per_program",
@@ -27,8 +29,8 @@ NOT_IN_THE_RESULT = (
     "logging",
     "debug.nans",
 )
-"""Keys of a configuration that change no number of a run: the folder of the data, the number of checkpoints,
-the other runs of the same program, and the processes."""
+"""Keys of a configuration that change no number of a run: the folder of the data and how it is read, the
+number of checkpoints, the other runs of the same program, and the processes."""
 
 
 @dataclass(frozen=True)

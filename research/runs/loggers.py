@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+
 from research.config import Config
 from research.data import Dataset
 from research.data.splits import stratified_order, take
@@ -29,11 +31,11 @@ def make_loggers(
     if config.logging.statistics:
         assert program.measure_layers is not None
         count = program.batch_size // num_shards // (config.training.accumulate or 1)
-        images = take(dataset.train, stratified_order(dataset.train.labels, config.seed)[:count])
+        chosen = take(dataset.train, stratified_order(dataset.train.labels, config.seed)[:count])
         statistics = StatisticsWriter(
             folder,
             program.measure_layers,
-            images,
+            chosen._replace(images=np.asarray(chosen.images)),
             program.steps_per_epoch,
             histograms=config.logging.includes("tensorboard"),
         )

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from research.config import Config, ConfigError, Named, ParallelConfig, PruneConfig
 from research.data import Dataset
 from research.data.splits import stratified_order, take
@@ -58,6 +60,7 @@ def one_batch(dataset: Dataset, count: int, seed: int) -> Dataset:
             "training images"
         )
     batch = take(dataset.train, stratified_order(dataset.train.labels, seed)[:count])
+    batch = batch._replace(images=np.asarray(batch.images))
     return replace(dataset, train=batch, validation=batch)
 
 

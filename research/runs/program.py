@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.analysis.layer_statistics import make_layer_statistics
+from research.data import Images, batches_in_order
 from research.layers import Params, State
 from research.parallel import STRATEGIES, compile_stacked, make_feed
 from research.parallel.distributed import largest
@@ -82,15 +83,16 @@ def _compile(spec: ProgramSpec) -> Program:
         return compiled_predict(params, model_state, layout.put_batch(images))
 
     @pinned_settings()
-    def recompute(params: Params, model_state: State, images: np.ndarray, /) -> State:
+    def recompute(params: Params, model_state: State, images: Images, /) -> State:
         if not model_state:
             return model_state
         add = jax.jit(spec.add_statistics, out_shardings=states.model_state, compiler_options=for_few_calls())
         size = spec.eval_batch_size
-        rows = np.resize(np.arange(len(images)), (-(-len(images) // size), size))  # the last batch is filled
-        for count, row in enumerate(rows, start=1):
-            batch = layout.put_batch(images[row])
-            model_state = add(model_state, params, model_state, batch, jnp.int32(count))
+        for count, batch in enumerate(batches_in_order(images, size), start=1):
+            if len(batch) < size:  # the first images fill the last batch
+                first = np.resize(np.arange(len(images)), size - len(batch))
+                batch = np.concatenate([batch, images[first]])
+            model_state = add(model_state, params, model_state, layout.put_batch(batch), jnp.int32(count))
         return model_state
 
     factor = jit_for_one_call(spec.make_schedule())

@@ -1,5 +1,6 @@
 """Everything on which the compiled program of a configuration depends."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from research.config import Config, ConfigError, Named
-from research.data import Dataset, Preprocess
+from research.data import Dataset, Preprocess, StoredImages
 from research.layers import BatchNorm, Params, Sequential, State
 from research.layers.base import abstract_init
 from research.layers.remat import Remat
@@ -233,6 +234,12 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
             f"training.runs_per_program={training.runs_per_program} is not allowed with "
             f"{jax.process_count()} processes; give training.runs_per_program=1"
         )
+    is_stored = isinstance(dataset.train.images, StoredImages)
+    if training.runs_per_program > 1 and is_stored:
+        raise ConfigError(
+            f"training.runs_per_program={training.runs_per_program} is not allowed for images that are not "
+            "held in memory; give training.runs_per_program=1, or data.in_memory=true"
+        )
     num_evaluating = layout.num_run_groups * layout.num_shards
     net = build_network(config.model, dataset.image_shape, dataset.num_classes)
     refuse_too_large(config, net, dataset.image_shape)
@@ -245,7 +252,11 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
             f"training.epochs={training.epochs} is not allowed; give at most {MAX_STEPS // num_steps}, "
             f"at {num_steps} steps an epoch"
         )
-    window = None if training.window is None else min(training.window, num_steps)
+    window = training.window
+    if window is None and is_stored:
+        window = max(1, WINDOW_BYTES // (training.batch_size * math.prod(dataset.image_shape)))
+    if window is not None:
+        window = min(window, num_steps)
     arguments = tuple(item for item in config.optimizer.items if item[0] not in RATES)
     return ProgramSpec(
         net=net,
@@ -277,6 +288,9 @@ def program_spec(config: Config, dataset: Dataset) -> ProgramSpec:
         use_fusion_emitters=training.xla_cpu_use_fusion_emitters,
     )
 
+
+WINDOW_BYTES = 128 * 2**20
+"""The largest size of a window in bytes if the configuration does not give its steps."""
 
 MAX_STEPS = 2**31 - 1
 """The largest number of steps of a run, since a step is an int32."""

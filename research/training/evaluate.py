@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from research.data import Images, batches_in_order
 from research.layers import Params, Sequential, State
 from research.layers.rewrite import with_algorithm, with_inference_algorithms
 from research.training.losses import cross_entropy
@@ -56,7 +57,7 @@ def make_predict(net: Sequential, preprocess: Preprocess, tta: str = "none") -> 
 
 
 def predict_all(
-    predict: Predict, params: Params, model_state: State, images: np.ndarray, batch_size: int
+    predict: Predict, params: Params, model_state: State, images: Images, batch_size: int
 ) -> np.ndarray:
     """Return the logits of all images.
 
@@ -73,9 +74,9 @@ def predict_all(
         The logits `[N, K]`.
     """
     logits = []
-    for start in range(0, max(len(images), 1), batch_size):  # without images, one batch of padding
-        batch = images[start : start + batch_size]
-        padding = [(0, batch_size - len(batch))] + [(0, 0)] * (images.ndim - 1)
+    batches = batches_in_order(images, batch_size) if len(images) else [images[:]]  # one batch of padding
+    for batch in batches:
+        padding = [(0, batch_size - len(batch))] + [(0, 0)] * (batch.ndim - 1)
         padded = np.pad(batch, padding) if len(batch) < batch_size else batch
         logits.append(predict(params, model_state, padded))
     return np.concatenate([np.asarray(part) for part in logits])[: len(images)]

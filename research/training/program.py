@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from research.data import Images
 from research.layers.base import Params, State
 from research.training.epoch import StepLoop
 from research.training.state import Batch, Metrics, TrainState
@@ -46,7 +47,7 @@ and the metrics of each run. The runs share images and labels."""
 Predict = Callable[[Params, State, jax.Array | np.ndarray], jax.Array]
 """`predict(params, model_state, images)` returns the logits `[B, K]` of images `[B, H, W, C]`."""
 
-Recompute = Callable[[Params, State, np.ndarray], State]
+Recompute = Callable[[Params, State, Images], State]
 """`recompute(params, model_state, images)` returns the model state whose batch statistics are the means over
 the batches of all training images `[N, H, W, C]`, computed with these parameters."""
 
@@ -100,7 +101,7 @@ class Program:
     predict: Predict
     trace: Trace
     find: Find
-    make_feed: Callable[[np.ndarray, np.ndarray], Feed]
+    make_feed: Callable[[Images, np.ndarray], Feed]
     learning_rate_factor: Callable[[int], float]
     num_train: int
     batch_size: int

@@ -22,8 +22,8 @@ def make_split(count: int, shape: tuple[int, ...], num_classes: int, seed: int) 
 @pytest.fixture(scope="session")
 def source() -> Source:
     train, test = make_split(200, (28, 28, 1), 10, seed=0), make_split(50, (28, 28, 1), 10, seed=1)
-    train.images[0] = 0
-    train.images[1] = 255
+    pixels = np.asarray(train.images)
+    pixels[0], pixels[1] = 0, 255
     assert MNIST.class_names is not None
     return Source(train, test, MNIST.class_names)
 

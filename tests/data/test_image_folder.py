@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from research.data import DataError, FolderImages, load_dataset
+from research.data.image_folder import fits
 from research.data.listing import list_images
 
 
@@ -248,9 +249,9 @@ def test_the_recommended_batch_gives_eight_steps_an_epoch(count, batch_size):
     assert count < 12 or 0.7 * count // batch_size >= 8
 
 
-def test_images_that_do_not_fit_into_memory(photos, load):
-    from research.data.image_folder import refuse_too_large
-
-    with pytest.raises(DataError, match=r"data.image_size=\[4000, 4000\] is not allowed for 1,000,000,000 "):
-        refuse_too_large(10**9, (4000, 4000, 3))
-    refuse_too_large(10, (4, 4, 3))
+def test_images_that_do_not_fit_into_memory_stay_on_disk_unless_memory_is_asked_for():
+    large, small = (10**9, (4000, 4000, 3)), (10, (4, 4, 3))
+    assert [fits(*small, asked) for asked in (None, True, False)] == [True, True, False]
+    assert not fits(*large, None)
+    with pytest.raises(DataError, match=r"data.in_memory=true is not allowed for 1,000,000,000 images .* GB"):
+        fits(*large, True)

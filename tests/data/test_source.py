@@ -56,7 +56,9 @@ def write_examples(tmp_path):
 def test_what_was_written_is_read_to_the_byte_and_in_order(folder, source):
     result = read_folder("mnist", MNIST, folder)
     for array, expected in zip(
-        (*result.train, *result.splits["test"]), (*source.train, *source.splits["test"]), strict=True
+        map(np.asarray, (*result.train, *result.splits["test"])),
+        map(np.asarray, (*source.train, *source.splits["test"])),
+        strict=True,
     ):
         assert array.dtype == expected.dtype
         assert np.array_equal(array, expected)

@@ -104,8 +104,8 @@ def changed_data(rng: random.Random, folder: Path) -> None:
 def changed(rng: random.Random) -> Source:
     """The small dataset with one pixel or one label changed."""
     source = small_source()
-    train, test = (Split(*(array.copy() for array in split)) for split in source.splits.values())
-    array = rng.choice((test.images, test.labels, train.labels))
+    train, test = (Split(*(np.array(array) for array in split)) for split in source.splits.values())
+    array = np.asarray(rng.choice((test.images, test.labels, train.labels)))
     index = tuple(rng.randrange(size) for size in array.shape)
     array[index] = (array[index] + 1) % 10
     return Source(train, test, source.class_names)
