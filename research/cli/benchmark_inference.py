@@ -53,7 +53,7 @@ def command() -> int:
     if arguments.format == "json":
         print(json.dumps(result, indent=2))
     else:
-        show(result, Console(highlight=False, soft_wrap=True, width=160))
+        show(result, Console(highlight=False, markup=False, soft_wrap=True, width=160))
     return 0
 
 

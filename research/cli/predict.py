@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from research import records
 from research.cli.arguments import Arguments, check_choice
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
@@ -38,6 +39,7 @@ def command() -> int:
     check_choice("--tta", arguments.tta, TTA)
     if arguments.top < 1:
         raise ConfigError(f"--top={arguments.top} is not allowed; give a whole number, at least 1")
+    records.read_run(arguments.run)  # the arguments may be in the wrong order, and then this is no run
     paths = find_images(list(_with_standard_input(arguments.images)))
     if not paths:
         raise ConfigError("standard input holds no path; give one path a line")

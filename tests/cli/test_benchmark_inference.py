@@ -2,13 +2,22 @@ import json
 
 import pytest
 
+from research.benchmarks.inference import IMPLEMENTATIONS
 
-def test_ours_is_timed(call, run_folder):
+
+def test_ours_is_timed(call, run_folder, monkeypatch):
     arguments = run_folder, "--batch-sizes=1", "--implementations=ours", "--rounds=2", "--seconds=0"
     text = call("benchmark_inference.py", *arguments)
     assert (text.code, text.err) == (0, "")
     assert text.out.splitlines()[1].split()[:3] == ["batch", "1", "ms"]
     assert text.out.splitlines()[2].split()[0] == "ours"
+    monkeypatch.setitem(
+        IMPLEMENTATIONS, "torch", IMPLEMENTATIONS["torch"]._replace(packages=("no_such_one",))
+    )
+    missing = call("benchmark_inference.py", *arguments, "--implementations=ours,torch")
+    assert missing.out.splitlines()[-1] == (
+        "torch: no_such_one not installed: pip install 'cnn-research[frameworks]'"
+    )
     result = json.loads(call("benchmark_inference.py", *arguments, "--format=json").out)
     assert list(result["sizes"]) == ["1"]
 

@@ -51,3 +51,9 @@ def test_predictions_in_three_forms(call, run_folder, tmp_path, monkeypatch):
 def test_bad_arguments_are_refused_in_a_sentence(call, arguments, message):
     refused = call("predict.py", "nowhere", "x.png", *arguments)
     assert (refused.code, refused.out, refused.err) == (2, "", f"predict.py: {message}\n")
+
+
+def test_arguments_in_the_wrong_order_are_refused(call, run_folder, tmp_path):
+    (tmp_path / "photos").mkdir()
+    refused = call("predict.py", "photos", run_folder)
+    assert (refused.code, refused.err) == (2, "predict.py: photos is not a run: it holds no config.yaml\n")
