@@ -26,6 +26,7 @@ from research.runs.build import build_network
 from research.runs.program import compile_program
 from research.runs.spec import program_spec
 from research.training.evaluate import make_predict
+from research.training.freeze import any_match, frozen_in
 from research.training.program import Program
 from research.training.state import Batch, TrainState, init_state
 from research.utils.constraints import AtLeastOne, Between, OneOf
@@ -90,11 +91,16 @@ def step_flops(config: Config) -> float:
     """Return the floating-point operations of the matrix products of one training step.
 
     A multiply-accumulate counts as two operations. Each layer has three products: the forward pass, the
-    gradient of the input and the gradient of the kernel; the first layer needs no gradient of its input.
+    gradient of the input and the gradient of the kernel. A frozen layer needs no gradient of its kernel, and
+    the first trained layer and those before it need no gradient of their inputs.
     """
     image_shape = config.data.images.describe().image_shape
-    counts = [row.macs for row in summarize(_network(config), (1, *image_shape)) if row.macs]
-    return 2.0 * config.training.batch_size * (3 * sum(counts) - counts[0])
+    rows = [row for row in summarize(_network(config), (1, *image_shape)) if row.macs]
+    frozen = frozen_in(config.training.freeze, 1)
+    trained = [not any_match(frozen, f"{row.path}/kernel") for row in rows]
+    after = [any(trained[:index]) for index in range(len(rows))]
+    counts = [row.macs * (1 + t + a) for row, t, a in zip(rows, trained, after, strict=True)]
+    return 2.0 * config.training.batch_size * sum(counts)
 
 
 def start_program(config: Config, num_steps: int) -> tuple[Program, list[TrainState], Any]:
@@ -228,6 +234,7 @@ def _unlike_others(config: Config) -> list[str]:
         f"optimizer={config.optimizer.name}": config.optimizer.name != "adam",
         f"training.precision={config.training.precision}": config.training.precision != "float32",
         "data.augmentations": bool(config.data.augmentations),
+        "training.freeze": bool(config.training.freeze),
     }
     return [what for what, differs in asked.items() if differs]
 
@@ -261,7 +268,9 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         elif name in OTHERS and not FRAMEWORKS[OTHERS[name][0]].is_installed:
             skipped[name] = f"not installed; {FRAMEWORKS[OTHERS[name][0]].install}"
         elif name in OTHERS and unlike:
-            skipped[name] = f"it trains by Adam in float32 without augmentation, unlike {', '.join(unlike)}"
+            skipped[name] = (
+                f"it trains by Adam in float32 without augmentation and freezing, unlike {', '.join(unlike)}"
+            )
         elif name in OTHERS:
             _, make_train = OTHERS[name]
             try:

@@ -23,7 +23,7 @@ COMMAND = Command(
     "benchmark_train",
     __doc__,
     (FormatKeys, BenchmarkConfig),
-    (*CHOICES, *(f"training.{key}" for key in ("batch_size", "accumulate", "precision", "remat"))),
+    (*CHOICES, *(f"training.{key}" for key in ("batch_size", "accumulate", "precision", "remat", "freeze"))),
     renamed={"replicas": "runs_per_program"},
 )
 

@@ -41,6 +41,8 @@ def quote_path(word: str) -> str:
     Example:
         >>> print(quote_path("data.path=größe (1),b"), quote_path("data.path=[a,b c]"))
         data.path='größe (1),b' data.path='a','b c'
+        >>> print(quote_path("init_from=a b"), quote_path("init_from={run: a}"))
+        init_from.run=a b init_from={run: a}
     """
     key, _, value = word.partition("=")
     if key == "init_from" and not value.startswith("{"):

@@ -120,7 +120,7 @@ def _describe(start: InitFromConfig, head: str, taken: Sequence[str], is_same: b
     else:
         what, is_left_out = "initialised afresh", is_same or start.head == "keep"
         why = "init_from.match leaves it out" if is_left_out else "the classes or their order differ"
-    return f"{len(taken)} arrays are taken from {start.run}; the head {head} is {what}, because {why}"
+    return f"{len(taken)} arrays are taken; the head {head} is {what}, because {why}"
 
 
 def load_trained(run: str | Path | records.Run) -> TrainedNetwork:

@@ -177,7 +177,7 @@ def _train(
     if config.init_from.run is not None:
         origin["init_checksum"] = records.parameters_checksum(Path(config.init_from.run))
         origin["init_from"] = sentence
-        logger.info(sentence)
+        logger.info(f"init_from={config.init_from.run}: {sentence}")
     if has_teacher(config):
         origin["teacher_checksum"] = records.parameters_checksum(config.teacher)
     num_parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from research.config import Config
 from research.layers import Conv2D, Dense, Flatten, GroupNorm, Sequential
 from research.models import MODELS
 from research.runs.spec import choose_num_parts
+from research.training.freeze import Freeze
 
 MNIST = {"data": {"name": "mnist"}, "schedule": {"name": "constant"}}
 
@@ -22,6 +24,8 @@ def test_work_of_the_timed_network():
     config = Config.from_dict({**MNIST, "model": {"name": "conv_pair"}, "training": {"batch_size": 128}})
     conv1, rest = 28 * 28 * 9 * 32, 14 * 14 * 9 * 32 * 64 + 3136 * 128 + 128 * 10
     assert step_flops(config) == 2 * 128 * (2 * conv1 + 3 * rest)  # no gradient of the images
+    training = replace(config.training, freeze=(Freeze("!logits"),))
+    assert step_flops(replace(config, training=training)) == 2 * 128 * (conv1 + rest + 128 * 10)
 
 
 def test_every_implementation_is_timed_or_said_to_be_missing():

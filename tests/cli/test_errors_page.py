@@ -1,4 +1,4 @@
-"""The sentences on the pages of errors, of trained networks and of compression are those of the program."""
+"""The sentences on the pages of errors, trained networks, compression and transfer are real ones."""
 
 import re
 import shlex
@@ -8,7 +8,7 @@ import pytest
 
 GUIDES = Path(__file__).parents[2] / "docs" / "guides"
 BLOCK = re.compile(r"^```console\n\$ cnn-research (\S+) (.*)\n(.*)\n```", re.MULTILINE)
-PAGES = ("errors.md", "use.md", "compress.md")
+PAGES = ("errors.md", "use.md", "compress.md", "transfer.md")
 TEXT = "\n".join((GUIDES / name).read_text(encoding="utf-8") for name in PAGES)
 EXAMPLES = BLOCK.findall(TEXT)
 

@@ -217,15 +217,15 @@ def shared_table(study: StudyResults) -> Table:
     )
 
 
+OF_ONE_RUN = ("started", "command", "parameters_sha256", "class_names", "init_checksum", "init_from")
+"""Facts about the origin of a run that are no row of the table; `started` has a row of its own."""
+
+
 def provenance_table(study: StudyResults) -> Table:
     """Return a row per fact about the origin of the runs; facts that differ are listed with counts."""
     runs = study.runs or study.trials  # a search has trials only
     found = [dotted_keys(run.result.provenance) for run in runs if run.result]
-    keys = [
-        key
-        for key in dict.fromkeys(key for facts in found for key in facts)
-        if key not in ("started", "command", "parameters_sha256", "class_names")
-    ]
+    keys = [key for key in dict.fromkeys(key for facts in found for key in facts) if key not in OF_ONE_RUN]
     rows = [
         (PROVENANCE_NAMES.get(key, key.removeprefix("versions.")), _values(facts.get(key) for facts in found))
         for key in keys
