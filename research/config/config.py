@@ -106,6 +106,11 @@ class Config:
                 )
 
     def _refuse_without_validation(self) -> None:
+        if self.schedule.name == "plateau":
+            raise ConfigError(
+                "schedule=plateau is not allowed with data.validation_fraction=0, which leaves no image to "
+                "validate; give another schedule"
+            )
         for key, value, allowed in (
             ("training.keep", self.training.keep, "last"),
             ("training.patience", self.training.patience, None),
@@ -116,11 +121,6 @@ class Config:
                     f"{key}={value} is not allowed with data.validation_fraction=0, which leaves no image to "
                     f"validate; give {key}={allowed or 'null'}"
                 )
-        if self.schedule.name == "plateau":
-            raise ConfigError(
-                "schedule=plateau is not allowed with data.validation_fraction=0, which leaves no image to "
-                "validate; give another schedule"
-            )
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
