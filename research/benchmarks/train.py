@@ -16,8 +16,9 @@ from research.analysis.summary import summarize
 from research.benchmarks.augmentation import time_augmentations
 from research.benchmarks.decoding import time_decoding
 from research.benchmarks.other_frameworks import MakeTrain, Train, flax_linen, keras_jax, torch_eager
+from research.benchmarks.stored import time_stored
 from research.benchmarks.timing import alternate, make_gemm, quartiles
-from research.config import Config, DataConfig, Named
+from research.config import Config, ConfigError, DataConfig, Named
 from research.data import Dataset, Split
 from research.frameworks.base import FRAMEWORKS
 from research.layers import Params, Sequential, State
@@ -59,6 +60,9 @@ class BenchmarkConfig:
         augmentations: also time each augmentation alone, in microseconds for an image.
         decoding: number of JPEG files of 300 by 400 pixels in a folder, for which the time until they are
             decoded and in memory is measured too; 0: none.
+        stored: number of training steps on JPEG files of 300 by 400 pixels that stay on disk, for which the
+            images a second and the memory are measured too; 0: none.
+        stored_size: height and width to which these images are decoded.
         rounds: number of timings of each, in turn.
         steps: number of training steps in one timing.
     """
@@ -68,8 +72,17 @@ class BenchmarkConfig:
     evaluation: bool = False
     augmentations: bool = False
     decoding: Annotated[int, Between(0)] = 0
+    stored: Annotated[int, Between(0)] = 0
+    stored_size: tuple[Annotated[int, Between(1, 4096)], ...] = (64, 64)
     rounds: Annotated[int, Between(2)] = 7
     steps: Annotated[int, AtLeastOne] = 20
+
+    def __post_init__(self) -> None:
+        if len(self.stored_size) != 2:
+            raise ConfigError(
+                f"stored_size={list(self.stored_size)} is not allowed; give the height and the width, such "
+                "as [64,64]"
+            )
 
 
 def random_dataset(data: DataConfig, num_examples: int) -> Dataset:
@@ -253,7 +266,7 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         `step_gflop`; `compile_s` and `temp_bytes` of ours; `torch_peak_bytes` by PyTorch's memory layouts;
         `skipped`, the reason by implementation; `evaluation`, what `time_evaluation` returns, or `None`;
         `augmentation_us`, what `time_augmentations` returns, or `None`; `decoding_s`, what `time_decoding`
-        returns, or `None`.
+        returns, or `None`; `stored`, what `time_stored` returns, or `None`.
     """
     image_shape, batch_size = config.data.images.describe().image_shape, config.training.batch_size
     net = _network(config)
@@ -303,4 +316,5 @@ def benchmark_train(config: Config, benchmark: BenchmarkConfig) -> dict[str, Any
         if benchmark.augmentations
         else None,
         "decoding_s": time_decoding(benchmark.decoding) if benchmark.decoding else None,
+        "stored": time_stored(config, benchmark.stored, benchmark.stored_size) if benchmark.stored else None,
     }

@@ -65,6 +65,14 @@ def show(result: dict[str, Any], console: Console) -> None:
         console.print(f"augmentation {name}: {microseconds:.2f} microseconds an image")
     for start, seconds in (result["decoding_s"] or {}).items():
         console.print(f"the {start} start on a folder of JPEG files: {seconds:.2f} s until all are in memory")
+    if stored := result["stored"]:
+        console.print(
+            f"images on disk: {stored['train']:,.0f} a second in training, {stored['read']:,.0f} by reading "
+            f"alone, {stored['step']:,.0f} by the compiled steps alone; the steps waited "
+            f"{stored['waited']:.1%} of the time"
+        )
+        for step, mib in stored["memory_mib"]:
+            console.print(f"memory after step {step}: {mib:,.0f} MiB")
     for name, reason in result["skipped"].items():
         console.print(f"{name}: {reason}")
 
