@@ -25,7 +25,7 @@ def test_every_implementation_computes_the_same_logits(run_folder):
     assert set(rows) | set(result["skipped"]) == set(names)
     for row in rows.values():
         assert row["difference"] < 1e-4
-        assert 0 < row["median_ms"] <= row["p95_ms"] <= row["p99_ms"]
+        assert 0 < row["fastest_ms"] <= row["median_ms"] <= row["p95_ms"] <= row["p99_ms"]
         assert row["images_per_s"] == pytest.approx(3e3 / row["median_ms"])
         assert row["num_calls"] == 2
         assert np.isfinite([*row.values()]).all()

@@ -18,6 +18,8 @@ def test_ours_is_timed(call, run_folder, monkeypatch):
     assert missing.out.splitlines()[-1] == (
         "torch: no_such_one not installed: pip install 'cnn-research[frameworks]'"
     )
+    alone = call("benchmark_inference.py", *arguments, "--implementations=torch")
+    assert (alone.code, alone.out.splitlines()[1:]) == (0, missing.out.splitlines()[-1:])
     result = json.loads(call("benchmark_inference.py", *arguments, "--format=json").out)
     assert list(result["sizes"]) == ["1"]
 
