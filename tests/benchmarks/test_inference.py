@@ -18,8 +18,10 @@ def run_folder(tmp_path_factory):
     return folder
 
 
-def test_every_implementation_computes_the_same_logits(run_folder):
-    names = [name for name in IMPLEMENTATIONS if name != "torch_compiled"]  # it compiles for many seconds
+@pytest.mark.parametrize(
+    "names", [("ours", "ours_lax", "torch"), pytest.param(tuple(IMPLEMENTATIONS), marks=pytest.mark.slow)]
+)
+def test_every_implementation_computes_the_same_logits(run_folder, names):
     result = benchmark_inference(run_folder, InferenceBenchmarkConfig(rounds=2, seconds=0), [3], names)
     rows = result["sizes"][3]
     assert set(rows) | set(result["skipped"]) == set(names)
