@@ -20,7 +20,7 @@ COMMANDS = {
         "benchmark-scaling",
     ),
     "understand": ("inspect-data", "inspect-model", "profile-model", "check-gradients", "show-augmentations"),
-    "use": ("evaluate", "predict", "serve", "export"),
+    "use": ("evaluate", "predict", "serve", "export", "compress"),
 }
 """Names of the commands, in the groups of the help text. The module of `inspect-model` is `inspect_model`."""
 

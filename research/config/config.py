@@ -82,6 +82,11 @@ class Config:
     def __post_init__(self) -> None:
         if self.data.validation_fraction == 0:
             self._refuse_without_validation()
+        if self.training.snapshots and self.schedule.name != "cosine_restarts":
+            raise ConfigError(
+                f"training.snapshots=true is not allowed with schedule={self.schedule.name}, which has no "
+                "cycles; give schedule=cosine_restarts"
+            )
         if self.debug.overfit_batch is not None:
             self._refuse_to_overfit_many()
         if self.logging.statistics and self.distributed.is_on:
@@ -232,6 +237,8 @@ class Config:
             del values["training"]["continued_from"]
         if self.training.prune.amount == 0:
             del values["training"]["prune"]
+        if not self.training.snapshots:
+            del values["training"]["snapshots"]
         if not self.training.freeze:
             del values["training"]["freeze"]
         start = self.init_from

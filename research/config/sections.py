@@ -84,6 +84,8 @@ class TrainingConfig:
         freeze: parameters that are not trained: mappings with `match` (a pattern such as `conv*`) and, all
             optional, `from_epoch` and `until_epoch` (the first and the last epoch in which they are frozen)
             and `statistics` (true: their batch norm uses its running averages, and leaves them as they are).
+        snapshots: save the parameters at the end of each cycle of schedule=cosine_restarts, of which compress
+            makes an ensemble.
         patience: number of epochs without a better epoch before training stops; null: no limit.
         tta: views of each image whose logits an evaluation averages: `none` the image alone, `flip` also its
             mirror image, `flip_shift` also both moved by a pixel.
@@ -116,6 +118,7 @@ class TrainingConfig:
     swa_from: Annotated[int, AtLeastOne] | None = None
     prune: PruneConfig = field(default_factory=PruneConfig)
     freeze: tuple[Freeze, ...] = ()
+    snapshots: bool = False
     patience: Annotated[int, AtLeastOne] | None = None
     tta: Annotated[str, OneOf(TTA)] = "none"
     scan_steps: Annotated[int, AtLeastOne] | None = None

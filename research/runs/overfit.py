@@ -38,6 +38,7 @@ def overfit_config(config: Config) -> Config:
             keep="last",
             tta="none",
             prune=PruneConfig(),
+            snapshots=False,
             **dict.fromkeys(("ema", "swa_from", "patience", "accumulate", "window")),
         ),
     )

@@ -32,6 +32,7 @@ from research.runs.preemption import preempted
 from research.runs.program import compile_program
 from research.runs.provenance import provenance, refuse_other_flags
 from research.runs.settings import PRNG_IMPL, run_settings
+from research.runs.snapshots import SnapshotWriter, snapshot_steps
 from research.runs.spec import ProgramSpec, program_spec
 from research.runs.teacher import has_teacher, load_teacher
 from research.training import checkpoint
@@ -228,6 +229,7 @@ def _train(
             *writers,
             *(make_loggers(config, folder, program, dataset, spec.layout.num_shards) if writers else ()),
             *callbacks,
+            SnapshotWriter(folder / "checkpoints", program, snapshot_steps(config, program)),
             CheckpointWriter(checkpoints, program, training.checkpoint_every),
         ],
     )

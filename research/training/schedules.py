@@ -205,11 +205,21 @@ def cosine_restarts(
 
     Source: Loshchilov & Hutter (2017), SGDR: stochastic gradient descent with warm restarts, section 3.
     """
-    weights = [growth**i for i in range(cycles)]
-    starts = {int(num_steps * sum(weights[:i]) / sum(weights)) for i in range(cycles)}
-    bounds = [*sorted(starts), num_steps]
+    bounds = cycle_bounds(num_steps, cycles, growth)
     falls = [cosine(end - start, final=final) for start, end in itertools.pairwise(bounds)]
     return optax.join_schedules(falls, bounds[1:-1])
+
+
+def cycle_bounds(num_steps: int, cycles: int, growth: float) -> list[int]:
+    """Return the step at which each cycle of `cosine_restarts` starts, and the number of steps.
+
+    Example:
+        >>> cycle_bounds(14, 3, 2.0)
+        [0, 2, 6, 14]
+    """
+    weights = [growth**i for i in range(cycles)]
+    starts = {int(num_steps * sum(weights[:i]) / sum(weights)) for i in range(cycles)}
+    return [*sorted(starts), num_steps]
 
 
 def polynomial(
