@@ -14,6 +14,7 @@ COMMANDS = {
         "report",
         "sweep-status",
         "compare-frameworks",
+        "compare-compression",
         "benchmark-train",
         "benchmark-conv",
         "benchmark-inference",

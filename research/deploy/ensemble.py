@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ from research import records
 from research.config import ConfigError
 from research.deploy.fold import fold_batch_norm
 from research.deploy.prune import remove_channels
+from research.layers import Sequential
 from research.layers.ensemble import Ensemble
 from research.runs.load import TrainedNetwork, load_trained
 from research.runs.snapshots import load_snapshots
@@ -95,5 +95,6 @@ def average_networks(
         members.append(net)
         all_params[f"member{number}"] = params
         all_state |= {f"member{number}": state} if state else {}
-    net: Any = Ensemble(tuple(members))
-    return first._replace(net=net, params=all_params, model_state=all_state)
+    net = Sequential((("ensemble", Ensemble(tuple(members))),))
+    states = {"ensemble": all_state} if all_state else {}
+    return first._replace(net=net, params={"ensemble": all_params}, model_state=states)

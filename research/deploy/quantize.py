@@ -32,8 +32,8 @@ def quantize_int8(content: bytes, images: np.ndarray) -> bytes:
         def __init__(self) -> None:
             self._batches = _batches(images)
 
-        def get_next(self) -> dict[str, np.ndarray]:
-            return next(self._batches, None)  # pyright: ignore
+        def get_next(self) -> dict[str, np.ndarray] | None:  # pyright: ignore (None ends the images)
+            return next(self._batches, None)
 
     with tempfile.TemporaryDirectory() as folder:
         quantized = Path(folder) / "quantized.onnx"

@@ -229,7 +229,11 @@ def _train(
             *writers,
             *(make_loggers(config, folder, program, dataset, spec.layout.num_shards) if writers else ()),
             *callbacks,
-            SnapshotWriter(folder / "checkpoints", program, snapshot_steps(config, program)),
+            SnapshotWriter(
+                folder / "checkpoints",
+                program,
+                snapshot_steps(config, program.num_steps, program.steps_per_epoch),
+            ),
             CheckpointWriter(checkpoints, program, training.checkpoint_every),
         ],
     )

@@ -41,8 +41,13 @@ class SnapshotWriter(Callback):
             checkpoint.save(path, {"params": params, "model_state": model_state})
 
 
-def snapshot_steps(config: Config, program: Program) -> list[int]:
+def snapshot_steps(config: Config, num_steps: int, steps_per_epoch: int) -> list[int]:
     """Return the steps after which a run saves a snapshot; none unless `training.snapshots` is true.
+
+    Args:
+        config: the configuration of the run.
+        num_steps: the number of its training steps.
+        steps_per_epoch: the number of training steps of an epoch.
 
     Raises:
         ConfigError: a cycle of the learning rate ends within an epoch.
@@ -50,8 +55,8 @@ def snapshot_steps(config: Config, program: Program) -> list[int]:
     if not config.training.snapshots:
         return []
     cycles, growth = (config.schedule.arguments[key] for key in ("cycles", "growth"))
-    ends = cycle_bounds(program.num_steps, cycles, growth)[1:]
-    if any(end % program.steps_per_epoch for end in ends):
+    ends = cycle_bounds(num_steps, cycles, growth)[1:]
+    if any(end % steps_per_epoch for end in ends):
         raise ConfigError(
             f"training.snapshots=true needs cycles that end with an epoch; give schedule.growth=1, and "
             f"training.epochs as a multiple of schedule.cycles={cycles}"
