@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Annotated, Any, NamedTuple
 
+from matplotlib.ticker import LogLocator, NullFormatter
 from rich.console import Console
 
 from research.config import Config, ConfigError
@@ -183,9 +184,13 @@ def write_comparison(costs: Mapping[str, Mapping[int, dict[str, Any]]], out: Pat
             }
             accuracy = 100 * fmean(cost["accuracy"] for cost in each.values())
             for axis, (what, value) in zip(axes[0], points.items(), strict=True):
-                colour, marker = COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)]
+                turn = index // len(MARKERS)  # more arms than markers get the markers in other colours
+                colour, marker = COLOURS[(index + turn) % len(COLOURS)], MARKERS[index % len(MARKERS)]
                 axis.plot(value, accuracy, marker, color=colour, label=name)
                 axis.set(xscale="log", xlabel=what, ylabel="test accuracy (%)")
+                axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                axis.xaxis.set_major_formatter("{x:g}")
+                axis.xaxis.set_minor_formatter(NullFormatter())
         axes[0][1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
         save(figure, out / "compression")
     table = out / "compression.md"
