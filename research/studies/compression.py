@@ -36,7 +36,7 @@ class CompressionConfig:
     """The keys of the comparison.
 
     Args:
-        seeds: number of seeds; 9 can decide the 9 comparisons with float32.
+        seeds: number of seeds; 9 can decide the 10 comparisons with float32.
         out: folder of the runs, the files, the table and the figure; the next call continues in it.
     """
 
