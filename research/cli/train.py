@@ -181,7 +181,9 @@ def check_sweep(configs: Sequence[Config]) -> None:
     studies = [config.study for config in configs if config.study]
     check_arms(studies)
     num_contrasts = max((len(study.arms) - 1 for study in studies), default=0)
-    if sentence := too_few_seeds(num_contrasts, len({config.seed for config in configs})):
+    has_folds = any(config.data.folds for config in configs)
+    sentence = too_few_seeds(num_contrasts, len({config.seed for config in configs}))
+    if sentence and not has_folds:
         print(sentence)
 
 

@@ -89,6 +89,11 @@ class Config:
             )
         if self.debug.overfit_batch is not None:
             self._refuse_to_overfit_many()
+        if self.data.folds is not None and self.study is not None and self.study.tuning:
+            raise ConfigError(
+                "study.tuning is not allowed with data.folds, because every fold would choose rates of its "
+                "own; give study.tuning=null"
+            )
         if self.logging.statistics and self.distributed.is_on:
             raise ConfigError("logging.statistics=true is not allowed with distributed; give false")
         groups = self.optimizer.arguments.get("groups", ())
@@ -225,14 +230,14 @@ class Config:
         values = self.to_dict()
         if self.data.source == "table":  # as before there were other sources
             for key in ("source", *ONLY_FROM):
-                del values["data"][key]
+                values["data"].pop(key, None)
         else:
             values["data"]["path"] = self.data.images.content(cache_folder(self.data.cache_dir))
             if self.data.path is not None:
                 del values["data"]["name"]
         for key in ADDED:
             if getattr(self.data, key) == getattr(DataConfig, key):
-                del values["data"][key]
+                values["data"].pop(key, None)
         if self.training.continued_from is None:  # as before there was this key
             del values["training"]["continued_from"]
         if self.training.prune.amount == 0:

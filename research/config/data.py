@@ -28,6 +28,8 @@ ONLY_FROM = {
     "resizing": ("folder", "tfds"),
     "channels": ("folder",),
     "skip_damaged": ("folder",),
+    "groups": ("folder", "npz"),
+    "time": ("folder", "npz"),
 }
 """The sources with which each of these keys of `data` may have another value than its default."""
 
@@ -44,7 +46,7 @@ EXAMPLES = {
 SAMPLINGS = ("uniform", "balanced")
 """How an epoch may draw the training images."""
 
-ADDED = ("classes", "imbalance", "label_noise", "sampling")
+ADDED = ("classes", "folds", "fold", "groups", "time", "imbalance", "label_noise", "sampling")
 """Keys of `data` that count in the fingerprint of a run only if they do not have their default. They were
 added later, and the fingerprints of earlier runs must stay the same."""
 
@@ -87,6 +89,13 @@ class DataConfig:
         test_fraction: share of the images that becomes the test split, if they have none.
         split_seed: seed of the shuffle before the validation split is taken.
         train_limit: number of training images to use; null: all.
+        folds: number of folds of a cross-validation; the test split is then one fold of the training images.
+            null: no cross-validation.
+        fold: the fold that is the test split, counted from 0; `data.fold=range(0,5)` sweeps over five folds.
+        groups: column of the CSV file, or array of the npz file, with the group of each image; images of one
+            group are never in two splits.
+        time: column of the CSV file, or array of the npz file, with the time of each image; the latest images
+            are tested, and those before them validate.
         imbalance: make a long tail of the training images: the last class keeps this share of the images of
             the first, and the classes between them fall exponentially.
         label_noise: share of the training images that get the label of another class.
@@ -113,6 +122,10 @@ class DataConfig:
     test_fraction: Annotated[float, Fraction] = 0.2
     split_seed: Annotated[int, Between(0)] = 0
     train_limit: Annotated[int, AtLeastOne] | None = None
+    folds: Annotated[int, Between(2)] | None = None
+    fold: Annotated[int, Between(0)] = 0
+    groups: str | None = None
+    time: str | None = None
     imbalance: Annotated[float, Share] = 1.0
     label_noise: Annotated[float, Rate] = 0.0
     sampling: Annotated[str, OneOf(SAMPLINGS)] = "uniform"
@@ -142,6 +155,11 @@ class DataConfig:
             raise ConfigError(
                 f"data.classes={list(self.classes)} is not allowed; give at least two classes, each once"
             )
+        if self.fold >= (self.folds or 1):
+            allowed = "0, or give data.folds too" if self.folds is None else f"0 to {self.folds - 1}"
+            raise ConfigError(f"data.fold={self.fold} is not allowed; give {allowed}")
+        if self.groups is not None and self.time is not None:
+            raise ConfigError("data.groups and data.time are not allowed together; give one of the two keys")
         name = self.name or "digits"
         if self.source == "table" and name not in DATASETS:
             raise ConfigError(f"data.name={name} is not allowed; give {OneOf(DATASETS)}")
@@ -167,9 +185,17 @@ class DataConfig:
     @property
     def _all_images(self) -> ImageSource:
         if self.source == "folder" and self.path is not None and self.image_size is not None:
-            return FolderImages(self.path, self.image_size, self.resizing, self.channels, self.skip_damaged)
+            return FolderImages(
+                self.path,
+                self.image_size,
+                self.resizing,
+                self.channels,
+                self.skip_damaged,
+                self.groups,
+                self.time,
+            )
         if self.source == "npz" and self.path is not None:
-            return NpzImages(self.path)
+            return NpzImages(self.path, self.groups, self.time)
         if self.source == "tfds":
             return TfdsImages(self.name, self.dir, self.image_size, self.resizing)
         return TableImages(self.name, self.dir)

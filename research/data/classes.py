@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,12 +78,15 @@ class ChosenClasses:
         labels = self._labels(source.class_names)
         new_labels = np.full(len(source.class_names), -1, np.int32)
         new_labels[labels] = np.arange(len(labels))
-        chosen = {}
+        chosen: dict[str, Any] = {}
         for name, split in source.splits.items():
             (kept,) = np.nonzero(new_labels[split.labels] >= 0)
             if not len(kept):
                 raise DataError(f"{self._given} leaves no {name} image of {self.name}; give other classes")
             chosen[name] = take(split._replace(labels=new_labels[split.labels]), kept)
+            if name == "train":
+                columns = {key: getattr(source, key) for key in ("groups", "times")}
+                chosen |= {key: column[kept] for key, column in columns.items() if column is not None}
         names = tuple(source.class_names[label] for label in labels)
         is_stored = isinstance(source.train.images, StoredImages)
         return source._replace(**chosen, class_names=names), digest if is_stored else None

@@ -6,13 +6,14 @@ import warnings
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from research.data.cache import kept_arrays, read_cached
+from research.data.columns import parse_times
 from research.data.dataset import DataError, DatasetSpec, Split, recommend, take
 from research.data.decode import decode_image
 from research.data.listing import ImageFile, Listing, list_images, refuse_files
@@ -68,6 +69,8 @@ class FolderImages:
         resizing: the way in which an image is brought to that size, a name in `RESIZINGS`.
         channels: 3 for colour images, 1 for grey ones.
         skip_damaged: whether files that cannot be used are left out. Otherwise they raise an error.
+        groups: the column of a CSV file with the group of each image, if each group must stay together.
+        time: the column of a CSV file with the time of each image, if the splits follow the time.
     """
 
     path: str | Path
@@ -75,6 +78,8 @@ class FolderImages:
     resizing: str = "crop"
     channels: int = 3
     skip_damaged: bool = False
+    groups: str | None = None
+    time: str | None = None
 
     @property
     def name(self) -> str:
@@ -97,7 +102,7 @@ class FolderImages:
         Raises:
             DataError: as `list_images` does, and if there is a file that is no image, unless `skip_damaged`.
         """
-        listing = list_images(self.locate())
+        listing = list_images(self.locate(), self.groups or self.time)
         if not self.skip_damaged:
             listing.refuse(listing.problems)
         return listing
@@ -123,7 +128,8 @@ class FolderImages:
     def _content(self, listing: Listing, cache: Path) -> str:
         labels = {split: [label for _, label in files] for split, files in listing.files.items()}
         files = [file for pairs in listing.files.values() for file, _ in pairs]
-        return files_checksum(files, (listing.class_names, labels), cache)
+        facts = (listing.class_names, labels, *filter(None, [listing.column]))
+        return files_checksum(files, facts, cache)
 
     def read(self, cache: Path, in_memory: bool | None = True, num_workers: int = 0) -> tuple[Source, str]:
         """Return the images and their checksum; for images on disk, it is that of the files.
@@ -139,13 +145,34 @@ class FolderImages:
         """
         listing = self.list_files()
         shape = "x".join(map(str, self.image_shape))
-        key = f"folder-{self._content(listing, cache)[:16]}-{shape}-{self.resizing}"
+        content = self._content(replace(listing, column={}), cache)  # the images of all columns are the same
+        key = f"folder-{content[:16]}-{shape}-{self.resizing}"
         if not fits(sum(map(len, listing.files.values())), self.image_shape, in_memory):
             source, digest = self._store(listing, cache / "scans" / f"{key}-damaged.npz", num_workers), key
         else:
             folder = cache / (f"{key}-skip" if self.skip_damaged else key)
             source, digest = read_cached(folder, partial(self._decode, listing))
-        return source._replace(left_out=listing.problems | self._reasons(listing, source.damaged)), digest
+        left_out = listing.problems | self._reasons(listing, source.damaged)
+        return self._with_columns(source._replace(left_out=left_out), listing), digest
+
+    def _with_columns(self, source: Source, listing: Listing) -> Source:
+        """Return the source with the groups or times of its training images."""
+        damaged = {(split, index) for split, index, _ in source.damaged}
+        columns = {
+            split: [value for index, value in enumerate(values) if (split, index) not in damaged]
+            for split, values in listing.column.items()
+        }
+        if self.time is not None:
+            return source._replace(times=parse_times(columns["train"], self.time))
+        if self.groups is None:
+            return source
+        for split in columns.keys() - {"train"}:
+            if shared := {*columns["train"]} & {*columns[split]}:
+                raise DataError(
+                    f"data.groups={self.groups} is not allowed, because {self.path} has images of "
+                    f"{min(shared)} in the splits train and {split}; put each group into one split"
+                )
+        return source._replace(groups=np.array(columns["train"]))
 
     def names(self, source: Source) -> dict[str, list[str]]:
         """Return the path of each image of a decoded source, relative to the folder, by split.

@@ -26,7 +26,10 @@ SPLITS = {"train": "train", "val": "validation", "validation": "validation", "te
 """The split that the name of a folder, or a value in the column `split`, stands for."""
 
 SHOWN = 10
-"""The largest number of files that an error names."""
+"""The largest number of files, or of classes, that an error names."""
+
+SKIP = ", or give data.skip_damaged=true to leave it out"
+"""What to do instead of removing files that cannot be used, in an error."""
 
 
 class ImageFile(NamedTuple):
@@ -45,34 +48,38 @@ class Listing:
         class_names: the names of the classes of the training images. Labels are indices into them.
         files: the image files by split, each with its label.
         problems: what is wrong with each file that is no image, by its path.
+        column: the value of each image file in a further column of a CSV file, by split; empty without one.
     """
 
     path: Path
     class_names: tuple[str, ...]
     files: dict[str, list[tuple[ImageFile, int]]]
     problems: dict[str, str] = field(default_factory=dict)
+    column: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def root(self) -> Path:
         """The folder to which the shown paths are relative."""
         return self.path if self.path.is_dir() else self.path.parent
 
-    def refuse(self, problems: dict[str, str]) -> None:
+    def refuse(self, problems: dict[str, str], hint: str = SKIP) -> None:
         """Raise an error that names files that cannot be used, if there are any.
 
         Args:
             problems: what is wrong with each file, by its path.
+            hint: what to do instead of removing the files.
         """
         if problems:
-            refuse_files(self.path, problems)
+            refuse_files(self.path, problems, hint)
 
 
-def refuse_files(path: Path, problems: dict[str, str]) -> NoReturn:
+def refuse_files(path: Path, problems: dict[str, str], hint: str = SKIP) -> NoReturn:
     """Raise an error that names files that cannot be used.
 
     Args:
         path: the folder or the CSV file.
         problems: what is wrong with each file, by its path.
+        hint: what to do instead of removing the files.
 
     Raises:
         DataError: always.
@@ -81,12 +88,11 @@ def refuse_files(path: Path, problems: dict[str, str]) -> NoReturn:
     more = f", and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
     files = "1 file" if len(problems) == 1 else f"{len(problems)} files"
     raise DataError(
-        f"{path} has {files} that cannot be used: {', '.join(named)}{more}; remove what is named, "
-        "or give data.skip_damaged=true to leave it out"
+        f"{path} has {files} that cannot be used: {', '.join(named)}{more}; remove what is named{hint}"
     )
 
 
-def list_images(path: Path) -> Listing:
+def list_images(path: Path, column: str | None = None) -> Listing:
     """Return the image files of a folder or of a CSV file.
 
     A folder holds a folder for each class, or the folders `train`, `val` and `test` with those inside. The
@@ -95,20 +101,15 @@ def list_images(path: Path) -> Listing:
 
     Args:
         path: the folder or the file.
+        column: a further column of the CSV file that is read, if any.
 
     Raises:
-        DataError: there is no such folder or file, it has no two classes with training images, or a class of
-            validation or test images has no training image.
+        DataError: there is no such folder, file or column, it has no two classes with training images, or a
+            class of validation or test images has no training image.
     """
-    if path.is_dir():
-        found, problems = _read_folder(path)
-    elif path.suffix.lower() == ".csv" and path.is_file():
-        found, problems = _read_csv(path)
-    else:
-        what = "is no folder and no CSV file" if path.exists() else "does not exist"
-        raise DataError(f"data.path={path} {what}; give a folder with a folder for each class, or a CSV file")
-    class_names = _in_order({name for name, split, _ in found if split == "train"})
-    for name, split, file in found:
+    found, problems = _find(path, column)
+    class_names = _in_order({name for name, split, _, _ in found if split == "train"})
+    for name, split, file, _ in found:
         if name not in class_names:
             raise DataError(
                 f"data.path={path} has {split} images of the class {name}, such as {file.path}, and no "
@@ -121,13 +122,69 @@ def list_images(path: Path) -> Listing:
             "class"
         )
     files: dict[str, list[tuple[ImageFile, int]]] = {}
-    for name, split, file in found:
+    values: dict[str, list[str]] = {}
+    for name, split, file, value in found:
         files.setdefault(split, []).append((file, class_names[name]))
-    return Listing(path, tuple(class_names), files, problems)
+        values.setdefault(split, []).append(value)
+    return Listing(path, tuple(class_names), files, problems, {} if column is None else values)
 
 
-Found = list[tuple[str, str, ImageFile]]
-"""The class name, the split and the file of each image."""
+def list_new_images(path: Path, class_names: tuple[str, ...]) -> Listing:
+    """Return image files that a trained network is to classify, as the split `test`.
+
+    They are the test images, if the folder or the CSV file has a test split, and all images otherwise.
+
+    Args:
+        path: the folder or the CSV file, as for `list_images`.
+        class_names: the classes of the network. Some of them may have no image.
+
+    Raises:
+        DataError: there is no such folder or file, it has no image, or an image of another class.
+    """
+    found, problems = _find(path, None)
+    found = [each for each in found if each[1] == "test"] or found
+    if not found:
+        raise DataError(f"{path} has no images; give a folder with a folder of images for each class")
+    refuse_unknown_classes(str(path), {name for name, _, _, _ in found}, class_names)
+    files = [(file, class_names.index(name)) for name, _, file, _ in found]
+    return Listing(path, class_names, {"test": files}, problems)
+
+
+def refuse_unknown_classes(name: str, found: set[str], class_names: tuple[str, ...]) -> None:
+    """Raise an error that names the classes of some images that a network does not know, if there are any.
+
+    Args:
+        name: the name of the images.
+        found: the names of the classes that have images.
+        class_names: the classes of the network.
+    """
+    if unknown := sorted(found - {*class_names}):
+        shown = [", ".join(each[:SHOWN]) + ", ..." * (len(each) > SHOWN) for each in (unknown, class_names)]
+        raise DataError(
+            f"{name} has images of classes that the network does not know: {shown[0]}; give images of "
+            f"its classes, which are {shown[1]}"
+        )
+
+
+def _find(path: Path, column: str | None) -> "tuple[Found, dict[str, str]]":
+    """Return the images of a folder or of a CSV file, and what is wrong with its other files."""
+    if path.is_dir():
+        if column is not None:
+            raise DataError(
+                f"the column {column} needs a CSV file, and data.path={path} is a folder; give a CSV file "
+                f"with the columns path, label and {column}"
+            )
+        found, problems = _read_folder(path)
+    elif path.suffix.lower() == ".csv" and path.is_file():
+        found, problems = _read_csv(path, column)
+    else:
+        what = "is no folder and no CSV file" if path.exists() else "does not exist"
+        raise DataError(f"data.path={path} {what}; give a folder with a folder for each class, or a CSV file")
+    return found, problems
+
+
+Found = list[tuple[str, str, ImageFile, str]]
+"""The class name, the split, the file and the value in the further column of each image."""
 
 
 def _in_order(names: Iterable[str]) -> dict[str, int]:
@@ -172,7 +229,7 @@ def _read_class(root: Path, folder: os.DirEntry[str], split: str) -> tuple[Found
     if not files:
         return [], {_shown(root, folder.path): "a folder without images"}
     problems = {_shown(root, file.path): reason for file, reason in files if reason}
-    return [(name, split, file) for file, reason in files if not reason], problems
+    return [(name, split, file, "") for file, reason in files if not reason], problems
 
 
 def _visible(folder: str | Path) -> list[os.DirEntry[str]]:
@@ -217,7 +274,7 @@ def image_file(path: str, *, any_suffix: bool = False) -> tuple[ImageFile, str]:
     return file, "" if known else f"its name ends in none of {' '.join(SUFFIXES)}"
 
 
-def _read_csv(path: Path) -> tuple[Found, dict[str, str]]:
+def _read_csv(path: Path, column: str | None) -> tuple[Found, dict[str, str]]:
     """Return the images that a CSV file names, and what is wrong with the other files that it names."""
     found: Found = []
     problems: dict[str, str] = {}
@@ -225,19 +282,23 @@ def _read_csv(path: Path) -> tuple[Found, dict[str, str]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restkey="")
             columns = list(reader.fieldnames or ())
-            if not {"path", "label"} <= set(columns):
+            if not (needed := {"path", "label"} | ({column} if column else set())) <= set(columns):
                 given = f"its first line is {','.join(columns)}" if columns else "it is empty"
-                raise DataError(f"data.path={path} needs the columns path and label, and {given}")
+                names = ["path", "label", *sorted(needed - {"path", "label"})]
+                raise DataError(
+                    f"data.path={path} needs the columns {', '.join(names[:-1])} and {names[-1]}, and {given}"
+                )
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeError, csv.Error) as error:
         raise DataError(
             f"data.path={path} cannot be read as CSV in UTF-8 ({reason_of(error)}); save it again"
         ) from error
     for line, row in rows:
-        name, label, split = (str(row.get(key) or "").strip() for key in ("path", "label", "split"))
-        if not name or not label:
-            raise DataError(f"data.path={path} has no {'label' if name else 'path'} in line {line}; add it")
-        split = split if "split" in columns else "train"
+        given = {key: str(value or "").strip() for key, value in row.items()}
+        name, label, split = given["path"], given["label"], given.get("split", "train")
+        for key in ("path", "label", *filter(None, [column])):
+            if not given[key]:
+                raise DataError(f"data.path={path} has no {key} in line {line}; add it")
         if split not in SPLITS:
             raise DataError(
                 f"data.path={path} has the split {split!r} in line {line}; give one of {', '.join(SPLITS)}"
@@ -246,7 +307,8 @@ def _read_csv(path: Path) -> tuple[Found, dict[str, str]]:
         if reason:
             problems[name] = reason
         else:
-            found.append((unicodedata.normalize("NFC", label), SPLITS[split], image))
+            value = given[column] if column else ""
+            found.append((unicodedata.normalize("NFC", label), SPLITS[split], image, value))
     return found, problems
 
 

@@ -25,6 +25,8 @@ def load_dataset(
     train_limit: int | None = None,
     imbalance: float = 1.0,
     label_noise: float = 0.0,
+    folds: int | None = None,
+    fold: int = 0,
     in_memory: bool | None = None,
     num_workers: int = 0,
 ) -> Dataset:
@@ -48,6 +50,10 @@ def load_dataset(
         imbalance: the number of training images of the last class, as a share of those of the first, in
             (0, 1]; see `long_tailed`. The limit holds for the images that are left. 1 keeps all.
         label_noise: the share of training images that get the label of another class, in [0, 1).
+        folds: the number of folds of a cross-validation, at least 2. If given, the test split is one fold of
+            the training images of the source, whose own test split is not used, and the validation images
+            are a fraction of the other folds.
+        fold: the number of the fold that is the test split, in [0, folds).
         in_memory: whether the images are held in memory. If not, the splits hold `StoredImages`, and the
             first call decodes all images once, for the checksum and the statistics. If not given, images are
             held in memory if they and a copy of them fit there.
@@ -73,19 +79,28 @@ def load_dataset(
         raise ValueError(f"test_fraction={test_fraction}; allowed: above 0 and below 1")
     if split_seed < 0:
         raise ValueError(f"split_seed={split_seed}; allowed: 0 and above")
+    if folds is not None and folds < 2:
+        raise ValueError(f"folds={folds}; allowed: 2 and above")
+    if not 0 <= fold < (folds or 1):
+        allowed = "0" if folds is None else f"0 to {folds - 1}"
+        raise ValueError(f"fold={fold}; allowed: {allowed} with folds={folds}")
     if not 0 < imbalance <= 1:
         raise ValueError(f"imbalance={imbalance}; allowed: above 0 and at most 1")
     if not 0 <= label_noise < 1:
         raise ValueError(f"label_noise={label_noise}; allowed: at least 0 and below 1")
     cache = cache_folder(cache_dir)
     source, digest = images.read(cache, in_memory, num_workers)
-    split = make_splits(images, source, validation_fraction, test_fraction, split_seed)
+    split = make_splits(
+        images, source, validation_fraction, test_fraction, split_seed, folds=folds, fold=fold
+    )
     train, validation, test = split.train, split.validation, split.test
-    whole, scanned = source._replace(train=split.before_validation, test=test), None
+    whole, scanned = source, None  # all folds are parts of the same images
+    if folds is None:
+        whole = source._replace(train=split.before_validation, test=test)
     if isinstance(train.images, StoredImages):
         scanned = scan(name, whole.splits, str(digest), cache)
         digest = scanned.checksum
-    elif source.test is None or digest is None:
+    elif digest is None or (source.test is None and folds is None):
         digest = checksum(whole)
     num_classes = len(source.class_names)
     if imbalance < 1:
@@ -99,7 +114,7 @@ def load_dataset(
     if scanned is None:
         mean, std = pixel_statistics(np.asarray(train.images))
     else:
-        mean, std = _statistics_of_some(scanned, split.before_validation, train)
+        mean, std = _statistics_of_some(scanned, whole.train, train)
     return Dataset(
         name=name,
         train=train,

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from research.data.columns import parse_times
 from research.data.dataset import DataError, DatasetSpec, Split, recommend
 from research.data.image_folder import files_checksum, name_of_path
 from research.data.listing import image_file
@@ -25,9 +26,13 @@ class NpzImages:
 
     Args:
         path: the path of the file.
+        groups: the name of an array `[N]` with the group of each image, if each group must stay together.
+        time: the name of an array `[N]` with the time of each image, if the splits follow the time.
     """
 
     path: str | Path
+    groups: str | None = None
+    time: str | None = None
 
     @property
     def name(self) -> str:
@@ -44,7 +49,7 @@ class NpzImages:
         Raises:
             DataError: the file is missing or damaged, or an array has another dtype or shape.
         """
-        _, labels, shape, class_names = self._open(images=False)
+        _, labels, shape, class_names, _ = self._open(images=False)
         return recommend(shape, class_names, {"train": len(labels)})
 
     def content(self, cache: Path) -> str:
@@ -65,19 +70,24 @@ class NpzImages:
         Raises:
             DataError: the file is missing or damaged, or an array has another dtype or shape.
         """
-        images, labels, shape, class_names = self._open(images=True)
-        return Source(Split(images.reshape(-1, *shape), labels), None, class_names), None
+        images, labels, shape, class_names, column = self._open(images=True)
+        source = Source(Split(images.reshape(-1, *shape), labels), None, class_names)
+        if self.time is not None:
+            return source._replace(times=parse_times(column.tolist(), self.time)), None
+        return source._replace(groups=column if self.groups else None), None
 
-    def _open(self, *, images: bool) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int], tuple[str, ...]]:
-        """Return `x` or an empty array, the labels, the shape `(H, W, C)` of an image, and the classes."""
-        path = self.locate()
+    def _open(
+        self, *, images: bool
+    ) -> tuple[np.ndarray, np.ndarray, tuple[int, int, int], tuple[str, ...], np.ndarray]:
+        """Return `x` or an empty array, the labels, the shape `(H, W, C)`, the classes, and the column."""
+        path, name = self.locate(), self.groups or self.time or "y"
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                if missing := {"x", "y"} - set(arrays.files):
+                if missing := {"x", "y", name} - set(arrays.files):
                     held = ", ".join(arrays.files) or "none"
                     raise DataError(f"it has no array {min(missing)}; its arrays are {held}")
                 shape, dtype = _header(arrays.zip, "x.npy")
-                y = arrays["y"]
+                y, column = arrays["y"], arrays[name]
                 x = arrays["x"] if images else np.empty(0, np.uint8)
         except FileNotFoundError:
             raise DataError(f"data.path={self.path} does not exist; give an npz file") from None
@@ -96,11 +106,16 @@ class NpzImages:
                 f"data.path={self.path} has y of {y.dtype} {list(y.shape)}; give whole numbers or texts with "
                 f"the shape [{shape[0]}]"
             )
+        if column.shape != y.shape:
+            raise DataError(
+                f"data.path={self.path} has {name} of the shape {list(column.shape)}; give one value for "
+                f"each of the {len(y)} images"
+            )
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise DataError(f"data.path={self.path} has the one class {classes[0]}; give at least two")
         height, width, channels = (*shape[1:], 1)[:3]
-        return x, labels.astype(np.int32), (height, width, channels), tuple(map(str, classes))
+        return x, labels.astype(np.int32), (height, width, channels), tuple(map(str, classes)), column
 
 
 def _header(archive: Any, member: str) -> tuple[tuple[int, ...], np.dtype]:

@@ -45,6 +45,8 @@ class Source(NamedTuple):
         damaged: the split, the position among the files of the split and the reason of each file that could
             not be decoded.
         left_out: the reason for each file of the source that was left out, by its name.
+        groups: the group of each training example, `[N]`, if examples of a group must stay together.
+        times: the time of each training example, `[N]`, float64, if the splits follow the time.
     """
 
     train: Split
@@ -53,12 +55,19 @@ class Source(NamedTuple):
     validation: Split | None = None
     damaged: tuple[tuple[str, int, str], ...] = ()
     left_out: Mapping[str, str] = MappingProxyType({})
+    groups: np.ndarray | None = None
+    times: np.ndarray | None = None
 
     @property
     def splits(self) -> dict[str, Split]:
         """Return the splits that the source has, by name."""
         named = {"train": self.train, "test": self.test, "validation": self.validation}
         return {name: split for name, split in named.items() if split is not None}
+
+
+def empty_split(spec: DatasetSpec) -> Split:
+    """Return a split without examples, such as the training split of a source that has test images only."""
+    return Split(np.empty((0, *spec.image_shape), np.uint8), np.empty(0, np.int32))
 
 
 def folder_of(name: str, spec: DatasetSpec, data_dir: Path) -> Path:
@@ -73,6 +82,11 @@ def find_folder(name: str, spec: DatasetSpec, data_dir: Path) -> Path:
         DataError: the folder does not exist. The message says how to prepare the dataset.
     """
     folder = folder_of(name, spec, data_dir)
+    if configs := sorted(path.parent.parent.name for path in folder.parent.glob(f"*/*/{INFO}")):
+        raise DataError(
+            f"{name} has a folder for each of {', '.join(configs[:3])}, ...; give one of them as --data "
+            f"{name}/{configs[0]} to evaluate"
+        )
     if not (folder / INFO).is_file():
         raise DataError(f"{name} is not in {data_dir}; run: {_how_to_prepare(folder)}")
     return folder
@@ -143,8 +157,8 @@ def describe_folder(folder: Path) -> Described:
             raise DataError(f"its {info['fileFormat']} files need TensorFlow")
         counts = {each["name"]: sum(map(int, each["shardLengths"])) for each in info["splits"]}
         num_examples = {split: count for split, count in counts.items() if count}
-        if "train" not in num_examples:
-            raise DataError(f"it has no examples in a split train, but {counts}")
+        if not {"train", "test"} & num_examples.keys():
+            raise DataError(f"it has no examples in a split train or test, but {counts}")
     except Exception as error:  # a damaged file raises one of many types
         raise DataError(f"{folder} cannot be read ({first_line(error)}); {_again(folder)}") from error
     return Described(image, label, (height, width, channels), class_names, num_examples)
@@ -221,7 +235,8 @@ def read_folder(name: str, spec: DatasetSpec, folder: Path, decode: Decode | Non
             for split in SPLIT_NAMES
             if split in splits
         }
-    return Source(read["train"], read.get("test"), class_names, read.get("validation"))
+    train = read.get("train", empty_split(spec))
+    return Source(train, read.get("test"), class_names, read.get("validation"))
 
 
 def _how_to_prepare(folder: Path) -> str:

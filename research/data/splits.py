@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from research.data.classes import ChosenClasses
-from research.data.dataset import Split, take
+from research.data.dataset import DataError, Split, take
 from research.data.image_source import ImageSource
 from research.data.source import Source
 from research.data.table import TableImages
@@ -47,6 +47,108 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
     return order[np.argsort(position, kind="stable")]
 
 
+class Pool(NamedTuple):
+    """Examples that are to be split.
+
+    Args:
+        split: the examples.
+        groups: the group of each example `[N]`, if the examples of a group must stay together.
+        times: the time of each example `[N]`, if later examples are to be held out.
+    """
+
+    split: Split
+    groups: np.ndarray | None = None
+    times: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.split.labels)
+
+    def take(self, indices: np.ndarray) -> "Pool":
+        """Return the examples at `indices`, in the order in which they stand here."""
+        indices = np.sort(indices)
+        groups, times = (None if each is None else each[indices] for each in (self.groups, self.times))
+        return Pool(take(self.split, indices), groups, times)
+
+    def order(self, seed: int) -> np.ndarray:
+        """Return the order `[N]` in which examples are held out.
+
+        With times, the latest comes first. Otherwise the order is stratified by class; with groups, it is
+        that of the groups by their most frequent class, and the examples of a group follow each other.
+        """
+        labels = self.split.labels
+        if self.times is not None:
+            return np.argsort(self.times, kind="stable")[::-1]
+        if self.groups is None:
+            return stratified_order(labels, seed)
+        names, members = np.unique(self.groups, return_inverse=True)
+        counts = np.zeros((len(names), labels.max() + 1), int)
+        np.add.at(counts, (members, labels), 1)
+        rank = np.argsort(stratified_order(counts.argmax(1), seed))
+        return np.argsort(rank[members], kind="stable")
+
+    def hold_out(self, fraction: float, seed: int) -> tuple["Pool", "Pool"]:
+        """Split the examples in two.
+
+        Args:
+            fraction: the fraction of examples in the first part, in [0, 1).
+            seed: the seed of the random order.
+
+        Returns:
+            The first part and the rest. Each has at least one example, unless `fraction` is 0.
+
+        Raises:
+            ValueError: there are fewer than two examples or groups.
+        """
+        count = len(self)
+        if count < 2:
+            raise ValueError(f"{count} examples cannot be split in two")
+        size = min(max(round(fraction * count), 1), count - 1) if fraction else 0
+        order = self.order(seed)
+        size = self._between_groups(order, [size])[0] if size else 0
+        return self.take(order[:size]), self.take(order[size:])
+
+    def fold(self, index: int, num_folds: int, seed: int) -> tuple["Pool", "Pool"]:
+        """Split off one fold of a cross-validation.
+
+        The folds are equal parts of the examples. With times, there is one part more, the earliest, which is
+        in no fold, and the rest of a fold are the examples before it (Hyndman and Athanasopoulos, 2021,
+        section 5.10).
+
+        Args:
+            index: the number of the fold, in [0, num_folds).
+            num_folds: the number of folds, at least 2.
+            seed: the seed of the random order.
+
+        Returns:
+            The fold, and the examples that may be used for training.
+
+        Raises:
+            ValueError: there are too few examples or groups.
+        """
+        order, count = self.order(seed), len(self)
+        num_parts = num_folds if self.times is None else num_folds + 1
+        bounds = [round(count * part / num_parts) for part in range(1, num_parts)]
+        bounds = [0, *self._between_groups(order, bounds), count]
+        if min(np.diff(bounds)) == 0:
+            what = f"{count} examples" if self.groups is None else f"{len(np.unique(self.groups))} groups"
+            raise ValueError(f"folds={num_folds}; allowed: fewer, because there are {what}")
+        if self.times is not None:
+            order, index = order[::-1], index + 1
+        start, stop = bounds[index], bounds[index + 1]
+        others = order[:start] if self.times is not None else np.r_[order[:start], order[stop:]]
+        return self.take(order[start:stop]), self.take(others)
+
+    def _between_groups(self, order: np.ndarray, bounds: list[int]) -> list[int]:
+        """Return positions in an order, each moved to the nearest one at which a group begins."""
+        if self.groups is None:
+            return bounds
+        following = self.groups[order]
+        starts = np.flatnonzero(following[1:] != following[:-1]) + 1
+        if not len(starts):
+            raise ValueError(f"groups: all {len(order)} examples are of one group, which cannot be split")
+        return [int(starts[np.abs(starts - bound).argmin()]) for bound in bounds]
+
+
 class Splits(NamedTuple):
     """The three splits of a dataset, and the training split before the validation split was taken from it."""
 
@@ -57,7 +159,14 @@ class Splits(NamedTuple):
 
 
 def make_splits(
-    images: ImageSource, source: Source, validation_fraction: float, test_fraction: float, seed: int
+    images: ImageSource,
+    source: Source,
+    validation_fraction: float,
+    test_fraction: float,
+    seed: int,
+    *,
+    folds: int | None = None,
+    fold: int = 0,
 ) -> Splits:
     """Return the splits of a source, of which it may have some already.
 
@@ -67,12 +176,23 @@ def make_splits(
         validation_fraction: as for `load_dataset`.
         test_fraction: as for `load_dataset`.
         seed: the seed of the random orders.
+        folds: as for `load_dataset`.
+        fold: as for `load_dataset`.
 
     Raises:
+        DataError: the source has no training images.
         ValueError: the fractions leave too few examples to train on.
     """
-    train, test, share = source.train, source.test, validation_fraction
-    if test is None:
+    if not len(source.train.labels):
+        raise DataError(
+            f"{images.name} has test images only; train on other images, and give --data {images.name} to "
+            "evaluate"
+        )
+    pool, test, share = Pool(source.train, source.groups, source.times), source.test, validation_fraction
+    if folds is not None:
+        held_out, pool = pool.fold(fold, folds, seed)
+        test = held_out.split
+    elif test is None:
         of_table = isinstance(images.images if isinstance(images, ChosenClasses) else images, TableImages)
         if source.validation is None and not of_table:
             share = validation_fraction / (1 - test_fraction)
@@ -81,34 +201,12 @@ def make_splits(
                 f"validation_fraction={validation_fraction}; allowed: below {1 - test_fraction:.12g}, "
                 f"because test_fraction={test_fraction}"
             )
-        test, train = split_off(train, test_fraction, seed)
-    if len(train.labels) < 2:
-        raise ValueError(
-            f"test_fraction={test_fraction} leaves too few examples of {images.name} to train on"
-        )
+        held_out, pool = pool.hold_out(test_fraction, seed)
+        test = held_out.split
+    if len(pool) < 2:
+        given = f"test_fraction={test_fraction}" if folds is None else f"folds={folds}"
+        raise ValueError(f"{given} leaves too few examples of {images.name} to train on")
     if source.validation is not None:
-        return Splits(train, source.validation, test, train)
-    validation, rest = split_off(train, share, seed)
-    return Splits(rest, validation, test, train)
-
-
-def split_off(split: Split, fraction: float, seed: int) -> tuple[Split, Split]:
-    """Split a split in two, stratified by class.
-
-    Args:
-        split: the examples.
-        fraction: the fraction of examples in the first part, in [0, 1).
-        seed: the seed of the random order.
-
-    Returns:
-        The first part and the rest. Each has at least one example, unless `fraction` is 0.
-
-    Raises:
-        ValueError: `split` has fewer than two examples.
-    """
-    count = len(split.labels)
-    if count < 2:
-        raise ValueError(f"{count} examples cannot be split in two")
-    size = min(max(round(fraction * count), 1), count - 1) if fraction else 0
-    order = stratified_order(split.labels, seed)
-    return take(split, order[:size]), take(split, order[size:])
+        return Splits(pool.split, source.validation, test, pool.split)
+    validation, rest = pool.hold_out(share, seed)
+    return Splits(rest.split, validation.split, test, pool.split)

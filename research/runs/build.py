@@ -65,6 +65,8 @@ def build_data(data: DataConfig) -> Dataset:
             train_limit=data.train_limit,
             imbalance=data.imbalance,
             label_noise=data.label_noise,
+            folds=data.folds,
+            fold=data.fold,
             in_memory=data.in_memory,
             num_workers=data.workers,
         )

@@ -7,11 +7,12 @@ here. `docs/explanations/claims.md` lists the rules.
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from research.frameworks.base import STUDY as FRAMEWORKS
+from research.studies.power_law import describe_power_law, fit_power_law
 from research.studies.report.text_table import counts_in_words, percent, points_interval
 from research.studies.results import NOT_INSTALLED, StudyResults
 from research.studies.search import best_outcome, outcomes
@@ -21,6 +22,10 @@ FOUND = "What was found"
 """The heading above findings."""
 NO_REFERENCE = "No reference arm was named before the runs, so the arms are described and not compared."
 """The sentence on a study that has no contrasts."""
+FOLDS_IN_TIME = (
+    "The folds follow the time, so they are no random parts of the images, and no difference is claimed."
+)
+"""The sentence on a cross-validation with `data.time`."""
 
 
 class Finding(NamedTuple):
@@ -42,14 +47,16 @@ def findings(study: StudyResults) -> list[str]:
     """
     if study.search:
         return _best_trial(study)
-    contrasts = study.contrasts
+    contrasts, law = study.contrasts, fit_power_law(study)
+    laws = [] if law is None else [describe_power_law(law)]
     if all(contrast.verdict == "descriptive only" for contrast in contrasts.values()):
-        return [*_description(study), *_not_completed(study)]
+        return [*laws, *_description(study), *_not_completed(study)]
     times, reference = _time_contrasts(study), study.reference
     return [
+        *laws,
         *(
             f"{arm} has a {contrast.verdict} test accuracy than {reference}: "
-            f"{in_points(contrast.difference)} over {contrast.difference.n} seeds."
+            f"{in_points(contrast.difference)} over {contrast.difference.n} {study.replicates}."
             for arm, contrast in _decided(contrasts)
         ),
         *(
@@ -59,7 +66,7 @@ def findings(study: StudyResults) -> list[str]:
         ),
         *_not_shown("test accuracy", study, contrasts, lambda x: f"±{_rounded_up(100 * x)} points"),
         *_not_shown("training time", study, times, lambda x: f"a factor of {_rounded_up(np.exp(x))}"),
-        *_too_few_pairs(contrasts),
+        *_too_few_pairs(study),
         *_not_completed(study),
     ]
 
@@ -130,7 +137,7 @@ def as_factor(difference: Summary) -> str:
     return f"{mean} times [{low}, {high}]"
 
 
-def log_ratios(seconds: Mapping[int, float], others: Mapping[int, float]) -> list[float]:
+def log_ratios(seconds: Mapping[Any, float], others: Mapping[Any, float]) -> list[float]:
     """Return log(seconds / others) for each seed that both have, the differences that `as_factor` describes.
 
     Example:
@@ -180,9 +187,10 @@ def _rounded_up(value: float) -> str:
     return f"{math.ceil(round(100 * value, 6)) / 100:.2f}"
 
 
-def _too_few_pairs(contrasts: Mapping[str, Contrast]) -> list[str]:
+def _too_few_pairs(study: StudyResults) -> list[str]:
+    contrasts = study.contrasts
     few = [arm for arm, c in contrasts.items() if c.verdict == "descriptive only" and c.difference.n]
-    if not few:
+    if not few or study.overlap:
         return []
     return [
         f"{and_list(few)} {'have' if len(few) > 1 else 'has'} too few completed pairs for a claim: "
@@ -206,6 +214,8 @@ def _description(study: StudyResults) -> list[str]:
     else:
         pairs = [contrast.difference.n for contrast in study.contrasts.values()]
         why = [too_few_seeds(len(pairs), max(pairs))] if pairs else []
+        if study.overlap:
+            why = [FOLDS_IN_TIME if np.isinf(study.overlap) else "A single fold cannot be compared."]
     means = {arm.name: arm.summary.mean for arm in study.arms if arm.summary.n}
     if not means:
         return why

@@ -6,7 +6,7 @@ is judged over paired seeds. The verdict is computed and never written by hand.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from research.studies.results import Arm, StudyResults
 from research.studies.statistics import ALPHA, Summary, holm, is_testable, sign_flip_p, summarize
 
 DATASET = "mnist"
-SeedValues = Mapping[int, float]
+SeedValues = Mapping[Any, float]
 Metric = Literal["accuracy", "seconds"]
 ClaimVerdict = Literal["supported", "not supported", "not decidable at this n"]
 
@@ -172,7 +172,12 @@ def _conjunction(verdicts: list[ClaimVerdict]) -> ClaimVerdict:
 
 
 def study_verdicts(study: StudyResults) -> Table:
-    """Return the verdicts on the claims about a study; the table is empty if there are none."""
+    """Return the verdicts on the claims about a study; the table is empty if there are none.
+
+    The tests of claims need independent seeds, so a cross-validation has no verdicts.
+    """
+    if study.overlap:
+        return verdict_table([])
     values: dict[Metric, dict[str, SeedValues]] = {
         "accuracy": {arm.name: arm.accuracies for arm in study.arms},
         "seconds": {arm.name: arm.train_seconds for arm in study.arms},

@@ -13,18 +13,26 @@ import numpy as np
 from research.records import NOT_IN_THE_RESULT, RecordError, Run, find_runs
 from research.records.flags import describe_other_flags
 from research.records.search import SearchRecord, read_search
+from research.studies.replicates import Replicate, in_order, is_fold, replicate_of, seed_of
 from research.studies.statistics import Contrast, Summary, compare, summarize
 from research.utils.nested import dotted_keys, is_below
 
 # Two runs that differ only in these keys are the same experiment.
-IGNORED_SECTIONS = ("study", "seed", "init_from.run", "loss.teacher", "data.path", *NOT_IN_THE_RESULT)
+IGNORED_SECTIONS = (
+    "study",
+    "seed",
+    "data.fold",
+    "init_from.run",
+    "loss.teacher",
+    "data.path",
+    *NOT_IN_THE_RESULT,
+)
 DATA_KEYS = (  # these decide the checksum of the data
-    *("data.name", "data.classes", "data.test_fraction", "data.split_seed"),
+    *("data.name", "data.classes", "data.test_fraction", "data.split_seed", "data.folds"),
     *("data.image_size", "data.resizing", "data.channels", "data.skip_damaged"),
 )
 FIRST, LAST = ("depth", "activation", "optimizer"), ("frameworks", "small networks")  # studies in a report
 TUNED_KEYS = ("optimizer.learning_rate", "optimizer.weight_decay")  # trials of one arm differ in these
-
 
 NOT_INSTALLED = "not installed"
 """The first words of the error of a run whose framework is not installed."""
@@ -32,7 +40,7 @@ NOT_INSTALLED = "not installed"
 
 @dataclass(frozen=True)
 class Arm:
-    """The runs of one arm of a study.
+    """The runs of one arm of a study. In a cross-validation, a fold of a seed stands where "seed" is said.
 
     Args:
         name: name of the arm in the study.
@@ -45,16 +53,16 @@ class Arm:
     name: str
     runs: tuple[Run, ...] = ()
     repeated: tuple[Run, ...] = ()
-    absent: tuple[int, ...] = ()
+    absent: tuple[Replicate, ...] = ()
     planned: bool = True
 
     @cached_property
-    def completed(self) -> dict[int, Run]:
+    def completed(self) -> dict[Replicate, Run]:
         """Return the completed runs by seed."""
-        return {seed_of(run): run for run in self.runs if run.status == "completed"}
+        return {replicate_of(run): run for run in self.runs if run.status == "completed"}
 
     @cached_property
-    def accuracies(self) -> dict[int, float]:
+    def accuracies(self) -> dict[Replicate, float]:
         """Return the test accuracy in [0, 1] of each completed run, by seed."""
         accuracies = {seed: run.outcome.test_accuracy for seed, run in self.completed.items()}
         return {seed: accuracy for seed, accuracy in accuracies.items() if accuracy is not None}
@@ -62,7 +70,18 @@ class Arm:
     @cached_property
     def summary(self) -> Summary:
         """Return mean, deviation and interval of the test accuracy."""
-        return summarize(list(self.accuracies.values()))
+        return summarize(list(self.accuracies.values()), overlap=self.overlap)
+
+    @cached_property
+    def overlap(self) -> float:
+        """Return the number of test images divided by that of training images in a cross-validation.
+
+        It is 0 for runs that are no folds.
+        """
+        if not any(is_fold(run) for run in self.runs):
+            return 0.0
+        test, train = self.measured("num_test"), self.measured("num_train")
+        return float(np.mean([test[fold] / train[fold] for fold in test])) if test else 0.0
 
     @cached_property
     def not_completed(self) -> Counter[str]:
@@ -83,13 +102,13 @@ class Arm:
         counts = [run.outcome.num_parameters for run in self.completed.values()]
         return int(np.median([count for count in counts if count is not None])) if any(counts) else None
 
-    def measured(self, name: str) -> dict[int, float]:
+    def measured(self, name: str) -> dict[Replicate, float]:
         """Return a number among the measurements of each completed run that has it, by seed."""
         found = {seed: run.outcome.measurements.get(name) for seed, run in self.completed.items()}
         return {seed: value for seed, value in found.items() if value is not None}
 
     @property
-    def train_seconds(self) -> dict[int, float]:
+    def train_seconds(self) -> dict[Replicate, float]:
         """Return the seconds of training of each completed run, by seed."""
         found = {seed: run.outcome.seconds for seed, run in self.completed.items()}
         return {seed: seconds.train for seed, seconds in found.items() if seconds is not None}
@@ -144,7 +163,19 @@ class StudyResults:
         judged = [arm for arm in self.arms if arm.planned and arm.name != self.reference]
         if not any(arm.planned and arm.name == self.reference for arm in self.arms):
             return {}
-        return compare({arm.name: paired(self, arm) for arm in judged})
+        return compare({arm.name: paired(self, arm) for arm in judged}, overlap=self.overlap)
+
+    @cached_property
+    def overlap(self) -> float:
+        """Return the `overlap` of the arms that `compare` needs; infinite if the folds follow the time."""
+        if any(arm.setting("data.folds") and arm.setting("data.time") for arm in self.arms):
+            return np.inf
+        return max((arm.overlap for arm in self.arms), default=0.0)
+
+    @property
+    def replicates(self) -> str:
+        """Return what the runs of an arm differ in, as a word: seeds or folds."""
+        return "folds" if any(is_fold(run) for run in self.runs) else "seeds"
 
 
 def paired(study: StudyResults, arm: Arm) -> list[float]:
@@ -153,7 +184,7 @@ def paired(study: StudyResults, arm: Arm) -> list[float]:
     return differences(arm.accuracies, reference)
 
 
-def differences(values: Mapping[int, float], others: Mapping[int, float]) -> list[float]:
+def differences(values: Mapping[Replicate, float], others: Mapping[Replicate, float]) -> list[float]:
     """Return the value minus the other one, for each seed that both have."""
     return [values[seed] - others[seed] for seed in sorted(values.keys() & others)]
 
@@ -202,11 +233,6 @@ def _place(name: str | None) -> tuple[int, int, str]:
     if name in FIRST:
         return 0, FIRST.index(name), name
     return (2, LAST.index(name), name) if name in LAST else (1, 0, name)
-
-
-def seed_of(run: Run) -> int:
-    """Return the seed of a run; 0 if its configuration has none."""
-    return int(run.config.get("seed") or 0)
 
 
 def differing_keys(runs: Iterable[Run]) -> list[str]:
@@ -318,8 +344,8 @@ def _planned_study(title: str, runs: list[Run], trials: list[Run], earlier: list
     planned = set(by_arm)
     for run in runs:
         by_arm.setdefault(str(run.config["study"].get("arm")), []).append(run)
-    seeds = {seed_of(run) for run in (*runs, *earlier)}
-    seeds -= {seed for run in runs for seed in (run.config["study"].get("tuning") or {}).get("seeds", ())}
+    tuned = {seed for run in runs for seed in (run.config["study"].get("tuning") or {}).get("seeds", ())}
+    seeds = {replicate_of(run) for run in (*runs, *earlier) if seed_of(run) not in tuned}
     return StudyResults(
         title,
         tuple(_arm(arm, group, seeds, not planned or arm in planned) for arm, group in by_arm.items()),
@@ -346,16 +372,16 @@ def _unplanned_study(runs: list[Run]) -> StudyResults:
     return StudyResults("runs without a study", arms, axis=naming[0] if len(naming) == 1 else None)
 
 
-def _arm(name: str, runs: Sequence[Run], seeds: Iterable[int], planned: bool) -> Arm:
+def _arm(name: str, runs: Sequence[Run], seeds: Iterable[Replicate], planned: bool) -> Arm:
     """Return an arm in which one run counts per seed: the last completed run, or else the last run."""
-    by_seed: dict[int, Run] = {}
+    by_seed: dict[Replicate, Run] = {}
     repeated = []
     for run in sorted(runs, key=lambda run: (run.status == "completed", _started(run))):
-        if (earlier := by_seed.get(seed_of(run))) is not None:
+        if (earlier := by_seed.get(replicate_of(run))) is not None:
             repeated.append(earlier)
-        by_seed[seed_of(run)] = run
-    kept = tuple(by_seed[seed] for seed in sorted(by_seed))
-    return Arm(name, kept, tuple(repeated), tuple(sorted(set(seeds) - by_seed.keys())), planned)
+        by_seed[replicate_of(run)] = run
+    kept = tuple(by_seed[seed] for seed in in_order(by_seed))
+    return Arm(name, kept, tuple(repeated), in_order(set(seeds) - by_seed.keys()), planned)
 
 
 def _settings(run: Run, keys: Iterable[str]) -> str:

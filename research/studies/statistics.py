@@ -1,9 +1,13 @@
-"""Intervals and paired comparisons over the seeds of a study.
+"""Intervals and paired comparisons over the seeds or folds of a study.
 
 Arms share seeds, so arms are compared in pairs. A difference is claimed only if the t interval of the
 paired difference and the Holm-adjusted sign-flip test agree, and if there are enough seeds for that test.
+
+The folds of a cross-validation share training images, so their results are not independent. There, the
+corrected resampled t test takes the place of both.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -49,14 +53,16 @@ class Contrast:
     verdict: Verdict
 
 
-def summarize(values: Values, confidence: float = 0.95) -> Summary:
+def summarize(values: Values, confidence: float = 0.95, *, overlap: float = 0.0) -> Summary:
     """Return mean, standard deviation (n - 1 in the denominator) and Student-t interval of the mean.
 
-    mean +- t(n - 1, (1 + confidence) / 2) * deviation / sqrt(n)
+    mean +- t(n - 1, (1 + confidence) / 2) * deviation * sqrt(1 / n + overlap)
 
     Args:
-        values: one number per seed, [n].
+        values: one number per seed or fold, [n].
         confidence: coverage of the interval, in (0, 1).
+        overlap: number of test examples divided by that of training examples if the values are of the folds
+            of a cross-validation, and 0 if they are independent.
 
     Returns:
         The summary. Its mean is NaN if there is no value. Its deviation and interval are NaN if there are
@@ -67,14 +73,15 @@ def summarize(values: Values, confidence: float = 0.95) -> Summary:
         1.0
 
     Source:
-        Student, "The probable error of a mean", Biometrika 6 (1908).
+        Student, "The probable error of a mean", Biometrika 6 (1908). For folds: Nadeau and Bengio, "Inference
+        for the generalization error", Machine Learning 52 (2003), section 3.
     """
     x = np.asarray(values, np.float64)
     n = x.size
     if n < 2:
         return Summary(n, float(x[0]) if n else np.nan, np.nan, np.nan, np.nan)
     mean, deviation = float(x.mean()), float(x.std(ddof=1))
-    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * deviation / np.sqrt(n)
+    half = float(special.stdtrit(n - 1, (1 + confidence) / 2)) * deviation * np.sqrt(1 / n + overlap)
     return Summary(n, mean, deviation, float(mean - half), float(mean + half))
 
 
@@ -120,6 +127,32 @@ def sign_flip_p(differences: Values, num_samples: int = 100_000, seed: int = 0) 
         signs = rng.choice([-1.0, 1.0], (min(10_000, num_samples - start), d.size))
         count += int(np.sum(np.abs(signs @ d) >= threshold))
     return (1 + count) / (1 + num_samples)
+
+
+def corrected_t_p(differences: Values, overlap: float) -> float:
+    """Return the two-sided p-value of the corrected resampled t test of a mean of zero.
+
+    t = mean(d) / (deviation(d) * sqrt(1 / n + overlap)), with n - 1 degrees of freedom
+
+    Args:
+        differences: paired differences d, one per fold, [n].
+        overlap: number of test examples divided by that of training examples.
+
+    Returns:
+        p in [0, 1]; 1 for fewer than two differences, or if all are 0.
+
+    Example:
+        >>> round(corrected_t_p([0.01, 0.02, 0.03, 0.02, 0.02], overlap=0.25), 4)
+        0.0135
+
+    Source:
+        Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52 (2003), section 3.
+    """
+    summary = summarize(differences, overlap=overlap)
+    if summary.n < 2 or summary.mean == 0:
+        return 1.0
+    error = summary.deviation * np.sqrt(1 / summary.n + overlap)
+    return float(2 * special.stdtr(summary.n - 1, -abs(summary.mean) / error)) if error else 0.0
 
 
 def holm(p_values: Values, num_planned: int | None = None) -> np.ndarray:
@@ -195,12 +228,17 @@ def decide(difference: Summary, p_adjusted: float, testable: bool) -> Verdict:
     return "no difference shown"
 
 
-def compare(differences: Mapping[str, Values], num_planned: int | None = None) -> dict[str, Contrast]:
+def compare(
+    differences: Mapping[str, Values], num_planned: int | None = None, *, overlap: float = 0.0
+) -> dict[str, Contrast]:
     """Judge the planned contrasts of a study together.
 
     Args:
         differences: the paired differences from the reference arm of each other arm, [n].
         num_planned: number of planned contrasts; the default is the number of arms in ``differences``.
+        overlap: number of test examples divided by that of training examples if the differences are of the
+            folds of a cross-validation; 0 if they are of seeds; infinite if the folds follow the time. Then
+            they are no resamples, and nothing is claimed.
 
     Returns:
         The contrast of each arm.
@@ -213,10 +251,18 @@ def compare(differences: Mapping[str, Values], num_planned: int | None = None) -
         'higher'
     """
     m = len(differences) if num_planned is None else num_planned
-    p_values = [sign_flip_p(d) if len(d) else 1.0 for d in differences.values()]
+    if overlap:
+        p_values = [corrected_t_p(d, overlap) if np.isfinite(overlap) else 1.0 for d in differences.values()]
+    else:
+        p_values = [sign_flip_p(d) if len(d) else 1.0 for d in differences.values()]
     contrasts = {}
     for (name, d), p, adjusted in zip(differences.items(), p_values, holm(p_values, m), strict=True):
-        summary = summarize(d)
-        verdict = decide(summary, float(adjusted), is_testable(m, summary.n))
+        summary = summarize(d, overlap=overlap) if np.isfinite(overlap) else _without_interval(d)
+        testable = is_testable(m, summary.n) if not overlap else bool(np.isfinite(overlap)) and summary.n > 1
+        verdict = decide(summary, float(adjusted), testable)
         contrasts[name] = Contrast(summary, p, float(adjusted), verdict)
     return contrasts
+
+
+def _without_interval(values: Values) -> Summary:
+    return dataclasses.replace(summarize(values), low=np.nan, high=np.nan)

@@ -1,7 +1,9 @@
 """The class `Study`: arms that answer one question, which are planned before anything runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -138,8 +140,13 @@ class Study:
         run = self.staged_run(arm, seed)
         return run.configs[run.last]
 
-    def staged_run(self, arm: str, seed: int) -> StagedRun:
+    def staged_run(self, arm: str, seed: int, values: Mapping[str, Any] = MappingProxyType({})) -> StagedRun:
         """Return the runs of one arm and seed, one for each stage.
+
+        Args:
+            arm: name of the arm.
+            seed: the seed.
+            values: further flat values of the runs, such as the fold of a cross-validation.
 
         Raises:
             ConfigError: there is no such arm, or a configuration is not allowed.
@@ -147,7 +154,7 @@ class Study:
         if arm not in self.arms:
             raise ConfigError(f"arm={arm} is not allowed; give one of {', '.join(self.arms)}")
         plan = self.plan() | {"arm": arm}
-        values = self.base | {"seed": seed}
+        values = self.base | {"seed": seed} | dict(values)
         return staged_run(values, plan, self.arms[arm], self.stages, explicit=self.base.keys())
 
     def plan(self) -> dict[str, Any]:
@@ -166,6 +173,7 @@ class Study:
         seeds: Iterable[int] = range(8),
         folder: str | Path = "runs",
         *,
+        folds: int | None = None,
         worker: bool = False,
         retry_failed: bool = True,
         console: Console | None = None,
@@ -175,6 +183,8 @@ class Study:
         Args:
             seeds: the seeds; m contrasts can be decided by n seeds only if m * 2^(1-n) <= 0.05.
             folder: the folder in which each run gets a folder, as in a sweep of the command line.
+            folds: number of folds of a cross-validation, in each of which every arm is trained with every
+                seed; None: no cross-validation.
             worker: train in a worker process, so that a crash of the compiler does not end this process. A
                 script with ``worker=True`` needs the guard ``if __name__ == "__main__":``. False trains in
                 this process.
@@ -197,8 +207,8 @@ class Study:
         sweep = StagedSweep(worker=worker)
         sweep.retry_failed = retry_failed
         for arm in self.arms:
-            for seed in seeds:
-                run = self.staged_run(arm, seed)
+            for seed, fold in product(seeds, range(folds or 1)):
+                run = self.staged_run(arm, seed, {"data.folds": folds, "data.fold": fold} if folds else {})
                 for config in run.configs.values():
                     check(config)
                 sweep.plan(run, folder)
@@ -208,7 +218,8 @@ class Study:
             raise ConfigError(
                 f"folder={folder} cannot be written: {error.strerror}; give another folder"
             ) from error
-        if sentence := too_few_seeds(len(self.arms) - 1, len(seeds)):
+        sentence = too_few_seeds(len(self.arms) - 1, len(seeds))
+        if sentence and folds is None:
             console.print(sentence, markup=False)
         if sweep.run(console) >= 128:
             raise KeyboardInterrupt(f"the study stopped; run it again with folder={folder} to go on")

@@ -8,7 +8,7 @@ from research.data import DATASETS, DataError, default_data_dir, load_dataset
 from research.data.dataset import Split
 from research.data.formats import parse_idx_files
 from research.data.loading import pixel_statistics
-from research.data.splits import split_off
+from research.data.splits import Pool
 
 
 @pytest.fixture(scope="module")
@@ -103,15 +103,15 @@ def test_a_constant_channel_can_be_divided_by(value):
 @pytest.mark.parametrize("fraction", [1e-9, 0.5, 1 - 1e-9])
 def test_neither_part_of_a_split_is_empty(fraction):
     split = Split(np.zeros((7, 1, 1, 1), np.uint8), np.zeros(7, np.int32))
-    first, second = split_off(split, fraction, 0)
-    assert len(first.labels) >= 1
-    assert len(second.labels) >= 1
-    assert len(first.labels) + len(second.labels) == 7
+    first, second = Pool(split).hold_out(fraction, 0)
+    assert len(first) >= 1
+    assert len(second) >= 1
+    assert len(first) + len(second) == 7
 
 
 def test_one_example_cannot_be_split():
     with pytest.raises(ValueError, match="1 examples cannot be split in two"):
-        split_off(Split(np.zeros((1, 1, 1, 1), np.uint8), np.zeros(1, np.int32)), 0.5, 0)
+        Pool(Split(np.zeros((1, 1, 1, 1), np.uint8), np.zeros(1, np.int32))).hold_out(0.5, 0)
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,9 @@ def test_numbers_out_of_range(options, message):
 
 
 def test_an_unknown_name():
-    with pytest.raises(ValueError, match="unknown dataset 'imagenet'; allowed: cifar10, cifar100, digits"):
+    with pytest.raises(
+        ValueError, match="unknown dataset 'imagenet'; allowed: cifar10, cifar100, cifar10_1,"
+    ):
         load_dataset("imagenet")
 
 

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from research.records import RecordError, read_run, write_config, write_result
-from research.studies.report.table import trial_table
+from research.studies.findings import findings
+from research.studies.report import section
+from research.studies.report.table import explain_contrasts, results_table, trial_table, unfinished_table
 from research.studies.report.write import write_report
 from research.studies.results import read_studies
 
@@ -186,3 +189,45 @@ def test_a_run_that_was_continued_is_never_compared_with_as_many_epochs_at_once(
         "depth (training.continued_from=null)",
     ]
     assert [arm.name for study in studies for arm in study.arms if arm.runs] == ["depth 1", "depth 2"]
+
+
+def test_folds_are_compared_in_pairs_with_the_corrected_test(tmp_path, write, make_plan, monkeypatch):
+    sizes = {"num_train": 80, "num_test": 20}
+    accuracies = {"depth 1": [0.80, 0.84, 0.79, 0.83, 0.82], "depth 2": [0.90, 0.95, 0.91, 0.92, 0.93]}
+    for arm, values in accuracies.items():
+        for fold, accuracy in enumerate(values):
+            if (arm, fold) != ("depth 1", 4):
+                keys = {"folds": 5, "fold": fold}
+                write(tmp_path / f"{arm}-{fold}", make_plan(arm), 0, accuracy, measurements=sizes, **keys)
+    (study,) = read_studies(tmp_path)
+    assert (study.replicates, study.overlap) == ("folds", 0.25)
+    first, second, _ = study.arms
+    assert (second.accuracies[0, 3], first.absent) == (0.92, ((0, 4),))
+    contrast = study.contrasts["depth 1"]
+    d = np.array([0.80 - 0.90, 0.84 - 0.95, 0.79 - 0.91, 0.83 - 0.92])
+    t = abs(d.mean()) / np.sqrt((1 / 4 + 0.25) * d.var(ddof=1))
+    assert contrast.p == pytest.approx(2 * stats.t.sf(t, df=3))
+    assert contrast.verdict == "lower"
+    half = stats.t.ppf(0.975, 4) * np.std(accuracies["depth 2"], ddof=1) * np.sqrt(1 / 5 + 0.25)
+    assert second.summary.high - second.summary.mean == pytest.approx(half)
+    assert "over 4 folds." in findings(study)[0]
+    assert "corrected resampled t test (Nadeau and Bengio, 2003)" in explain_contrasts(study)
+    assert unfinished_table(study, tmp_path).rows[-1][1].startswith("0 (fold 0), 0 (fold 1)")
+    row = results_table([study], tmp_path).rows[1]
+    assert row[2:5] == ("0", "1", "completed")
+    monkeypatch.setattr(section, "FIGURES", {})
+    (made,) = section.make_sections([study], tmp_path, tmp_path / "report")
+    assert "3 arms, 1 seed, 5 folds; 15 runs: 9 completed, 6 missing." in made.plan
+    notes = [part.note for part in made.results if part.heading == "Arms"]
+    assert notes == [section.FOLDS_NOTE]
+
+
+def test_folds_that_follow_the_time_are_described(tmp_path, write, make_plan):
+    for arm, accuracy in (("depth 1", 0.8), ("depth 2", 0.9)):
+        for fold in range(3):
+            keys = {"folds": 3, "fold": fold, "time": "day"}
+            sizes = {"num_train": 20 * (fold + 1), "num_test": 20}
+            write(tmp_path / f"{arm}-{fold}", make_plan(arm), 0, accuracy, measurements=sizes, **keys)
+    (study,) = read_studies(tmp_path)
+    assert study.contrasts["depth 1"].verdict == "descriptive only"
+    assert findings(study)[0].startswith("The folds follow the time")

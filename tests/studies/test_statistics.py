@@ -139,3 +139,26 @@ def test_a_real_difference_is_found():
     rng = np.random.default_rng(0)
     found = sum(compare({"a": rng.normal(0.02, 0.01, 8)})["a"].verdict == "higher" for _ in range(200))
     assert found > 190
+
+
+def test_the_corrected_resampled_t_test_is_that_of_nadeau_and_bengio():
+    d = np.random.default_rng(0).normal(0.02, 0.01, 10)
+    # the published statistic, with n_test / n_train = 1 / 9 of a tenfold cross-validation
+    t = d.mean() / np.sqrt((1 / 10 + 1 / 9) * d.var(ddof=1))
+    contrast = compare({"arm": d}, overlap=1 / 9)["arm"]
+    assert contrast.p == pytest.approx(2 * stats.t.sf(t, df=9))
+    half = stats.t.ppf(0.975, df=9) * np.sqrt((1 / 10 + 1 / 9) * d.var(ddof=1))
+    assert (contrast.difference.low, contrast.difference.high) == pytest.approx(
+        (d.mean() - half, d.mean() + half)
+    )
+    assert contrast.verdict == "higher"
+    two = compare({"a": d, "b": np.zeros(10)}, overlap=1 / 9)
+    assert two["a"].p_adjusted == pytest.approx(2 * contrast.p)
+    assert (two["b"].p, two["b"].verdict) == (1, "no difference shown")
+    assert compare({"one": [0.1]}, overlap=1 / 9)["one"].verdict == "descriptive only"
+    in_time = compare({"arm": d}, overlap=math.inf)["arm"]
+    assert (in_time.p, in_time.verdict, math.isnan(in_time.difference.low)) == (1, "descriptive only", True)
+
+
+def test_folds_that_agree_exactly_have_no_error():
+    assert statistics.corrected_t_p([0.25, 0.25, 0.25], overlap=0.5) == 0

@@ -386,3 +386,15 @@ def test_a_stage_with_other_classes_has_a_head_of_its_own():
         ConfigError, match=r"params/logits/bias is float32 \(3,\) in pretrain and float32 \(10,\)"
     ):
         StagedSweep().plan(study.staged_run("relu", 0), "nowhere")
+
+
+def test_a_study_over_folds(tmp_path):
+    output = io.StringIO()
+    study = make_study(arms=["relu"], reference="relu")
+    results = study.run([0], tmp_path, folds=2, console=Console(file=output, width=200)).results
+    assert "descriptive" not in output.getvalue()
+    (arm,) = results.arms
+    assert (results.replicates, [*arm.accuracies]) == ("folds", [(0, 0), (0, 1)])
+    sizes = [run.outcome.measurements for run in arm.completed.values()]
+    assert [size["num_test"] for size in sizes] == [898, 899]
+    assert arm.overlap == pytest.approx((898 + 899) / (2 * 128))

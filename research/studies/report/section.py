@@ -13,6 +13,7 @@ from research.studies.figures.style import save
 from research.studies.findings import findings, title_in_words
 from research.studies.predictions import shown_arm
 from research.studies.published import brief_table, is_published, study_verdicts
+from research.studies.replicates import is_fold
 from research.studies.report.frameworks import framework_background, framework_parts
 from research.studies.report.search import search_parts, search_plan
 from research.studies.report.table import (
@@ -42,6 +43,11 @@ BALANCED_NOTE = (
     "All classes count equally here, whatever their number of test images. The balanced accuracy is the mean "
     "recall of the classes, and macro F1 is the mean of their F1. The differences are judged as in the table "
     "of contrasts."
+)
+FOLDS_NOTE = (
+    "The test accuracy is the mean ± standard deviation over the folds of a cross-validation. The folds "
+    "share training images, so the 95 % interval is that of the corrected resampled t test (Nadeau and "
+    "Bengio, 2003). «train» is the median over the folds. «compile» is the maximum."
 )
 CLAIMS_HEADING, BESIDE_HEADING = "Published claims", "Beside the published figures"
 CLAIMS_NOTE = (
@@ -153,7 +159,7 @@ def _section(study: StudyResults, slug: str, folder: Path) -> Section:
     results = [
         *framework_parts(study),
         *search_parts(study),
-        Part("Arms", ARMS_NOTE, arm_table(study.arms)),
+        Part("Arms", FOLDS_NOTE if study.overlap else ARMS_NOTE, arm_table(study.arms)),
         Part("Contrasts", explain_contrasts(study), contrast_table(study)),
         Part("Scores in which all classes count equally", BALANCED_NOTE, balanced_table(study)),
         Part(CLAIMS_HEADING, CLAIMS_NOTE, study_verdicts(study)),
@@ -197,10 +203,12 @@ def _plan(study: StudyResults) -> str:
     repeated = sum(len(arm.repeated) for arm in study.arms)
     outcome += f"; {repeated} repeated" if repeated else ""
     comparison = f" Reference arm: {study.reference}." if study.reference else ""
+    num_folds = len({run.config["data"]["fold"] for run in study.runs if is_fold(run)})
+    folds = f", {num_folds} fold{'s' * (num_folds > 1)}" if num_folds else ""
     plural = ("" if len(study.arms) == 1 else "s", "" if len(seeds) == 1 else "s")
     return (
-        f"{len(study.arms)} arm{plural[0]}, {len(seeds)} seed{plural[1]}; {sum(counts.values())} runs: "
-        f"{outcome}.{comparison} {_recipe(study)}"
+        f"{len(study.arms)} arm{plural[0]}, {len(seeds)} seed{plural[1]}{folds}; "
+        f"{sum(counts.values())} runs: {outcome}.{comparison} {_recipe(study)}"
     ).rstrip()
 
 

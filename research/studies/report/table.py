@@ -11,8 +11,9 @@ import numpy as np
 
 from research.records import Run
 from research.records.class_scores import class_scores
-from research.studies.findings import NO_REFERENCE
+from research.studies.findings import FOLDS_IN_TIME, NO_REFERENCE
 from research.studies.predictions import confusion_counts, pool_predictions, shown_arm
+from research.studies.replicates import in_order, is_fold, replicate_in_words, replicate_of, seed_of
 from research.studies.report.text_table import (
     NOTHING,
     Table,
@@ -30,7 +31,6 @@ from research.studies.results import (
     StudyResults,
     differences,
     differing_keys,
-    seed_of,
 )
 from research.studies.statistics import Contrast, compare, seeds_needed, summarize
 from research.utils.nested import dotted_keys
@@ -51,7 +51,7 @@ RESULT_NUMBERS = (
     *("epochs", "best_epoch", "num_parameters", "images_per_s"),
 )
 RESULT_HEADERS = (
-    *("study", "arm", "seed", "status", *RESULT_NUMBERS),
+    *("study", "arm", "seed", "fold", "status", *RESULT_NUMBERS),
     *("compile_seconds", "train_seconds", "total_seconds", "counted", "error", "folder"),
 )
 
@@ -110,6 +110,8 @@ def explain_contrasts(study: StudyResults) -> str:
     if study.reference is None:
         return NO_REFERENCE
     m = len(study.contrasts)
+    if m and study.overlap:
+        return _explain_folds(study, m)
     if m == 0:
         return f"The reference arm {study.reference!r} has no other planned arm to be compared with."
     text = (
@@ -125,6 +127,24 @@ def explain_contrasts(study: StudyResults) -> str:
             "be claimed."
         )
     return text
+
+
+def _explain_folds(study: StudyResults, num_contrasts: int) -> str:
+    """Return a text that explains the contrasts of a cross-validation."""
+    text = (
+        f"The difference is test accuracy minus that of the reference arm {study.reference!r}, in percentage "
+        "points, paired by fold. "
+    )
+    if np.isinf(study.overlap):
+        return text + FOLDS_IN_TIME
+    return text + (
+        "The folds share training images, so interval and p-value are those of the corrected resampled "
+        f"t test (Nadeau and Bengio, 2003): the variance of the mean is s² (1 / J + {study.overlap:.3f}) for "
+        f"J folds, where {study.overlap:.3f} is the number of test images divided by that of training "
+        f"images. Holm's adjustment is over the {num_contrasts} planned "
+        f"contrast{'s' * (num_contrasts > 1)}. A difference is claimed only if interval and adjusted test "
+        "agree."
+    )
 
 
 def trial_table(study: StudyResults) -> Table:
@@ -173,11 +193,11 @@ def unfinished_table(study: StudyResults, folder: Path) -> Table:
             reason = f"repeated: another run of this seed counts. {_reason(run)}".strip()
             rows[arm.name, run.status, reason].append(run)
         if arm.absent:
-            seeds = ", ".join(str(seed) for seed in arm.absent)
+            seeds = ", ".join(map(replicate_in_words, arm.absent))
             absent.append((arm.name, seeds, "missing", "never started: there is no folder", NOTHING))
     found = []
     for (name, status, reason), runs in rows.items():
-        seeds = ", ".join(str(seed) for seed in sorted({seed_of(run) for run in runs}))
+        seeds = ", ".join(map(replicate_in_words, in_order({replicate_of(run) for run in runs})))
         place = os.path.commonpath([run.path.absolute() for run in runs])
         found.append((name, seeds, status, reason, os.path.relpath(place, folder)))
     return Table(("arm", "seed", "status", "why", "folder"), [*found, *absent])
@@ -285,7 +305,8 @@ def balanced_table(study: StudyResults) -> Table:
     ):
         return Table(headers, [])
     reference = scores.get(str(study.reference), {})
-    contrasts = compare({name: differences(scores[name], reference) for name in study.contrasts})
+    pairs = {name: differences(scores[name], reference) for name in study.contrasts}
+    contrasts = compare(pairs, overlap=study.overlap)
     rows = []
     for arm in study.arms:
         summary, contrast = summarize([*scores[arm.name].values()]), contrasts.get(arm.name)
@@ -309,13 +330,15 @@ def results_table(studies: Iterable[StudyResults], folder: Path) -> Table:
             for run in (*arm.runs, *arm.repeated):
                 result = run.outcome
                 seconds = result.seconds
-                row = [study.title, arm.name, seed_of(run), run.status]
+                fold = run.config["data"]["fold"] if is_fold(run) else None
+                row = [study.title, arm.name, seed_of(run), fold, run.status]
                 row += [getattr(result, key) for key in RESULT_NUMBERS]
                 row += [seconds.compile, seconds.train, seconds.total] if seconds else [None] * 3
-                row += [arm.completed.get(seed_of(run)) is run, result.error]
+                row += [arm.completed.get(replicate_of(run)) is run, result.error]
                 row += [os.path.relpath(run.path, folder)]
                 rows.append(tuple("" if cell is None else str(cell) for cell in row))
-            for seed in arm.absent:
-                blank = [""] * (len(RESULT_HEADERS) - 7)
-                rows.append((study.title, arm.name, str(seed), "missing", *blank, "False", "", ""))
+            for replicate in arm.absent:
+                seed, fold = (replicate, "") if isinstance(replicate, int) else map(str, replicate)
+                blank = [""] * (len(RESULT_HEADERS) - 8)
+                rows.append((study.title, arm.name, str(seed), fold, "missing", *blank, "False", "", ""))
     return Table(RESULT_HEADERS, rows)

@@ -1,0 +1,39 @@
+"""What the runs of an arm differ in: seeds, and the folds of a cross-validation."""
+
+from collections.abc import Iterable
+
+from research.records import Run
+
+Replicate = int | tuple[int, int]
+"""What the runs of an arm differ in: the seed; in a cross-validation, the seed and the fold."""
+
+
+def seed_of(run: Run) -> int:
+    """Return the seed of a run; 0 if its configuration has none."""
+    return int(run.config.get("seed") or 0)
+
+
+def is_fold(run: Run) -> bool:
+    """Return whether a run is one fold of a cross-validation."""
+    return (run.config.get("data") or {}).get("folds") is not None
+
+
+def replicate_of(run: Run) -> Replicate:
+    """Return the seed of a run; in a cross-validation, the seed and the fold."""
+    seed = seed_of(run)
+    return (seed, int(run.config["data"]["fold"])) if is_fold(run) else seed
+
+
+def replicate_in_words(replicate: Replicate) -> str:
+    """Return a seed, or a seed and a fold, as text.
+
+    Example:
+        >>> replicate_in_words(3), replicate_in_words((0, 2))
+        ('3', '0 (fold 2)')
+    """
+    return str(replicate) if isinstance(replicate, int) else "{} (fold {})".format(*replicate)
+
+
+def in_order(replicates: Iterable[Replicate]) -> tuple[Replicate, ...]:
+    """Return seeds, or pairs of a seed and a fold, in their order."""
+    return tuple(sorted(replicates, key=lambda each: (each,) if isinstance(each, int) else each))
