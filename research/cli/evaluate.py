@@ -1,17 +1,28 @@
-"""Measure the saved parameters of a run on its test split again.
+"""Measure the saved parameters of a run on its test split again, or on other images.
 
-Example:
+Examples:
     cnn-research evaluate outputs/2026-01-31/12-00-00-000000
+    cnn-research evaluate outputs/2026-01-31/12-00-00-000000 --data photos2
 """
 
 from pathlib import Path
 
+import numpy as np
+
 from research.cli.arguments import Arguments, check_choice
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
+from research.records.class_scores import balanced_accuracy, class_scores, macro_f1
+from research.runs.judge import Judgement, judge
 from research.runs.run import evaluate
+from research.studies.report.text_table import Table, percent
 from research.training.tta import TTA
 from research.utils.constraints import OneOf
+
+SHOWN = 20
+"""The largest number of classes whose confusion matrix is printed, and of confusions that are printed."""
+
+FOOTNOTE = "Each row counts the images of a class by the class that was predicted."
 
 
 def command() -> int:
@@ -19,6 +30,8 @@ def command() -> int:
     parser = Arguments(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
     parser.add_argument("--tta", help=f"test-time augmentation instead of the run's: {OneOf(TTA)}")
+    parser.add_argument("--data", help="other images: a folder, CSV file or npz file, or a dataset by name")
+    parser.add_argument("--dir", help="folder of prepared datasets")
     arguments = parser.parse_args()
     run: Path = arguments.run
     check_choice("--tta", arguments.tta, TTA)
@@ -26,10 +39,44 @@ def command() -> int:
         folder = str(run).removeprefix("run=")
         call = f"{parser.prog} {folder or 'RUN'}"
         raise ConfigError(f"run={folder} is not allowed; give the folder alone: {call}")
+    if arguments.data is not None:
+        print(text_of(judge(run, arguments.data, data_dir=arguments.dir, tta=arguments.tta)))
+        return 0
     measured = evaluate(run, arguments.tta)
     for name, value in measured.items():
         print(f"{name.replace('_', ' ')} {value!r}")
     return 0
+
+
+def text_of(found: Judgement) -> str:
+    """Return the scores and the confusion matrix as lines of text.
+
+    With more than 20 classes, the most frequent confusions take the place of the matrix.
+    """
+    names, counts = found.class_names, found.counts
+    low, high = found.interval
+    lines = [
+        f"images {counts.sum()} of {found.name}",
+        f"accuracy {found.accuracy:.4f}, 95 % interval {low:.4f} to {high:.4f}",
+        f"balanced accuracy {balanced_accuracy(counts):.4f}",
+        f"macro F1 {macro_f1(counts):.4f}",
+        "",
+    ]
+    recalls = [percent(float(recall)) for recall in class_scores(counts)[1]]
+    scores = zip(names, map(str, counts.sum(1)), recalls, strict=True)
+    if len(names) <= SHOWN:
+        rows = [(*score, *map(str, row)) for score, row in zip(scores, counts, strict=True)]
+        return "\n".join([*lines, str(Table(("class", "images", "recall (%)", *names), rows)), FOOTNOTE])
+    wrong = counts - np.diag(np.diag(counts))
+    places = np.argsort(-wrong, axis=None, kind="stable")[:SHOWN]
+    pairs = [(*divmod(int(place), len(names)), int(wrong.flat[place])) for place in places]
+    confusions = [(names[i], names[j], str(count)) for i, j, count in pairs if count]
+    with_images = [score for score in scores if score[1] != "0"]
+    tables = (
+        Table(("class", "images", "recall (%)"), with_images),
+        Table(("class", "predicted", "images"), confusions),
+    )
+    return "\n".join([*lines, str(tables[0]), "", str(tables[1])])
 
 
 def main() -> None:

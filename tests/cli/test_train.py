@@ -39,6 +39,11 @@ def test_a_run_says_its_accuracy_and_folder_and_can_be_evaluated(call):
         f"test balanced accuracy {result.measurements['test_balanced_accuracy']!r}",
         f"test macro f1 {result.measurements['test_macro_f1']!r}",
     ]
+    others = call("evaluate.py", "a run, ä", "--data=digits")
+    assert others.out.startswith("images 1797 of digits\naccuracy 0.")
+    refused = call("evaluate.py", "a run, ä", "--data=nothing")
+    assert refused.code == 2
+    assert "nothing is no folder, CSV file or npz file, and no dataset; give a path" in refused.err
     views = call("evaluate.py", "a run, ä", "--tta=flip_shift")
     assert views.code == 0
     assert views.out.startswith("test loss ")
