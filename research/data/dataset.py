@@ -127,12 +127,30 @@ FASHION_NAMES = (
     "Ankle boot",
 )
 
+KMNIST_NAMES = ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
+
+EMNIST_LETTERS = tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+EMNIST_BALANCED = (*DIGIT_NAMES, *EMNIST_LETTERS, *"abdefghnqrt")
+"""The classes of EMNIST balanced. Small letters that look like capital ones share their class."""
+
+CIFAR10_NAMES = (
+    *("airplane", "automobile", "bird", "cat", "deer"),
+    *("dog", "frog", "horse", "ship", "truck"),
+)
+
 MNIST_VERSION, CIFAR_VERSION = "3.0.1", "3.0.2"
 
 DATASETS: dict[str, DatasetSpec] = {
     "digits": DatasetSpec((8, 8, 1), 10, epochs=20, batch_size=64, class_names=DIGIT_NAMES),
     "mnist": DatasetSpec((28, 28, 1), 10, 3, 64, MNIST_VERSION, DIGIT_NAMES),
     "fashion_mnist": DatasetSpec((28, 28, 1), 10, 3, 64, MNIST_VERSION, FASHION_NAMES),
+    "kmnist": DatasetSpec((28, 28, 1), 10, 3, 64, MNIST_VERSION, KMNIST_NAMES),
+    "emnist_balanced": DatasetSpec((28, 28, 1), 47, 3, 64, "3.1.0", EMNIST_BALANCED),
+    "emnist_letters": DatasetSpec((28, 28, 1), 26, 3, 64, "3.1.0", EMNIST_LETTERS),
+    "svhn_cropped": DatasetSpec((32, 32, 3), 10, 5, 128, "3.1.0", DIGIT_NAMES),
+    "cifar10_1": DatasetSpec((32, 32, 3), 10, 10, 128, "1.1.0", CIFAR10_NAMES),
+    "cifar10_corrupted": DatasetSpec((32, 32, 3), 10, 10, 128, "1.0.0", CIFAR10_NAMES),
     "cifar10": DatasetSpec((32, 32, 3), 10, 10, 128, CIFAR_VERSION),
     "cifar100": DatasetSpec((32, 32, 3), 100, 10, 128, CIFAR_VERSION),
 }
@@ -154,7 +172,7 @@ def recommend(
     Args:
         image_shape: the shape `(H, W, C)` of one image.
         class_names: the name of each label.
-        counts: the number of examples by split, with `train` among them.
+        counts: the number of examples by split.
 
     Example:
         >>> recommend((64, 64, 3), ("cat", "dog"), {"train": 100}).batch_size
@@ -162,6 +180,6 @@ def recommend(
     """
     share = 1.0 - 0.2 * ("test" not in counts) - 0.1 * ("validation" not in counts)
     batch_size = LARGEST_BATCH
-    while batch_size > 1 and batch_size * STEPS > share * counts["train"]:
+    while batch_size > 1 and batch_size * STEPS > share * counts.get("train", 0):
         batch_size //= 2
     return DatasetSpec(image_shape, len(class_names), EPOCHS, batch_size, None, class_names)

@@ -82,7 +82,8 @@ def write_folder(
     """
     examples: dict[str, list[Example]] = {}
     for split, (images, labels) in source.splits.items():
-        examples[split] = []
+        if len(labels):
+            examples[split] = []
         for image, label in zip(np.asarray(images), labels, strict=True):
             examples[split].append({"image": _encode(image), "label": int(label)})
             if len(examples[split]) % 1000 == 0 or len(examples[split]) == len(labels):

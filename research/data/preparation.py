@@ -9,12 +9,21 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from research.data.cache import checksum
 from research.data.dataset import DATASETS, DataError, DatasetSpec
-from research.data.formats import parse_cifar10, parse_cifar100, parse_idx_files
+from research.data.formats import (
+    parse_cifar10,
+    parse_cifar10_1,
+    parse_cifar10_corrupted,
+    parse_cifar100,
+    parse_emnist,
+    parse_idx_files,
+    parse_svhn,
+)
 from research.data.source import Source, folder_of, open_folder, read_folder
 from research.data.table import data_folder
 from research.utils.errors import first_line, reason_of
@@ -29,10 +38,30 @@ TIMEOUT = 30
 PARSERS: dict[str, Callable[[DatasetSpec, Path], Source]] = {
     "mnist": parse_idx_files,
     "fashion_mnist": parse_idx_files,
+    "kmnist": parse_idx_files,
+    "emnist_balanced": partial(parse_emnist, "balanced"),
+    "emnist_letters": partial(parse_emnist, "letters"),
+    "svhn_cropped": parse_svhn,
+    "cifar10_1": parse_cifar10_1,
     "cifar10": parse_cifar10,
     "cifar100": parse_cifar100,
 }
 """The parsers of the published files, by the name of the dataset."""
+
+PARSERS_OF_CONFIGS: dict[str, Callable[[DatasetSpec, Path], Iterator[tuple[str, Source]]]] = {
+    "cifar10_corrupted": parse_cifar10_corrupted,
+}
+"""The parsers of datasets that have a folder for each of several configurations."""
+
+LISTED_IN = {
+    "emnist_balanced": "url_checksums/emnist.txt",
+    "emnist_letters": "url_checksums/emnist.txt",
+    "svhn_cropped": "datasets/svhn_cropped/checksums.tsv",
+}
+"""The file of tensorflow-datasets that lists the published files, if it has not the name of the dataset."""
+
+NOT_NEEDED = ("extra_32x32.mat", "cifar10.1_v6_data.npy", "cifar10.1_v6_labels.npy")
+"""Published files that are not downloaded."""
 
 
 class Download(NamedTuple):
@@ -44,8 +73,8 @@ class Download(NamedTuple):
 
     @property
     def file_name(self) -> str:
-        """The name of the file, which is the last part of the address."""
-        return self.url.rsplit("/", 1)[-1]
+        """The name of the file, which is the last part of the address without a query."""
+        return self.url.rsplit("/", 1)[-1].partition("?")[0]
 
 
 ADDRESSES = ("http://", "https://", "file:///")
@@ -59,9 +88,12 @@ def published(name: str) -> tuple[Download, ...]:
         >>> [file.file_name for file in published("cifar10")]
         ['cifar-10-binary.tar.gz']
     """
-    table = importlib.resources.files("tensorflow_datasets") / "url_checksums" / f"{name}.txt"
+    table = importlib.resources.files("tensorflow_datasets") / LISTED_IN.get(
+        name, f"url_checksums/{name}.txt"
+    )
     rows = [line.split("\t") for line in table.read_text(encoding="utf-8").splitlines()]
-    return tuple(Download(url, int(size), sha256) for url, size, sha256, _ in rows)
+    files = [Download(url, int(size), sha256) for url, size, sha256, _ in rows]
+    return tuple(file for file in files if file.file_name not in NOT_NEEDED)
 
 
 def prepare(
@@ -95,12 +127,13 @@ def prepare(
         ValueError: the name is unknown.
     """
     spec = lookup(DATASETS, name, "dataset")
-    if name not in PARSERS:
+    if name not in PARSERS and name not in PARSERS_OF_CONFIGS:
         raise DataError(f"{name} comes with scikit-learn; there is nothing to prepare")
     data_dir = data_folder(data_dir)
-    target = folder_of(name, spec, data_dir)
+    target = folder_of(name, spec, data_dir) if name in PARSERS else data_dir / name
     if target.exists():
-        open_folder(target)
+        if name in PARSERS:
+            open_folder(target)
         progress(f"{name} is already in {data_dir}", 1, 1)
         return target
     files = published(name) if downloads is None else downloads
@@ -183,15 +216,27 @@ def _scratch_folder(data_dir: Path, prefix: str) -> Iterator[Path]:
 
 def _convert(name: str, spec: DatasetSpec, scratch: Path, progress: Progress) -> Path:
     """Write the dataset from its downloaded files, compare what is read back, and return its folder."""
+    if name in PARSERS:
+        return _write_checked(name, spec, PARSERS[name](spec, scratch), scratch / "tfds", progress)
+    for config, source in PARSERS_OF_CONFIGS[name](spec, scratch):
+        progress(f"writing {name}/{config}", 0, 1)
+        folder = _write_checked(name, spec, source, scratch / "tfds", lambda what, done, total: None)
+        (scratch / name / config).mkdir(parents=True)
+        os.rename(folder, scratch / name / config / str(spec.version))
+        progress(f"writing {name}/{config}", 1, 1)
+    return scratch / name
+
+
+def _write_checked(name: str, spec: DatasetSpec, source: Source, data_dir: Path, progress: Progress) -> Path:
+    """Write a source as a dataset, compare what is read back, and return its folder."""
     from research.data.folder import write_folder  # This imports TFDS, which takes a second.
 
-    source = PARSERS[name](spec, scratch)
     for _, labels in source.splits.values():
-        if labels.max() >= spec.num_classes:
+        if len(labels) and (labels.max() >= spec.num_classes or labels.min() < 0):
             raise DataError(
                 f"{name} was published with label {labels.max()}, not in 0..{spec.num_classes - 1}"
             )
-    folder = write_folder(name, spec, source, scratch / "tfds", progress)
+    folder = write_folder(name, spec, source, data_dir, progress)
     progress(f"reading {name} back", 0, 1)
     if checksum(read_folder(name, spec, folder)) != checksum(source):
         raise DataError(f"{name} was written, but reads back differently: the disk may be full or damaged")

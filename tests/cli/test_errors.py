@@ -32,7 +32,7 @@ MISTAKES = {
         "optimizer=adm is not allowed; give one of adagrad, adam, adamax, adamw,",
     ),
     "schedule": (["schedule=cos"], "schedule=cos is not allowed; give one of constant, cosine,"),
-    "dataset": (["data=minst"], "data=minst is not allowed; give one of cifar10, cifar100, digits,"),
+    "dataset": (["data=minst"], "data=minst is not allowed; give one of cifar10, cifar100, cifar10_1,"),
     "study": (
         ["-m", "+study=deep"],
         "study=deep is not allowed; give one of activation, architecture, augmentation,",

@@ -78,7 +78,7 @@ def test_idx_files_that_do_not_fit(tmp_path, shape, count):
         (tmp_path / f"{split}-images-idx3-ubyte.gz").write_bytes(packed(idx(np.zeros(shape))))
         (tmp_path / f"{split}-labels-idx1-ubyte.gz").write_bytes(packed(idx(np.zeros(count))))
     with pytest.raises(
-        DataError, match=r"train-images-idx3-ubyte\.gz has shape .* must be 28x28, with a label each"
+        DataError, match=r"train-images-idx3-ubyte\.gz and .* must be 28x28 of uint8, with a label each"
     ):
         parse_idx_files(MNIST, tmp_path)
 
