@@ -14,6 +14,7 @@ from research.studies.figures.arms import (
 from research.studies.figures.gradient_flow import gradient_flow
 from research.studies.figures.kernels import kernel_responses
 from research.studies.figures.network import feature_maps, first_kernels
+from research.studies.figures.power_law import power_law
 from research.studies.figures.predictions import confident_mistakes, confusion_matrix, reliability
 from research.studies.figures.search import search_history
 from research.studies.figures.summary import summary
@@ -29,6 +30,7 @@ FIGURES: dict[str, DrawStudy] = {
     "summary": summary,
     "accuracy": accuracy_by_arm,
     "differences": paired_differences,
+    "power_law": power_law,
     "learning_curves": learning_curves,
     "cost": accuracy_against_cost,
     "overview": overview,

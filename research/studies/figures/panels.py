@@ -18,6 +18,9 @@ LABELS = {
     "validation_accuracy": "validation accuracy (%)",
 }
 
+MOST_UNEVEN = 8
+"""The largest ratio of two distances between neighbouring values on a numeric axis."""
+
 
 def drawable(study: StudyResults) -> list[tuple[int, Arm]]:
     """Return the arms with a completed run, each with its place in the study, which decides its colour."""
@@ -25,10 +28,16 @@ def drawable(study: StudyResults) -> list[tuple[int, Arm]]:
 
 
 def numeric_axis(study: StudyResults) -> bool:
-    """Return whether the study's axis is a number that differs between all arms."""
+    """Return whether the study's axis is a number that differs between all arms.
+
+    Numbers that are spread too unevenly for one scale, such as 100, 1000 and 10000, are treated as names.
+    """
     values = [arm.setting(study.axis) for _, arm in drawable(study)]
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    return numbers and len(values) > 1 and len(set(values)) == len(values)
+    if not numbers or len(values) < 2 or len(set(values)) < len(values):
+        return False
+    steps = np.diff(sorted(values))
+    return float(steps.max()) <= MOST_UNEVEN * float(steps.min())
 
 
 def positions(study: StudyResults) -> dict[str, float]:
