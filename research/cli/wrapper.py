@@ -238,9 +238,7 @@ def check_choices(words: list[str]) -> None:
     for word in words:
         group = word.lstrip("+").partition("=")[0]
         names = choices(group) if "=" in word else []
-        if not names and "(" not in word:
-            continue
-        override = parse_word(word)
+        override = parse_word(word) if names or "(" in word else None
         if override is None:
             continue
         if override.is_sweep_override() and _is_empty(override, names):
@@ -275,7 +273,7 @@ def _chosen(override: Override, names: Sequence[str]) -> Iterator[str]:
         yield from value.filter(list(names))
     elif override.is_choice_sweep():
         yield from override.sweep_string_iterator()
-    elif not override.is_sweep_override() and not isinstance(value, list):
+    elif not override.is_sweep_override():
         yield override.get_value_element_as_str()
 
 
@@ -359,6 +357,9 @@ def _sentence(error: Exception, command: Command | None) -> str:
             key = str(cause).split("'")[1]
             return f"{cause.full_key} refers to the key {key}, which this configuration does not have"
         cause = cause.__cause__
+    if text.startswith("Error merging override "):  # Hydra does not say what is allowed
+        allowed = "a list" if "object_type=list" in str(error.__cause__) else "a mapping"
+        return f"{text.removeprefix('Error merging override ')} is not allowed; give {allowed}"
     if isinstance(error, OverrideParseException):
         return f"{error.override} cannot be parsed: {' '.join(error.message.split())}"
     if isinstance(error, InterpolationResolutionError) and error.full_key:

@@ -31,6 +31,19 @@ MISTAKES = {
         ["optimizer=adm"],
         "optimizer=adm is not allowed; give one of adagrad, adam, adamax, adamw,",
     ),
+    "a list of names": (
+        ["logging=[tensorboard,mlflow]"],
+        "logging=[tensorboard,mlflow] is not allowed; give one of all,",
+    ),
+    "a mapping for a list": (
+        ["optimizer.groups={match: logits}"],
+        "optimizer.groups={match: logits} is not allowed; give a list",
+    ),
+    "a list for a mapping": (["training=[3]"], "training=[3] is not allowed; give a mapping"),
+    "plateau without validation": (
+        ["schedule=plateau", "data.validation_fraction=0"],
+        "schedule=plateau is not allowed with data.validation_fraction=0, which leaves no image to validate",
+    ),
     "schedule": (["schedule=cos"], "schedule=cos is not allowed; give one of constant, cosine,"),
     "dataset": (["data=minst"], "data=minst is not allowed; give one of cifar10, cifar100, cifar10_1,"),
     "study": (
