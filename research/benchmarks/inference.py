@@ -19,6 +19,7 @@ from research.benchmarks.other_frameworks import torch_device
 from research.benchmarks.timing import time_call
 from research.deploy.compile import compile_inference
 from research.deploy.formats import EXPORT_FORMATS, Logits, write_onnx
+from research.deploy.quantize import quantize_int8
 from research.frameworks.networks.names import flatten
 from research.layers.rewrite import with_algorithm
 from research.runs.load import TrainedNetwork, load_trained
@@ -86,6 +87,18 @@ def onnx_runtime(trained: TrainedNetwork, batch_size: int) -> Logits:
     return EXPORT_FORMATS["onnx"].load(write_onnx(trained), trained)
 
 
+def onnx_runtime_int8(trained: TrainedNetwork, batch_size: int) -> Logits:
+    """Return the exported network in ONNX Runtime, whose convolutions and dense layers compute in int8.
+
+    The ranges of its activations are those of images of noise, since the time does not depend on them. So its
+    logits say nothing about the accuracy in int8, which `deploy.compress` measures.
+    """
+    del batch_size
+    shape = (64, *trained.inputs.image_shape)
+    noise = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    return EXPORT_FORMATS["onnx"].load(quantize_int8(write_onnx(trained), noise), trained)
+
+
 def torch_network(trained: TrainedNetwork, batch_size: int, *, compiled: bool = False) -> Logits:
     """Return the network in PyTorch with channels last, eagerly or by `torch.compile`."""
     import torch
@@ -117,6 +130,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "ours_lax": Implementation(partial(ours, algorithm="lax")),
     "ours_auto": Implementation(partial(ours, algorithm="auto")),
     "onnxruntime": Implementation(onnx_runtime, EXPORT_FORMATS["onnx"].packages, "export"),
+    "onnxruntime_int8": Implementation(onnx_runtime_int8, EXPORT_FORMATS["onnx"].packages, "export"),
     "torch": Implementation(torch_network, ("torch",), "frameworks"),
     "torch_compiled": Implementation(partial(torch_network, compiled=True), ("torch",), "frameworks"),
 }

@@ -53,7 +53,8 @@ def command() -> int:
         trained = prune_trained(trained, arguments.prune, arguments.by)
     report = compress(trained, arguments.run, arguments.to, calibrate=arguments.calibrate, out=arguments.out)
     print(f"{'':8}{'accuracy':>10}{'MB':>8}{'ms for 1':>10}{'ms for 64':>11}")
-    for name, label in (("before", "float32"), ("after", arguments.to)):
+    shown = {"float32": "before"} | {arguments.to: "after"}
+    for label, name in shown.items():
         cost = report[name]
         accuracy = "-" if cost["accuracy"] is None else f"{cost['accuracy']:.4f}"
         one, many = cost["milliseconds"].values()

@@ -30,7 +30,7 @@ def test_ours_is_timed(call, run_folder, monkeypatch):
         (["--batch-sizes=8,0"], "--batch-sizes=8,0 is not allowed; give numbers, such as 1,8,64,256"),
         (
             ["--implementations=tflite"],
-            "--implementations=tflite is not allowed; give one of onnxruntime, ours",
+            "--implementations=tflite is not allowed; give one of onnxruntime, onnxruntime_int8",
         ),
         (["--rounds=1"], "--rounds=1 is not allowed; give a whole number, at least 2"),
         ([], "nowhere is not a run: it holds no config.yaml"),
