@@ -12,7 +12,7 @@ import numpy as np
 
 from research.data import DataError, Split
 from research.data.decode import decode_image
-from research.deploy.export import compare
+from research.deploy.export import compare, stored_examples
 from research.deploy.formats import EXPORT_FORMATS, load_onnx, metadata, write_onnx
 from research.deploy.predict import find_images
 from research.deploy.quantize import quantize_int8, quantize_weights, to_bfloat16
@@ -125,6 +125,7 @@ def compress(
 
     Raises:
         ConfigError: the form is unknown, a package is not installed, or an image cannot be read.
+        RecordError: an earlier version made the run, and stored no images.
         The errors of `load_data`, if int8 is calibrated on training images.
     """
     if form not in FORMS:
@@ -132,6 +133,7 @@ def compress(
     if missing := [name for name in EXPORT_FORMATS["onnx"].packages if find_spec(name) is None]:
         raise ConfigError(f"compress needs {', '.join(missing)}: pip install 'cnn-research[export]'")
     run = read_run(folder)
+    examples = stored_examples(run)
     try:
         test = load_data(run).test
     except DataError:
@@ -139,7 +141,6 @@ def compress(
     content = write_onnx(trained)
     smaller = FORMS[form](content, lambda: calibration_images(run, trained, calibrate))
     smaller = _with_metadata(smaller, trained)
-    examples = run.arrays()["example_images"]
     report = {
         "file": f"model_{form}.onnx",
         "bytes": len(smaller),

@@ -63,12 +63,7 @@ def export(folder: str | Path, format: str, out: str | Path | None = None) -> di
     if missing := [name for name in chosen.packages if find_spec(name) is None]:
         raise ConfigError(f"--format={format} needs {', '.join(missing)}: pip install 'cnn-research[export]'")
     trained = load_trained(folder)
-    examples = records.read_run(folder).arrays().get("example_images")
-    if examples is None:
-        raise records.RecordError(
-            f"{folder} holds no example_images in arrays.npz, on which an export is verified; an earlier "
-            "version did not store them, so train the run again"
-        )
+    examples = stored_examples(records.read_run(folder))
     # the default precision of accelerators differs from that of ONNX Runtime by more than the tolerance
     with jax.default_matmul_precision("highest"):
         content = chosen.write(trained)
@@ -106,6 +101,21 @@ def export(folder: str | Path, format: str, out: str | Path | None = None) -> di
     write_atomically(out / f"{chosen.file}.check.json", json.dumps(report, indent=2).encode())
     write_atomically(out / chosen.file, content)
     return report | {"path": out / chosen.file}
+
+
+def stored_examples(run: records.Run) -> np.ndarray:
+    """Return the test images `[N, H, W, C]` that a run stored, uint8.
+
+    Raises:
+        RecordError: an earlier version made the run, and stored no images.
+    """
+    examples = run.arrays().get("example_images")
+    if examples is None:
+        raise records.RecordError(
+            f"{run.path} holds no example_images in arrays.npz, on which an export is verified; an earlier "
+            "version did not store them, so train the run again"
+        )
+    return examples
 
 
 def compare(logits: Logits, trained: TrainedNetwork, examples: np.ndarray) -> dict[str, dict[str, Any]]:
