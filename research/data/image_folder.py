@@ -338,9 +338,8 @@ def fits(count: int, shape: tuple[int, int, int], in_memory: bool | None) -> boo
     if in_memory and needed > there:
         size = list(shape[:2])
         raise DataError(
-            f"data.in_memory=true is not allowed for {count:,} images with data.image_size={size}, which "
-            f"take {needed / 1e9:,.0f} GB; this machine has {there / 1e9:,.0f} GB, so give a smaller size or "
-            "data.in_memory=null"
+            f"{count:,} images with data.image_size={size} take {needed / 1e9:,.0f} GB in memory, and this "
+            f"machine has {there / 1e9:,.0f} GB; give a smaller size, or data.in_memory=null to train on them"
         )
     return needed <= free_memory() if in_memory is None else in_memory
 
