@@ -52,13 +52,13 @@ def command() -> int:
     if arguments.prune:
         trained = prune_trained(trained, arguments.prune, arguments.by)
     report = compress(trained, arguments.run, arguments.to, calibrate=arguments.calibrate, out=arguments.out)
-    print(f"{'':8}{'accuracy':>10}{'MB':>8}{'ms for 1':>10}{'ms for 64':>11}")
+    print(f"{'':9}{'accuracy':>10}{'MB':>8}{'ms for 1':>10}{'ms for 64':>11}")
     shown = {"float32": "before"} | {arguments.to: "after"}
     for label, name in shown.items():
         cost = report[name]
         accuracy = "-" if cost["accuracy"] is None else f"{cost['accuracy']:.4f}"
         one, many = cost["milliseconds"].values()
-        print(f"{label:12}{accuracy:>6}{cost['bytes'] / 1e6:>8.3f}{one:>10.2f}{many:>11.2f}")
+        print(f"{label:13}{accuracy:>6}{cost['bytes'] / 1e6:>8.3f}{one:>10.2f}{many:>11.2f}")
     print(report["path"])
     return 0
 
