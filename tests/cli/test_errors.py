@@ -225,7 +225,7 @@ def test_a_wrong_value_in_a_sweep_stops_it_before_the_first_run(call, tmp_path):
         (
             "evaluate.py",
             [],
-            "the following arguments are required: RUN; call evaluate.py [-h] [--tta TTA] RUN",
+            "the following arguments are required: RUN; call evaluate.py [-h] [--tta TTA] [--data DATA] ",
         ),
         (
             "evaluate.py",
