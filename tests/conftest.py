@@ -6,6 +6,7 @@ the tests, xdist's workers and the commands that the tests start, share one cach
 is empty at the start of the run and removed at its end.
 """
 
+import gc
 import os
 import re
 import shutil
@@ -61,6 +62,7 @@ LONGEST = (
 
 def pytest_configure(config):
     """Set what the processes of this run share; xdist's workers inherit it through the environment."""
+    gc.disable()  # until everything is imported; see pytest_collection_finish
     if not hasattr(config, "workerinput"):  # not a worker of xdist
         folder = tempfile.mkdtemp(prefix="cnn-research-tests-")
         config.add_cleanup(partial(shutil.rmtree, folder, ignore_errors=True))
@@ -90,13 +92,20 @@ def pytest_ignore_collect(collection_path, config):
     return True if ignored else None
 
 
+def pytest_collection_finish():
+    """Let the garbage collector leave out the modules and the tests, which stay until the process ends."""
+    gc.enable()
+    gc.freeze()
+
+
 @pytest.hookimpl(tryfirst=True)  # before items are deselected by their marks
 def pytest_collection_modifyitems(items):
     """Put the longest tests first, and mark those of the folders of integration. Long notebooks are slow."""
     for item in items:
         if is_integration(item.path):
             item.add_marker(pytest.mark.integration)
-        if item.path.name.endswith(("_ablation.ipynb", "_sees.ipynb")):
+        # unit tests call what the others call, and one notebook shows that a notebook runs
+        if item.path.suffix == ".ipynb" and item.path.name != "01_convolution_two_ways.ipynb":
             item.add_marker(pytest.mark.slow)
     items.sort(key=lambda item: not item.path.name.endswith(LONGEST))
 

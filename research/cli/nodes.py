@@ -15,9 +15,17 @@ from research.training.optimizers import ONLY_SCHEDULE
 from research.utils.conf import CONF
 from research.utils.nested import nested
 
+_stored: Command | None = None
+
 
 def register(command: Command) -> None:
-    """Store the choices of a command, and a node `keys` with the defaults of its other keys."""
+    """Store the choices of a command, and a node `keys` with the defaults of its other keys.
+
+    A second call with the same command changes nothing.
+    """
+    global _stored
+    if command is _stored:
+        return
     store = ConfigStore.instance()
     for group in CHOICES:  # another command may read GROUP=NAME as a key of its own
         store.repo.pop(group, None)
@@ -41,6 +49,7 @@ def register(command: Command) -> None:
         for name in study_names():
             node = make_hydra_node(Study.from_conf(name))
             store.store(group="study", name=name, node=node, package="_global_", provider="research")
+    _stored = command
 
 
 def choices(group: str) -> list[str]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 
+from research.cli import nodes
 from research.config import Config
 from research.runs.run import run
 
@@ -42,3 +43,11 @@ def run_folder(tmp_path_factory):
     values = {"model": "tiny", "data": {"train_limit": 64}, "training": {"epochs": 1, "batch_size": 32}}
     assert run(Config.from_dict(values), folder).status == "completed"
     return str(folder)
+
+
+@pytest.fixture
+def stored_anew():
+    """For tests that change what there is to choose: Hydra's store is filled again before and after them."""
+    nodes._stored = None
+    yield
+    nodes._stored = None

@@ -8,7 +8,7 @@ from research.models import MODELS
 from tests.analysis.test_gradient_check import Scaled
 
 
-def test_check_gradients_names_the_layer_of_a_network_of_ones_own(call, monkeypatch):
+def test_check_gradients_names_the_layer_of_a_network_of_ones_own(call, monkeypatch, stored_anew):
     def own(image_shape, num_classes):
         return Sequential((("flat", Flatten()), ("mine", Scaled()), ("logits", Dense(num_classes))))
 

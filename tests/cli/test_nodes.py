@@ -82,7 +82,7 @@ def test_groups_of_parameters_are_mappings_on_the_command_line():
     )
 
 
-def test_a_new_function_in_a_table_is_a_new_choice(monkeypatch):
+def test_a_new_function_in_a_table_is_a_new_choice(monkeypatch, stored_anew):
     def wide(image_shape, num_classes, *, hidden: tuple[int, ...] = (7,)):
         return mlp(image_shape, num_classes, hidden=hidden)
 

@@ -34,7 +34,7 @@ FILES = {
 
 
 @pytest.fixture(params=FILES)
-def name(request, monkeypatch, tmp_path):
+def name(request, monkeypatch, tmp_path, stored_anew):
     """The name of a study whose file lies in a folder of its own."""
     folder = tmp_path / "studies"
     folder.mkdir()

@@ -26,13 +26,13 @@ TRAIN = Path(__file__).parents[2] / "scripts" / "train.py"
 
 # 20 steps, with augmentation
 SETTINGS = {
-    "model": {"name": "plain", "depth": 2},
+    "model": {"name": "tiny"},
     "data": {"train_limit": 320, "augmentations": ["flip", "crop"]},
     "training": {"epochs": 2, "batch_size": 32, "keep": "last", "checkpoint_every": 15}
     | {"xla_optimization_level": 0},  # compiling is most of it
 }
 QUICK = (
-    *("model=plain", "model.depth=2"),
+    "model=tiny",
     *("data.train_limit=320", "data.augmentations=[flip,crop]"),
     *("training.epochs=2", "training.batch_size=32", "training.keep=last", "training.checkpoint_every=15"),
     "training.xla_optimization_level=0",

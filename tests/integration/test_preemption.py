@@ -47,9 +47,6 @@ def test_a_signal_ends_a_run_with_a_checkpoint_and_it_goes_on(tmp_path, number):
     assert f"preempted: {number.name} after" in out
     assert len(list((tmp_path / "cut" / "checkpoints").iterdir())) == 1
 
-    refused = start(tmp_path, "resume=true", "run=cut", "seed=1")
-    assert "leave out seed=1" in refused.communicate(timeout=120)[1]
-    assert refused.returncode == 2
     again = start(tmp_path, "resume=true", "run=cut", "parallel=shard_map", "parallel.num_devices=2")
     wait_for(lambda: len(list((tmp_path / "cut" / "checkpoints").glob("step-*"))) == 2)
     again.send_signal(number)

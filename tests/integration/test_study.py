@@ -10,7 +10,8 @@ SCRIPT = """
 from research.studies import Study
 
 study = Study("activation", axis="model.activation", arms=["relu", "tanh"], reference="relu",
-              base={"model": "tiny", "training": {"epochs": 2}})
+              base={"model": "tiny", "training": {"epochs": 2, "xla_optimization_level": 0},
+                    "data.train_limit": 128})
 results = study.run(seeds=range(2), folder="runs")
 print(results.arms())
 print(results.contrasts())

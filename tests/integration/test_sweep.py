@@ -141,7 +141,8 @@ def test_two_sweeps_at_once_run_each_run_once(tmp_path):
 def sweep_over_two_seeds(folder):
     runs = {folder / str(seed): config(seed) for seed in range(2)}
     with (folder / f"said-{os.getpid()}").open("w") as file:
-        raise SystemExit(run_sweep(runs, console=Console(file=file, width=200)))
+        # each sweep is a process of its own already
+        raise SystemExit(run_sweep(runs, worker=False, console=Console(file=file, width=200)))
 
 
 @pytest.mark.slow

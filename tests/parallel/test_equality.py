@@ -171,8 +171,8 @@ def train_regularized(train, *where, **options):
 @pytest.mark.parametrize(
     ("strategy", "num_devices", "num_parts"),
     [
-        ("jit", 2, 1),
         ("shard_map", 2, 2),
+        pytest.param("jit", 2, 1, marks=pytest.mark.slow),  # it compiles for 10 s
         pytest.param("pmap", 4, 1, marks=pytest.mark.slow),
         pytest.param("single", 1, 4, marks=pytest.mark.slow),
     ],

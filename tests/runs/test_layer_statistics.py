@@ -109,7 +109,7 @@ def test_the_norms_are_those_of_the_training_step():
         logits = spec.net.apply(params, {}, images, train=False)[0]
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch.labels).mean()
 
-    grads = jax.grad(loss)(state.params)
+    grads = jax.jit(jax.grad(loss))(state.params)
     assert found["conv1"]["gradient"] == pytest.approx(float(optax.tree.norm(grads["conv1"])), rel=1e-4)
     output = spec.net.trace(state.params, {}, images, train=False)[2]["act1"]
     assert found["act1"]["mean"] == pytest.approx(float(np.mean(output)), rel=1e-5)

@@ -151,7 +151,7 @@ def test_every_combination_goes_on(optimizer, schedule, augmentations, tmp_path)
             "schedule": {"name": "plateau", "patience": 1, "tolerance": 0.9},
             "parallel": "pmap",
         },
-        {"ema": 0.9, "model": "resnet", "optimizer": REGULARIZED, "loss": {"name": "focal"}, "prune": PRUNED},
+        {"ema": 0.9, "optimizer": REGULARIZED, "loss": {"name": "focal"}, "prune": PRUNED},
         {"swa_from": 2, "model": "resnet", "parallel": "jit"},
         pytest.param({"model": "modern_cnn"}, marks=pytest.mark.slow),  # batch normalisation
     ],

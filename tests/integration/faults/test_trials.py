@@ -4,7 +4,7 @@ import pytest
 
 from tests.integration.faults import run
 
-COUNTS = {"configs": 20, "dataset": 4, "record": 4, "image_bomb": 3, "checkpoint_bomb": 4, "hostile_names": 3}
+COUNTS = {"configs": 10, "dataset": 4, "record": 4, "image_bomb": 3, "checkpoint_bomb": 4, "hostile_names": 3}
 
 
 @pytest.mark.parametrize(
