@@ -18,8 +18,8 @@ from hydra.types import RunMode
 
 from research import records
 from research.cli.hydra_keys import given_hydra_keys
+from research.cli.jobs import Sweep
 from research.cli.keys import Command
-from research.cli.launcher import jobs_of_launcher
 from research.cli.log import RunLog
 from research.cli.wrapper import pop_keys, read_folder, run_command
 from research.config import Config, ConfigError, SweepConfig
@@ -156,19 +156,19 @@ def _check_given_folder(words: Sequence[str], hydra_words: Sequence[str], *, swe
         raise ConfigError("hydra.sweep.dir is only allowed with -m; give run, the folder of one run, instead")
 
 
-def check_launcher(words: list[str]) -> None:
+def check_launcher(sweep: Sweep) -> None:
     """Check a sweep that a launcher is to run, before the launcher starts.
 
     A sweep without a launcher is checked by `finish` in `main`, which knows the planned runs.
 
     Args:
-        words: the words of the command line.
+        sweep: the sweep.
 
     Raises:
         ConfigError: a run is not allowed, or a report could not compare the runs.
     """
     configs = []
-    for values in jobs_of_launcher(COMMAND, words):
+    for values, _ in sweep:
         pop_keys(values, TrainKeys)
         staged = staged_run_of_job(values, given_keys(HydraConfig.get().overrides.task))
         _refuse_outside_local_sweep(staged)

@@ -41,6 +41,7 @@ from research.cli.hydra_keys import (
     quote_path,
     swept_by_keys,
 )
+from research.cli.jobs import Sweep, follows, open_sweep
 from research.cli.keys import Command
 from research.cli.nodes import CONF, choices, register
 from research.config import RENAMED, ConfigError
@@ -70,7 +71,7 @@ def run_command(
     command: Command,
     job: Callable[[dict[str, Any]], Any],
     *,
-    before: Callable[[list[str]], None] | None = None,
+    before: Callable[[Sweep], None] | None = None,
     after: Callable[[], int] | None = None,
 ) -> NoReturn:
     """Compose the configuration of a command with the command line, call `job`, then `after`, and exit.
@@ -78,7 +79,7 @@ def run_command(
     Args:
         command: what the command reads.
         job: called with the resolved configuration as a plain dict; once per job of a multirun.
-        before: called once with the words of the command line, before any job.
+        before: called once with the sweep that a launcher runs, before any job.
         after: called once when all jobs have returned; it returns the exit code.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
@@ -86,12 +87,15 @@ def run_command(
     composed: list[Path] = []
     environment: dict[str, str] = {}  # Hydra sets it for each job, and `after` may run the jobs
 
-    def compose(config: Any) -> Any:
+    def begin() -> None:
+        full: Any = HydraConfig.instance().cfg
         composed.append(Path(HydraConfig.get().sweep.dir))
         environment.update(HydraConfig.get().job.env_set)
+        check_folders({key: OmegaConf.select(full, key) for key in IN_FILES}, command)
+
+    def compose(config: Any) -> Any:
         try:
-            full: Any = HydraConfig.instance().cfg
-            check_folders({key: OmegaConf.select(full, key) for key in IN_FILES}, command)
+            begin()
             values: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
             return job(values)
         except Exception as error:
@@ -111,12 +115,20 @@ def run_command(
             return print_help(command)
         if any(word.startswith("--info") for word in sys.argv[1:]):
             logging.getLogger().handlers.clear()  # Hydra adds its own to those of imported libraries
-        if before:
-            before(sys.argv[1:])
         start = hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.config_name)
         with multirun_file_restored(sys.argv[1:], composed):
             try:
-                start(compose)()
+                sweep = open_sweep(command, sys.argv[1:])
+                if sweep and sweep.launcher != "basic" and before:
+                    before(sweep)
+                if sweep and sweep.is_plain and follows(sys.argv[1:]):
+                    sweep.save()
+                    for values, is_new in sweep:
+                        if is_new:
+                            begin()
+                        job(values)
+                else:
+                    start(compose)()
             except (ValueError, TypeError, AttributeError, LookupError, AssertionError) as error:
                 if composed:
                     raise

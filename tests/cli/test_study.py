@@ -6,6 +6,7 @@ import pytest
 from hydra.core.config_store import ConfigStore
 
 from research.cli import train
+from research.cli.jobs import open_sweep
 from research.cli.nodes import register
 from research.config import ConfigError
 from research.records import find_runs, read_run
@@ -85,6 +86,14 @@ def test_without_a_sweep_the_reference_arm_runs(call, name):
     assert read_run(Path("one")).config["study"]["arm"] == "it's plain"
 
 
+def check(words):
+    """Check the sweep of a command line as `train` does before a launcher starts."""
+    sweep = open_sweep(train.COMMAND, words)
+    assert sweep is not None
+    assert sweep.launcher == "fake"
+    train.check_launcher(sweep)
+
+
 @pytest.fixture
 def launcher():
     """The words of a sweep by a launcher, which Hydra finds as it finds that of a plugin."""
@@ -110,14 +119,14 @@ def launcher():
     ],
 )
 def test_too_few_seeds_are_said_before_a_launcher_starts(capsys, launcher, words, said):
-    train.check_launcher([*launcher, "+study=depth", *words])
+    check([*launcher, "+study=depth", *words])
     out = capsys.readouterr().out
     assert said in out
     assert bool(out) == bool(said)
 
 
 def test_a_sweep_without_a_study_says_nothing_before_a_launcher_starts(capsys, launcher):
-    train.check_launcher([*launcher, "model=tiny,plain", "seed=0,1"])
+    check([*launcher, "model=tiny,plain", "seed=0,1"])
     assert capsys.readouterr().out == ""
 
 
@@ -157,7 +166,7 @@ def test_a_sweep_without_a_study_says_nothing_before_a_launcher_starts(capsys, l
 )
 def test_arms_that_cannot_be_compared_are_refused_before_a_launcher_starts(launcher, words, said):
     with pytest.raises(ConfigError) as error:
-        train.check_launcher([*launcher, *words])
+        check([*launcher, *words])
     assert said in str(error.value)
 
 
@@ -168,4 +177,4 @@ def test_the_sweep_of_a_file_that_chooses_a_launcher_is_checked(launcher, tmp_pa
     )
     words = ["--config-dir", str(tmp_path), "-m", "+place=cluster", "+study=depth", "model.depth=1,3"]
     with pytest.raises(ConfigError, match=r"study\.reference=depth 2 is not allowed"):
-        train.check_launcher(words)
+        check(words)
