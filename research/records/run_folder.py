@@ -25,7 +25,7 @@ from research.records.npz import read_npz
 from research.records.result import FINISHED, RESULT_FORMAT, RunResult
 from research.records.tracking import TRACKING_FILE
 from research.utils.files import SEAL, naming, replaced, seal, sha256, unseal, write_atomically
-from research.utils.yaml_text import read_yaml
+from research.utils.yaml_text import read_yaml, write_yaml
 
 CHECKSUM_LINE = "# sha256 "
 
@@ -346,7 +346,7 @@ def _parse_result(text: str) -> tuple[RunResult, dict[str, str]]:
 
 
 def _config_text(config: Mapping[str, Any]) -> bytes:
-    text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+    text = write_yaml(dict(config))
     return f"{CHECKSUM_LINE}{hashlib.sha256(text.encode()).hexdigest()}\n{text}".encode()
 
 

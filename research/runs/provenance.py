@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,19 @@ def provenance(data_checksum: str) -> dict[str, Any]:
 def code_and_machine() -> dict[str, Any]:
     """Return the commit, versions, processor and command, without starting JAX.
 
-    `commit` and `dirty` are `None` outside of a git checkout.
+    `commit` and `dirty` are `None` outside of a git checkout. They are read once in a process, whose code
+    does not change any more.
     """
+    return _constant() | {
+        "xla_flags": xla_flags(),
+        "command": shlex.join(["python", *sys.argv]),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+@cache
+def _constant() -> dict[str, Any]:
+    """Return what is the same for all runs of this process."""
     commit, status = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
         "commit": commit,
@@ -47,9 +59,6 @@ def code_and_machine() -> dict[str, Any]:
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
         "cpu_count": num_cpus(),
-        "xla_flags": xla_flags(),
-        "command": shlex.join(["python", *sys.argv]),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
@@ -92,6 +101,7 @@ def _git(*arguments: str) -> str | None:
         return None
 
 
+@cache
 def _cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
