@@ -3,6 +3,7 @@
 import io
 import math
 import zipfile
+from collections.abc import Collection
 
 import numpy as np
 
@@ -12,13 +13,14 @@ MAX_BYTES = 2**30
 FORMAT = np.lib.format
 
 
-def read_npz(content: bytes) -> dict[str, np.ndarray]:
+def read_npz(content: bytes, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
     """Return the arrays of a `.npz` file by name; nothing is unpickled.
 
     The shape in the header of each array must match the size of its entry in the archive.
 
     Args:
         content: the bytes of the file.
+        names: the names of the arrays to read; `None` reads all.
 
     Raises:
         ValueError: a shape and a size do not match, or the arrays are larger than `MAX_BYTES`.
@@ -36,6 +38,8 @@ def read_npz(content: bytes) -> dict[str, np.ndarray]:
         if num_bytes > MAX_BYTES:
             raise ValueError(f"it unpacks to {num_bytes:,} bytes; at most {MAX_BYTES:,} are read")
         for member in members:
+            if names is not None and member.filename.removesuffix(".npy") not in names:
+                continue
             with archive.open(member) as file:
                 version = FORMAT.read_magic(file)
                 if version != (1, 0):
@@ -45,4 +49,4 @@ def read_npz(content: bytes) -> dict[str, np.ndarray]:
             if math.prod(shape) * dtype.itemsize != held:
                 raise ValueError(f"{member.filename} claims {dtype} {shape} and holds {held:,} bytes")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return dict(arrays)
+        return {name: arrays[name] for name in arrays.files if names is None or name in names}

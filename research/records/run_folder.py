@@ -12,8 +12,9 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from research.records.npz import read_npz
 from research.records.result import FINISHED, RESULT_FORMAT, RunResult
 from research.records.tracking import TRACKING_FILE
 from research.utils.files import SEAL, naming, replaced, seal, sha256, unseal, write_atomically
+from research.utils.nested import dotted_keys
 from research.utils.yaml_text import read_yaml, write_yaml
 
 CHECKSUM_LINE = "# sha256 "
@@ -81,14 +83,23 @@ class Run:
         """Return the lines of a file such as `statistics.jsonl`; the list is empty if there is none."""
         return _read(self.path / name, self.files, _parse_lines) if (self.path / name).exists() else []
 
-    def arrays(self) -> dict[str, np.ndarray]:
-        """Return the arrays of the run by name; the dict is empty if there is no `arrays.npz`."""
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The configuration as a flat dict with dotted keys."""
+        return dotted_keys(self.config)
+
+    def arrays(self, names: Collection[str] | None = None) -> dict[str, np.ndarray]:
+        """Return the arrays of the run by name; the dict is empty if there is no `arrays.npz`.
+
+        Args:
+            names: the names of the arrays to read; `None` reads all.
+        """
         path = self.path / "arrays.npz"
         if not self.has_arrays:
             return {}
         content = _read_bytes(path, self.files)
         try:
-            return read_npz(content)
+            return read_npz(content, names)
         except Exception as error:  # a cut zip file raises one of many types
             raise RecordError(f"{path} is damaged: {error}") from error
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from research.records import Run
 from research.records.layer_statistics import STATISTICS_FILE, find_warnings
-from research.studies.predictions import recorded_outputs
+from research.studies.predictions import MOST_POOLED, recorded_outputs
 from research.studies.report.text_table import Table
 from research.studies.results import Arm, StudyResults
 
@@ -65,7 +65,7 @@ def diagnose_arm(arm: Arm) -> list[Diagnosis]:
     """Return what is wrong with the training of one arm; a run of `debug.overfit_batch` is left out."""
     runs = [run for run in arm.runs if not (run.config.get("debug") or {}).get("overfit_batch")]
     completed = [run for run in runs if run.status == "completed"]
-    curve, predictions = mean_curve(completed), read_predictions(completed)
+    curve, predictions = mean_curve(completed), read_predictions(completed[:MOST_POOLED])
     diverged = sum(run.status == "diverged" for run in runs)
     found = {
         **diagnose_curve(curve, None if predictions is None else largest_share(predictions[0])),

@@ -66,6 +66,15 @@ class Calibration(NamedTuple):
             return float(np.sum(self.counts[filled] * gaps) / self.counts.sum())
 
 
+MOST_POOLED = 100
+"""Number of runs of an arm whose predictions are read; more of them change no figure that can be seen."""
+
+
+def pooled_runs(arm: Arm) -> list[Run]:
+    """Return the completed runs of an arm whose predictions are pooled: the first `MOST_POOLED` of them."""
+    return list(arm.completed.values())[:MOST_POOLED]
+
+
 def shown_arm(study: StudyResults) -> Arm | None:
     """Return the arm for figures of one arm: the reference, or else the first arm with a completed run."""
     arms = [arm for arm in study.arms if arm.completed]
@@ -73,8 +82,8 @@ def shown_arm(study: StudyResults) -> Arm | None:
 
 
 def pool_predictions(arm: Arm) -> Predictions | None:
-    """Return the predictions of all completed runs of an arm; ``None`` if they recorded no logits."""
-    recorded = recorded_outputs(arm.completed.values())
+    """Return the predictions of `pooled_runs` of an arm; ``None`` if they recorded no logits."""
+    recorded = recorded_outputs(pooled_runs(arm))
     if not recorded:
         return None
     logits = np.concatenate([logits for logits, _ in recorded]).astype(np.float64)
@@ -85,7 +94,7 @@ def pool_predictions(arm: Arm) -> Predictions | None:
 
 def recorded_outputs(runs: Iterable[Run]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Return the logits [N, K] and the labels [N] of the test split, for each run that recorded them."""
-    every = (run.arrays() for run in runs)
+    every = (run.arrays(("test_logits", "test_labels")) for run in runs)
     return [(arrays["test_logits"], arrays["test_labels"]) for arrays in every if "test_logits" in arrays]
 
 

@@ -15,7 +15,7 @@ from research.records.flags import describe_other_flags
 from research.records.search import SearchRecord, read_search
 from research.studies.replicates import Replicate, in_order, is_fold, replicate_of, seed_of
 from research.studies.statistics import Contrast, Summary, compare, summarize
-from research.utils.nested import dotted_keys, is_below
+from research.utils.nested import is_below
 
 # Two runs that differ only in these keys are the same experiment.
 IGNORED_SECTIONS = (
@@ -120,7 +120,7 @@ class Arm:
 
     def setting(self, key: str | None) -> Any:
         """Return the arm's value of a dotted key; ``None`` if the arm has no run or no such key."""
-        return dotted_keys(self.runs[0].config).get(key) if key and self.runs else None
+        return self.runs[0].settings.get(key) if key and self.runs else None
 
 
 @dataclass(frozen=True)
@@ -240,16 +240,26 @@ def differing_keys(runs: Iterable[Run]) -> list[str]:
 
     Keys such as `model.name` come first.
     """
-    configs = [dotted_keys(run.config) for run in runs]
+    configs = [run.settings for run in runs]
     keys = dict.fromkeys(key for config in configs for key in config)
     differing = [
         key
         for key in keys
         if key != "init_from"  # a text in the runs of earlier versions
         and not is_below(key, IGNORED_SECTIONS)
-        and len({_as_text(config.get(key)) for config in configs}) > 1
+        and _differ([config.get(key) for config in configs])
     ]
     return sorted(differing, key=lambda key: not key.endswith("name"))
+
+
+def _differ(values: Sequence[Any]) -> bool:
+    """Return whether two of some values differ as texts; numbers of different types differ."""
+    first = values[0]
+    if isinstance(first, str | int | float | None) and all(
+        type(value) is type(first) and value == first for value in values
+    ):
+        return False
+    return len({_as_text(value) for value in values}) > 1
 
 
 def _refuse_changed_data(runs: Iterable[Run]) -> None:
@@ -385,7 +395,7 @@ def _arm(name: str, runs: Sequence[Run], seeds: Iterable[Replicate], planned: bo
 
 
 def _settings(run: Run, keys: Iterable[str]) -> str:
-    config = dotted_keys(run.config)
+    config = run.settings
     return ", ".join(f"{key}={_as_text(config[key])}" for key in keys if key in config)
 
 

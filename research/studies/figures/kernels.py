@@ -41,7 +41,8 @@ def make_patterns(size: int = SIZE) -> dict[str, np.ndarray]:
 def kernel_responses(study: StudyResults) -> Figure | None:
     """Responses of hand-made 3x3 kernels to four patterns, to compare with learned ones; red is positive."""
     arm = shown_arm(study)
-    if arm is None or not any("first_kernels" in run.arrays() for run in arm.completed.values()):
+    runs = arm.completed.values() if arm else ()
+    if not any(run.arrays(("first_kernels",)) for run in runs):
         return None
     patterns = make_patterns()
     with canvas(len(patterns), 1 + len(KERNELS), (9.4, 5.8)) as (figure, axes):

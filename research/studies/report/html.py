@@ -12,7 +12,7 @@ import jinja2
 from research.studies.figures.style import COLOURS
 from research.studies.findings import FOUND
 from research.studies.report.section import Section
-from research.studies.report.text_table import percent
+from research.studies.report.text_table import MOST_ROWS, percent
 from research.studies.results import Arm
 
 TEMPLATE = "report.html.jinja"
@@ -78,7 +78,8 @@ def strips(arms: Sequence[Arm]) -> list[Strip | None]:
             place(arm.summary.mean),
             None if math.isnan(arm.summary.low) else (place(arm.summary.low), place(arm.summary.high)),
             f"each seed from {percent(low)} % to {percent(high)} %: "
-            + ", ".join(percent(value) for value in arm.accuracies.values()),
+            + ", ".join(percent(value) for value in list(arm.accuracies.values())[:MOST_ROWS])
+            + (", ..." if len(arm.accuracies) > MOST_ROWS else ""),
         )
         if arm.accuracies
         else None

@@ -56,7 +56,13 @@ def _section(section: Section) -> list[str]:
 
 
 def _part(part: Part, level: str = "###") -> list[str]:
-    return [f"{level} {escape(part.heading)}", escape(part.note), _table(part.table) if part.table else ""]
+    blocks = [f"{level} {escape(part.heading)}", escape(part.note), _table(part.table) if part.table else ""]
+    if part.file:
+        place = part.file.as_posix()
+        blocks += [
+            f"These are {len(part.table.rows)} of {part.num_rows} rows; [all rows]({place}) are in a file."
+        ]
+    return blocks
 
 
 def _table(table: Table) -> str:

@@ -11,7 +11,7 @@ from research.studies.diagnosis import diagnosis_table
 from research.studies.figures import FIGURES
 from research.studies.figures.style import save
 from research.studies.findings import findings, title_in_words
-from research.studies.predictions import shown_arm
+from research.studies.predictions import pooled_runs, shown_arm
 from research.studies.published import brief_table, is_published, study_verdicts
 from research.studies.replicates import is_fold
 from research.studies.report.frameworks import framework_background, framework_parts
@@ -169,8 +169,10 @@ def _section(study: StudyResults, slug: str, folder: Path) -> Section:
         Part("Runs that are not in the statistics", UNFINISHED_NOTE, unfinished_table(study, folder)),
     ]
     shown = shown_arm(study)
-    seeds = [run.has_arrays for run in shown.completed.values()] if shown else []
+    seeds = [run.has_arrays for run in pooled_runs(shown)] if shown else []
     which = "all seeds" if all(seeds) else f"the {sum(seeds)} of {len(seeds)} seeds with an arrays.npz"
+    if shown and len(seeds) < shown.summary.n:
+        which = f"the first {len(seeds)} of {shown.summary.n} seeds"
     pooled = f"The scores are of {which} of the arm {shown.name!r} together." if shown else ""
     background = [
         Part("Scores by class", pooled, class_table(study)),

@@ -4,6 +4,7 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from research.studies.statistics import Summary
@@ -64,12 +65,26 @@ class Table:
         return f"{text}\n\n{self.caption}" if self.caption else text
 
 
+MOST_ROWS = 100
+"""Number of rows of a table that a report shows; a CSV file beside it has all rows of a longer one."""
+
+
 class Part(NamedTuple):
-    """A table with its heading, and a note that explains the table."""
+    """A table with its heading, and a note that explains the table.
+
+    If the table is cut, `file` is the CSV file with all of its `num_rows` rows, relative to the report.
+    """
 
     heading: str
     note: str
     table: Table
+    file: Path | None = None
+    num_rows: int = 0
+
+    def cut(self, file: Path) -> "Part":
+        """Return the part with the first rows of its table, all rows of which are in a file."""
+        table = Table(self.table.headers, self.table.rows[:MOST_ROWS])
+        return Part(self.heading, self.note, table, file, len(self.table.rows))
 
 
 def _align(cells: Sequence[str], widths: Sequence[int]) -> str:

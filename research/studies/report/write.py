@@ -3,16 +3,18 @@
 import csv
 import io
 import os
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from research.records import RecordError
 from research.records.tracking import attach_report
 from research.studies.report.html import to_html
 from research.studies.report.markdown import parts_to_markdown, to_markdown
-from research.studies.report.section import make_sections, published_parts
+from research.studies.report.section import Section, make_sections, published_parts
 from research.studies.report.table import results_table
-from research.studies.report.text_table import Table
+from research.studies.report.text_table import MOST_ROWS, Part, Table
 from research.studies.results import StudyResults, read_studies
 from research.utils.files import write_atomically
 
@@ -21,9 +23,10 @@ def write_report(folders: str | Path | Sequence[str | Path], out: str | Path | N
     """Read every run in some folders and below them, and write one report.
 
     It writes ``report.md``, ``report.html`` (the same content with its figures in one file), ``results.csv``
-    with a row per run, and each figure as ``figures/<study>/<figure>.svg`` and ``.png``. If there are
-    published claims about a study, it also writes ``published.md``, which has all verdicts and one short
-    table for each study. Each study is a section of the report; a comparison of frameworks is a study, too.
+    with a row per run, a CSV file for each table that is too long for the report, and each figure as
+    ``figures/<study>/<figure>.svg`` and ``.png``. If there are published claims about a study, it also writes
+    ``published.md``, which has all verdicts and one short table for each study. Each study is a section of
+    the report; a comparison of frameworks is a study, too.
     ``report.html`` is attached to the MLflow runs of the runs that have one.
 
     Args:
@@ -61,7 +64,7 @@ def write_studies(
             raise RecordError(f"{' and '.join(map(str, paths))} share no folder; give --out for the report")
         folder = Path(os.path.relpath(common))
     out = folder if out is None else Path(out)
-    sections = make_sections(studies, folder, out)
+    sections = [_cut(section, out) for section in make_sections(studies, folder, out)]
     results = results_table(studies, folder)
     write_atomically(out / "results.csv", to_csv(results).encode())
     write_atomically(out / "report.html", to_html(sections, out).encode())
@@ -72,6 +75,22 @@ def write_studies(
     every = (run for study in studies for run in (*study.runs, *study.trials, *study.earlier))
     attach_report((run.path for run in every), out / "report.html")
     return out / "report.md"
+
+
+def _cut(section: Section, out: Path) -> Section:
+    """Return a section whose tables have few rows; all rows of a long table are written beside the report."""
+
+    def cut(part: Part) -> Part:
+        if len(part.table.rows) <= MOST_ROWS:
+            return part
+        name = re.sub(r"[^a-z0-9]+", "-", part.heading.lower()).strip("-")
+        file = Path("tables") / section.slug / f"{name}.csv"
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / file, to_csv(part.table).encode())
+        return part.cut(file)
+
+    results, background = ([*map(cut, parts)] for parts in (section.results, section.background))
+    return replace(section, results=results, background=background)
 
 
 def to_csv(table: Table) -> str:

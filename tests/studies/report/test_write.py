@@ -9,7 +9,8 @@ import pytest
 
 from research.studies.figures import FIGURES
 from research.studies.figures.network import shown_run
-from research.studies.report import section
+from research.studies.report import section, text_table
+from research.studies.report import write as module
 from research.studies.report.markdown import escape
 from research.studies.report.table import class_table
 from research.studies.report.write import write_report
@@ -177,3 +178,14 @@ def test_studies_need_no_training_code():
 def test_escape():
     assert escape("a\n b") == "a b"
     assert escape("[x](y)") == r"[x]\(y)"
+
+
+def test_a_long_table_is_cut_and_all_of_it_is_in_a_file(folder, tmp_path, monkeypatch):
+    for each in (text_table, module):
+        monkeypatch.setattr(each, "MOST_ROWS", 1)
+    monkeypatch.setattr(section, "FIGURES", {})
+    text = write_report(folder / "depth", tmp_path).read_text()
+    rows = (tmp_path / "tables" / "depth" / "arms.csv").read_text().splitlines()
+    assert len(rows) > 2
+    assert f"These are 1 of {len(rows) - 1} rows; [all rows](tables/depth/arms.csv) are in a file." in text
+    assert 'href="tables/depth/arms.csv"' in (tmp_path / "report.html").read_text()
