@@ -1,7 +1,9 @@
 """The network, the loss, the data and the preprocessing of a configuration."""
 
 import importlib.util
+from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import jax
@@ -35,9 +37,17 @@ def build_network(model: Named, image_shape: tuple[int, int, int], num_classes: 
         ConfigError: the model does not fit the images.
     """
     try:
-        return MODELS[model.name](image_shape, num_classes, **model.arguments)
+        return _assembled(MODELS[model.name], image_shape, num_classes, model.items)
     except ValueError as error:
         raise ConfigError(f"model={model.name}: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _assembled(
+    model: Callable[..., Sequential], shape: tuple[int, int, int], num_classes: int, items: tuple[Any, ...]
+) -> Sequential:
+    """Return a network, which is a value, so all runs of a sweep can have the same one."""
+    return model(shape, num_classes, **dict(items))
 
 
 def build_loss(config: Config, labels: np.ndarray, num_classes: int) -> Named:
@@ -157,6 +167,8 @@ def refuse_too_large(config: Config, net: Sequential, image_shape: tuple[int, in
 
 def refuse_unused_groups(config: Config, net: Sequential, image_shape: tuple[int, int, int]) -> None:
     """Refuse a group of parameters that takes no parameter of the network."""
+    if not config.optimizer.arguments["groups"]:
+        return
     params, _ = abstract_init(net, (1, *image_shape))
     try:
         group_params(params, config.optimizer.arguments["groups"])

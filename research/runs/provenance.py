@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from research.records import RecordError, Run
+from research.records import RecordError, RunResult
 from research.records.flags import describe_other_flags
 from research.utils.cpus import num_cpus
 
@@ -72,14 +72,18 @@ def xla_flags() -> str:
     return " ".join(set_here).strip()
 
 
-def refuse_other_flags(run: Run) -> None:
+def refuse_other_flags(folder: Path, outcome: RunResult) -> None:
     """Raise an error if a run was made with flags of XLA whose numbers could differ from those of today.
+
+    Args:
+        folder: the folder of the run, which the error names.
+        outcome: the result of the run.
 
     Raises:
         RecordError: the flags differ.
     """
     now = xla_flags()
-    if sentence := describe_other_flags(run.path, run.outcome.provenance.get("xla_flags", now), now):
+    if sentence := describe_other_flags(folder, outcome.provenance.get("xla_flags", now), now):
         raise RecordError(sentence)
 
 

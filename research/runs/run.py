@@ -294,7 +294,7 @@ def evaluate(folder: str | Path, tta: str | None = None) -> dict[str, float]:
     """
     record = records.read_run(folder)
     dataset, trained = load_data(record), load_trained(record)
-    refuse_other_flags(record)
+    refuse_other_flags(record.path, record.outcome)
     predict = jax.jit(
         make_predict(trained.net, trained.preprocess, tta or trained.config.training.tta),
         compiler_options=for_few_calls(),

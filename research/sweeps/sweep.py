@@ -49,16 +49,15 @@ def run_sweep(
         RecordError: a run that is done was made with other flags of XLA.
     """
 
-    def is_done(folder: Path) -> bool:
-        status = _outcome(folder).status
-        return status in records.FINISHED or (status == "failed" and not retry_failed)
+    def is_done(outcome: RunResult) -> bool:
+        return outcome.status in records.FINISHED or (outcome.status == "failed" and not retry_failed)
 
-    for folder in runs:
-        _refuse_continued(folder)
+    before = {folder: _outcome_before(folder) for folder in runs}
     console = console or Console(highlight=False, soft_wrap=True)
-    waiting = {folder: config for folder, config in runs.items() if not is_done(folder)}
-    for folder in runs.keys() - waiting.keys():
-        refuse_other_flags(records.read_run(folder))
+    waiting = {folder: config for folder, config in runs.items() if not is_done(before[folder])}
+    done = {folder: before[folder] for folder in runs.keys() - waiting.keys()}
+    for folder, outcome in done.items():
+        refuse_other_flags(folder, outcome)
     for folder, config in waiting.items():
         if not (folder / "config.yaml").exists():
             records.write_config(folder, config.to_dict())
@@ -84,9 +83,11 @@ def run_sweep(
                     break
             if len(elsewhere) == len(waiting):
                 time.sleep(POLL_SECONDS)
-            waiting = {folder: config for folder, config in elsewhere.items() if not is_done(folder)}
+            waiting = {
+                folder: config for folder, config in elsewhere.items() if not is_done(_outcome(folder))
+            }
         stopped_by = received()
-    outcomes = {folder: _outcome(folder, folder in died) for folder in runs}
+    outcomes = {folder: done.get(folder) or _outcome(folder, folder in died) for folder in runs}
     unfinished = {folder: o for folder, o in outcomes.items() if o.status != "completed"}
     if unfinished:
         console.print(_table(unfinished))
@@ -135,21 +136,30 @@ def _outcome(folder: Path, died: bool = False) -> RunResult:
     return result or RunResult("missing", "the process died" if died else "not run")
 
 
-def _refuse_continued(folder: Path) -> None:
-    """Refuse a folder of the sweep if its run was trained for more epochs in the meantime.
+def _outcome_before(folder: Path) -> RunResult:
+    """Return the outcome of a run before the sweep.
 
     Raises:
-        ConfigError: the run in the folder was continued.
+        ConfigError: the run in the folder was trained for more epochs in the meantime.
     """
     try:
-        continued_from = records.read_config(folder)["training"].get("continued_from")
-    except (FileNotFoundError, records.RecordError):
-        return  # there is no run yet, or the sweep reports the damage
+        run = records.read_run(folder)
+        config, outcome = run.config, run.result or RunResult("missing", "not run")
+    except FileNotFoundError as error:
+        return RunResult("missing", str(error))
+    except records.RecordError as error:  # the sweep reports the damage
+        outcome = RunResult("missing", str(error))
+        try:
+            config = records.read_config(folder)
+        except (FileNotFoundError, records.RecordError):
+            return outcome
+    continued_from = config["training"].get("continued_from")
     if continued_from is not None:
         raise ConfigError(
             f"{folder} was trained for more epochs (training.continued_from={continued_from}), so it "
             "is no run of this sweep any more; give another hydra.sweep.dir, or move it away"
         )
+    return outcome
 
 
 def _table(outcomes: dict[Path, RunResult]) -> Table:
