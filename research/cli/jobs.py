@@ -141,7 +141,7 @@ def _plain_columns(loader: ConfigLoaderImpl, jobs: Sequence[Sequence[str]]) -> d
         overlaps = is_below(key, others) or any(is_below(other, [key]) for other in others)
         if len(words) == 1 or overlaps or not re.fullmatch(r"[\w.]+", key) or is_below(key, ["hydra"]):
             continue
-        if loader.repository.group_exists(key):
+        if loader.repository.group_exists(key) or any(map(OF_ONE_JOB.search, words)):
             continue
         values = {word: _value(word) for word in words}
         if all(isinstance(value, int | float | str | None) for value in values.values()):

@@ -59,5 +59,8 @@ class _Loader(_Unique, yaml.SafeLoader):
     pass
 
 
-class _FastLoader(_Unique, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+_CLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _FastLoader(_Unique, _CLoader):
     pass
