@@ -19,6 +19,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override, RangeSweep
 from omegaconf import OmegaConf
 
 from research.cli.hydra_keys import parse_word
+from research.cli.jobs import Sweep
 from research.cli.keys import Command
 from research.cli.wrapper import check_choices, compose_again, pop_keys, read_optional_folder, run_command
 from research.config import Config, ConfigError, SearchConfig
@@ -82,10 +83,9 @@ def distribution(word: str, override: Override) -> "research.sweeps.search.Distr
     return numbers(low, high, **options)
 
 
-def refuse_multirun(words: Sequence[str]) -> None:
-    """Refuse the flag of a sweep."""
-    if {"-m", "--multirun"} & set(words):
-        raise ConfigError("-m is not allowed with search, which always runs many trials; leave out -m")
+def refuse_multirun(sweep: Sweep) -> None:
+    """Refuse a sweep, which Hydra makes of the flag -m."""
+    raise ConfigError("-m is not allowed with search, which always runs many trials; leave out -m")
 
 
 def search(values: dict[str, Any], words: Sequence[str], searched: Mapping[str, Override]) -> int:

@@ -59,7 +59,7 @@ def command() -> int:
             uvicorn.Config(
                 make_app(predictor, config, test_logits),
                 ws="none",
-                log_level="warning",
+                log_config=None,
                 access_log=False,
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )

@@ -167,6 +167,8 @@ def check_launcher(sweep: Sweep) -> None:
     Raises:
         ConfigError: a run is not allowed, or a report could not compare the runs.
     """
+    if sweep.launcher == "basic":
+        return
     configs = []
     for values, _ in sweep:
         pop_keys(values, TrainKeys)

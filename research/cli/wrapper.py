@@ -79,7 +79,7 @@ def run_command(
     Args:
         command: what the command reads.
         job: called with the resolved configuration as a plain dict; once per job of a multirun.
-        before: called once with the sweep that a launcher runs, before any job.
+        before: called once with the sweep of a multirun, before any job.
         after: called once when all jobs have returned; it returns the exit code.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
@@ -119,7 +119,7 @@ def run_command(
         with multirun_file_restored(sys.argv[1:], composed):
             try:
                 sweep = open_sweep(command, sys.argv[1:])
-                if sweep and sweep.launcher != "basic" and before:
+                if sweep and before:
                     before(sweep)
                 if sweep and sweep.is_plain and follows(sys.argv[1:]):
                     sweep.save()

@@ -99,9 +99,10 @@ def test_damaged_files_are_named_or_left_out_as_in_memory(photos, tmp_path):
     stored, held = (load_dataset(images, cache_dir=tmp_path, in_memory=each) for each in (False, True))
     assert_equal(stored, held)
     assert stored.num_left_out == 2
+    images_of_splits = [split.images for split in (stored.train, stored.validation, stored.test)]
     (photos / "dog" / "0.png").unlink()
     with pytest.raises(DataError, match=r"photos/dog/0\.png cannot be used: No such file"):
-        np.asarray(stored.train.images), np.asarray(stored.validation.images), stored.test.images[:]
+        list(map(np.asarray, images_of_splits))
 
 
 @pytest.mark.parametrize("num_threads", [0, 3])

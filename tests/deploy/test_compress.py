@@ -82,7 +82,7 @@ def test_a_pruned_network_is_written_with_a_report(run_folder, trained, tmp_path
     small = prune_trained(trained, 0.5, "channel")
     report = compress(small, run_folder, "int8_weights", out=tmp_path)
     test = load_data(run_folder).test
-    logits = load_onnx((tmp_path / "model_int8_weights.onnx").read_bytes(), trained)(test.images)
+    logits = load_onnx((tmp_path / "model_int8_weights.onnx").read_bytes(), trained)(np.asarray(test.images))
     assert report["after"]["accuracy"] == (logits.argmax(-1) == test.labels).mean()
     assert report["after"]["bytes"] == report["path"].stat().st_size < report["before"]["bytes"]
     assert (tmp_path / "model_int8_weights.onnx.check.json").exists()

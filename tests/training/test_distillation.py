@@ -35,14 +35,15 @@ def test_the_loss_equals_a_reference_in_float64():
 def test_the_gradient_of_a_step_is_that_of_the_loss_with_the_teacher(preprocess, digits):
     optimizer = make_optimizer("sgd", constant(1), learning_rate=1.0)
     state = init_state(NET, optimizer, jax.random.key(0), (1, 8, 8, 1))
-    state = state._replace(teacher=NET.init(jax.random.key(1), (1, 8, 8, 1)))
+    teacher_params, teacher_state = NET.init(jax.random.key(1), (1, 8, 8, 1))
+    state = state._replace(teacher=(teacher_params, teacher_state))
     teacher = Teacher(NET, (2.0,), (0.5,))
     objective = make_loss(Named("distillation", (("temperature", 2.0), ("weight", 0.7))))
     step = jax.jit(make_train_step(NET, optimizer, objective, preprocess, num_parts=2, teacher=teacher))
     batch = Batch(jnp.asarray(digits.train.images[:8]), jnp.asarray(digits.train.labels[:8]))
     after, metrics = step(state, batch)
     x = np.asarray(preprocess(batch.images), np.float64).reshape(8, -1)
-    ours, theirs = (jax.tree.map(np.float64, tree["logits"]) for tree in (state.params, state.teacher[0]))
+    ours, theirs = (jax.tree.map(np.float64, tree["logits"]) for tree in (state.params, teacher_params))
     z = x @ ours["kernel"] + ours["bias"]
     t = (2 * x + 0.5) @ theirs["kernel"] + theirs["bias"]
     q = np.eye(10)[np.asarray(batch.labels)]
