@@ -54,7 +54,6 @@ def command() -> int:
     with _listen(arguments.host, arguments.port) as listener:
         predictor = Predictor.from_run(arguments.run, arguments.tta, BATCH_SIZES)
         test_logits = records.read_run(arguments.run).arrays().get("test_logits")
-        Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses an image with twice as many
         server = uvicorn.Server(
             uvicorn.Config(
                 make_app(predictor, config, test_logits),
@@ -66,6 +65,8 @@ def command() -> int:
         )
         # uvicorn raises a signal again after it has ended the service; this handler then has nothing to do
         before = {name: signal.signal(name, server.handle_exit) for name in (signal.SIGTERM, signal.SIGINT)}
+        most_pixels = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses an image with twice as many
         try:
             listener.listen(1024)
             host, port = listener.getsockname()[:2]
@@ -73,6 +74,7 @@ def command() -> int:
             print(f"serving {arguments.run} on {url}; POST images to {url}/predict", flush=True)
             server.run(sockets=[listener])
         finally:
+            Image.MAX_IMAGE_PIXELS = most_pixels
             for name, handler in before.items():
                 signal.signal(name, handler)
     return 0

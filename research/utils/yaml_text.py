@@ -23,9 +23,9 @@ def read_yaml(text: str) -> Any:
                       ^
     """
     try:
-        return yaml.load(text, _FastLoader)
+        return _FastLoader(text).get_single_data()
     except yaml.YAMLError:
-        return yaml.load(text, _Loader)  # its error shows the place in the text
+        return _Loader(text).get_single_data()  # its error shows the place in the text
 
 
 def write_yaml(values: Any) -> str:
