@@ -62,5 +62,8 @@ class _Loader(_Unique, yaml.SafeLoader):
 _CLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _FastLoader(_Unique, _CLoader):
+class _UniqueFast(_Unique, _CLoader):
     pass
+
+
+_FastLoader: Any = _UniqueFast
