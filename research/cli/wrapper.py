@@ -1,6 +1,5 @@
 """How every command runs: compose its configuration, call it, and turn an error into one sentence."""
 
-import contextlib
 import difflib
 import errno
 import itertools
@@ -18,7 +17,6 @@ import jax
 from hydra._internal.utils import get_args_parser
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
@@ -43,6 +41,7 @@ from research.cli.hydra_keys import (
 )
 from research.cli.jobs import Sweep, follows, open_sweep
 from research.cli.keys import Command
+from research.cli.multirun_file import multirun_file_restored
 from research.cli.nodes import CONF, choices, register
 from research.config import RENAMED, ConfigError
 from research.data import DataError
@@ -139,42 +138,6 @@ def run_command(
             return after() if after else 0
 
     exit_with(work, command)
-
-
-@contextlib.contextmanager
-def multirun_file_restored(words: list[str], composed: list[Path]) -> Iterator[None]:
-    """Undo what Hydra writes into the folder of a sweep before any job, if the block raises an exception.
-
-    Hydra writes `multirun.yaml`, and makes the folder if there is none.
-
-    Args:
-        words: the words of the command line, which name the folder of a sweep that exists already.
-        composed: the folder of the sweep, once for each job; the block fills this list.
-    """
-    words = [word.lstrip("+") for word in words] if {"-m", "--multirun"} & set(words) else []
-    named = [Path("multirun", word[len("study=") :]) for word in words if word.startswith("study=")]
-    with contextlib.suppress(OverrideParseException):  # Hydra reports it when it composes
-        given = [word for word in words if word.startswith("hydra.sweep.dir=")]
-        named += [Path(str(each.value())) for each in OverridesParser.create().parse_overrides(given)]
-    files = [folder / "multirun.yaml" for folder in named]
-    before = {path: (path.read_bytes(), path.stat()) for path in files if path.is_file()}
-    kept = {folder for path in files for folder in path.parents if folder.exists()}
-    try:
-        yield
-    except BaseException:
-        for path in {*files, *(folder / "multirun.yaml" for folder in composed)}:
-            if path in before:
-                content, was = before[path]
-                path.write_bytes(content)
-                os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns))
-                continue
-            with contextlib.suppress(OSError):  # a folder is not empty
-                if [each.name for each in path.parent.iterdir()] == [path.name]:
-                    path.unlink()
-                for folder in path.parents:
-                    if folder not in kept:
-                        folder.rmdir()
-        raise
 
 
 def exit_with(work: Callable[[], int], command: Command | None = None) -> NoReturn:

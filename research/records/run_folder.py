@@ -11,7 +11,6 @@ import hashlib
 import io
 import json
 import os
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -268,43 +267,6 @@ def parameters_checksum(folder: str | Path) -> str:
         raise RecordError(f"{path} is damaged, or an earlier version wrote it") from error
 
 
-def find_runs(*folders: str | Path) -> list[Run]:
-    """Return every run in the folders and below them, sorted by path; see `run_folders`.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-        RecordError: a file of a run is damaged.
-    """
-    return [read_run(folder) for folder in run_folders(*folders)]
-
-
-def run_folders(*folders: str | Path) -> list[Path]:
-    """Return the folder of every run in some folders and below them, sorted.
-
-    Symbolic links are followed. A run that is reached in several ways counts once, and files that belong to
-    no run of ours are ignored.
-
-    Raises:
-        FileNotFoundError: there is no such folder.
-    """
-    found: dict[Path, Path] = {}  # by the path of config.yaml without links
-    visited = set[Path]()
-    for top in map(Path, folders):
-        if not top.is_dir():
-            raise FileNotFoundError(f"there is no folder {top}")
-        for place, names, _ in os.walk(top, followlinks=True, onerror=_warn):
-            folder = Path(place)
-            if (real := folder.resolve()) in visited:
-                names.clear()
-                continue
-            visited.add(real)
-            names.sort()
-            if is_run(folder):
-                found.setdefault((folder / "config.yaml").resolve(), folder)
-                names[:] = [name for name in names if name != "checkpoints"]
-    return sorted(found.values())
-
-
 def is_run(folder: Path) -> bool:
     """Return whether a folder holds a run of ours, which may be damaged.
 
@@ -326,10 +288,6 @@ def is_run(folder: Path) -> bool:
 
 def _open_existing(path: str, flags: int) -> int:
     return os.open(path, flags & ~os.O_CREAT)
-
-
-def _warn(error: OSError) -> None:
-    warnings.warn(f"{error.filename} cannot be read: {error.strerror}", RuntimeWarning, stacklevel=3)
 
 
 def _has_ended(folder: Path) -> bool:

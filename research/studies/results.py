@@ -1,6 +1,5 @@
 """The reading of studies from the folders of runs: the runs of each arm, and the runs that are missing."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,23 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from research.records import NOT_IN_THE_RESULT, RecordError, Run, find_runs
+from research.records import RecordError, Run, find_runs
 from research.records.flags import describe_other_flags
 from research.records.search import SearchRecord, read_search
+from research.studies.differing_keys import describe_settings, differing_keys
 from research.studies.replicates import Replicate, in_order, is_fold, replicate_of, seed_of
 from research.studies.statistics import Contrast, Summary, compare, summarize
-from research.utils.nested import is_below
 
-# Two runs that differ only in these keys are the same experiment.
-IGNORED_SECTIONS = (
-    "study",
-    "seed",
-    "data.fold",
-    "init_from.run",
-    "loss.teacher",
-    "data.path",
-    *NOT_IN_THE_RESULT,
-)
 DATA_KEYS = (  # these decide the checksum of the data
     *("data.name", "data.classes", "data.test_fraction", "data.split_seed", "data.folds"),
     *("data.image_size", "data.resizing", "data.channels", "data.skip_damaged"),
@@ -235,33 +224,6 @@ def _place(name: str | None) -> tuple[int, int, str]:
     return (2, LAST.index(name), name) if name in LAST else (1, 0, name)
 
 
-def differing_keys(runs: Iterable[Run]) -> list[str]:
-    """Return the dotted keys whose values differ between runs, without seeds and paths.
-
-    Keys such as `model.name` come first.
-    """
-    configs = [run.settings for run in runs]
-    keys = dict.fromkeys(key for config in configs for key in config)
-    differing = [
-        key
-        for key in keys
-        if key != "init_from"  # a text in the runs of earlier versions
-        and not is_below(key, IGNORED_SECTIONS)
-        and _differ([config.get(key) for config in configs])
-    ]
-    return sorted(differing, key=lambda key: not key.endswith("name"))
-
-
-def _differ(values: Sequence[Any]) -> bool:
-    """Return whether two of some values differ as texts; numbers of different types differ."""
-    first = values[0]
-    if isinstance(first, str | int | float | None) and all(
-        type(value) is type(first) and value == first for value in values
-    ):
-        return False
-    return len({_as_text(value) for value in values}) > 1
-
-
 def _refuse_changed_data(runs: Iterable[Run]) -> None:
     """Raise an error if two runs have the same settings of the data and read different images."""
     first: dict[str, Run] = {}
@@ -269,11 +231,11 @@ def _refuse_changed_data(runs: Iterable[Run]) -> None:
         checksum = run.outcome.provenance.get("data_checksum")
         if checksum is None:
             continue
-        other = first.setdefault(_settings(run, DATA_KEYS), run)
+        other = first.setdefault(describe_settings(run, DATA_KEYS), run)
         if checksum != other.outcome.provenance.get("data_checksum"):
             raise RecordError(
                 f"{other.path} and {run.path} cannot be compared: the data changed between them, "
-                f"its checksum differs ({_settings(run, DATA_KEYS[:1])}); move one of them away"
+                f"its checksum differs ({describe_settings(run, DATA_KEYS[:1])}); move one of them away"
             )
 
 
@@ -309,7 +271,7 @@ def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:
     starts = _settings_of_starts(earlier)
     by_settings = defaultdict(list)
     for run in runs:
-        settings = (_settings(run, splitting), starts.get(_start_of(run), ""))
+        settings = (describe_settings(run, splitting), starts.get(_start_of(run), ""))
         by_settings[", ".join(filter(None, settings))].append(run)
     if not runs:
         by_settings[""] = []
@@ -321,7 +283,11 @@ def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:
             _planned_study(
                 f"{name} ({settings})" if settings else name,
                 group,
-                [run for run in trials if not group or _settings(run, fixed) == _settings(group[0], fixed)],
+                [
+                    run
+                    for run in trials
+                    if not group or describe_settings(run, fixed) == describe_settings(group[0], fixed)
+                ],
                 [run for run in earlier if run.path.name in of_group or run.path.name not in used],
             )
         )
@@ -342,7 +308,7 @@ def _settings_of_starts(earlier: Iterable[Run]) -> dict[str, str]:
     settings = {}
     for (stage, _), group in alike.items():
         keys = differing_keys(group)
-        settings |= {run.path.name: f"{stage}: {_settings(run, keys)}" for run in group if keys}
+        settings |= {run.path.name: f"{stage}: {describe_settings(run, keys)}" for run in group if keys}
     return settings
 
 
@@ -371,13 +337,13 @@ def _planned_study(title: str, runs: list[Run], trials: list[Run], earlier: list
 def _unplanned_study(runs: list[Run]) -> StudyResults:
     naming: list[str] = []
     for key in differing_keys(runs):  # a key that distinguishes no further runs would only lengthen the names
-        if len({_settings(run, [*naming, key]) for run in runs}) > len(
-            {_settings(run, naming) for run in runs}
+        if len({describe_settings(run, [*naming, key]) for run in runs}) > len(
+            {describe_settings(run, naming) for run in runs}
         ):
             naming.append(key)
     by_arm = defaultdict(list)
     for run in runs:
-        by_arm[_settings(run, naming) or "all runs"].append(run)
+        by_arm[describe_settings(run, naming) or "all runs"].append(run)
     arms = tuple(_arm(name, group, (), False) for name, group in by_arm.items())
     return StudyResults("runs without a study", arms, axis=naming[0] if len(naming) == 1 else None)
 
@@ -392,15 +358,6 @@ def _arm(name: str, runs: Sequence[Run], seeds: Iterable[Replicate], planned: bo
         by_seed[replicate_of(run)] = run
     kept = tuple(by_seed[seed] for seed in in_order(by_seed))
     return Arm(name, kept, tuple(repeated), in_order(set(seeds) - by_seed.keys()), planned)
-
-
-def _settings(run: Run, keys: Iterable[str]) -> str:
-    config = run.settings
-    return ", ".join(f"{key}={_as_text(config[key])}" for key in keys if key in config)
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
 def _started(run: Run) -> str:

@@ -12,15 +12,6 @@ from research.records.status import read_status
 from research.utils.files import seal
 
 
-@pytest.fixture
-def folder(tmp_path):
-    folder = tmp_path / "a run with spaces, ä"
-    records.start_run(folder, {"seed": 1, "model": {"name": "plain"}})
-    records.append_metrics(folder, {"epoch": 1, "train_loss": 0.5})
-    records.append_metrics(folder, {"epoch": 2, "train_loss": 0.25})
-    return folder
-
-
 def test_a_run_is_read_as_it_was_written(folder):
     records.write_arrays(folder, {"test_labels": np.arange(3, dtype=np.int32)})
     records.write_result(folder, RunResult("completed", test_accuracy=0.5))
@@ -55,13 +46,6 @@ def test_a_finished_run_is_never_touched(folder):
     with pytest.raises(FileExistsError, match="holds a finished run"):
         records.start_run(folder, {"seed": 2})
     assert records.read_run(folder).config["seed"] == 1
-
-
-def test_find_runs_looks_below(folder):
-    records.write_config(folder.parent / "b" / "c", {"seed": 3})
-    assert [run.config["seed"] for run in records.find_runs(folder.parent)] == [1, 3]
-    with pytest.raises(FileNotFoundError, match="there is no folder"):
-        records.find_runs(folder.parent / "none")
 
 
 def test_no_result_is_written_to_a_folder_whose_run_was_removed(folder):
@@ -201,43 +185,6 @@ def test_a_run_whose_configuration_is_gone_is_reported_by_name(folder):
     (folder / "config.yaml").unlink()
     with pytest.raises(records.RecordError, match=r"config\.yaml is missing"):
         records.find_runs(folder.parent)
-
-
-def test_links_are_followed_and_each_run_counts_once(folder, tmp_path):
-    links = tmp_path / "links"
-    links.mkdir()
-    (links / "first").symlink_to(folder)
-    (links / "second").symlink_to(folder, target_is_directory=True)
-    (links / "up").symlink_to(tmp_path)  # a cycle
-    (links / "self").symlink_to(links)
-    (links / "nowhere").symlink_to(tmp_path / "nowhere")
-    (tmp_path / "copy").mkdir()
-    for path in folder.iterdir():  # as cp -rs does
-        (tmp_path / "copy" / path.name).symlink_to(path)
-    assert len(records.find_runs(links)) == len(records.find_runs(tmp_path)) == 1
-    assert [run.path for run in records.find_runs(links / "second")] == [links / "second"]
-    assert len(records.find_runs(links, folder, folder.parent)) == 1
-    assert len(read_status(links)) == 1
-
-
-def test_runs_of_several_folders_are_found_once_each(folder):
-    other = folder.parent / "b"
-    records.write_config(other / "c", {"seed": 3})
-    assert [run.config["seed"] for run in records.find_runs(other, folder, folder.parent)] == [1, 3]
-
-
-def test_a_folder_that_cannot_be_read_causes_a_warning(folder, monkeypatch):
-    (folder.parent / "closed").mkdir()
-    scan = os.scandir
-
-    def refuse(path):
-        if Path(path).name == "closed":
-            raise PermissionError(13, "Permission denied", str(path))
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.warns(RuntimeWarning, match="closed cannot be read: Permission denied"):
-        assert len(records.find_runs(folder.parent)) == 1
 
 
 def test_a_key_that_stands_twice_in_a_configuration_is_named(folder):

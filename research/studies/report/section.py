@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from research.studies.diagnosis import diagnosis_table
+from research.studies.differing_keys import differing_keys
 from research.studies.figures import FIGURES
 from research.studies.figures.style import save
 from research.studies.findings import findings, title_in_words
@@ -30,7 +31,7 @@ from research.studies.report.table import (
     unfinished_table,
 )
 from research.studies.report.text_table import Part, Table, counts_in_words
-from research.studies.results import Arm, StudyResults, differing_keys
+from research.studies.results import Arm, StudyResults
 from research.utils.nested import dotted_keys
 from research.utils.progress_bar import track
 

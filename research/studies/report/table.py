@@ -11,6 +11,7 @@ import numpy as np
 
 from research.records import Run
 from research.records.class_scores import class_scores
+from research.studies.differing_keys import IGNORED_SECTIONS, differing_keys
 from research.studies.findings import FOLDS_IN_TIME, NO_REFERENCE
 from research.studies.predictions import confusion_counts, pool_predictions, shown_arm
 from research.studies.replicates import in_order, is_fold, replicate_in_words, replicate_of, seed_of
@@ -24,14 +25,7 @@ from research.studies.report.text_table import (
     points,
     points_interval,
 )
-from research.studies.results import (
-    IGNORED_SECTIONS,
-    TUNED_KEYS,
-    Arm,
-    StudyResults,
-    differences,
-    differing_keys,
-)
+from research.studies.results import TUNED_KEYS, Arm, StudyResults, differences
 from research.studies.statistics import Contrast, compare, seeds_needed, summarize
 from research.utils.nested import dotted_keys
 
