@@ -1,4 +1,4 @@
-"""The time and the memory of a trained network's inference, beside other programs that run the same network.
+"""The time and memory of a trained network's inference, in this package and in other programs.
 
 Each implementation is a function of a trained network and a number of images. It returns a function from that
 many images (uint8) to logits, and imports its packages when it is called.
@@ -32,7 +32,7 @@ BATCH_SIZES = (1, 8, 64, 256)
 WARM_UP_SECONDS = 0.05
 """How long an implementation computes before it is timed in a round.
 
-The threads of ONNX Runtime and of PyTorch wait busily after a call, and disturb what comes next.
+The threads of ONNX Runtime and PyTorch keep a core busy for a while after a call, and slow the next program.
 """
 
 
@@ -73,8 +73,8 @@ def ours(trained: TrainedNetwork, batch_size: int, algorithm: str | None = None)
     Args:
         trained: the network.
         batch_size: the number of images.
-        algorithm: the algorithm of the convolutions whose algorithm is `auto`; `None`: the fastest one for
-            this number of images, as `choose_inference_algorithm` returns it.
+        algorithm: the algorithm of the convolutions whose algorithm is `auto`; `None` takes the one that
+            `choose_inference_algorithm` returns for this number of images.
     """
     if algorithm is not None:
         trained = trained._replace(net=with_algorithm(trained.net, algorithm))
@@ -148,16 +148,17 @@ def benchmark_inference(
 
     Args:
         folder: the folder of the run.
-        config: how to time; `None`: by default.
+        config: how to time; `None` takes the defaults.
         batch_sizes: the numbers of images in a call.
         names: the names of the implementations.
 
     Returns:
-        `run`, `device`, `skipped` (the reason by implementation) and `sizes`: for each number of images and
-        each implementation `median_ms`, `p95_ms`, `p99_ms` and `fastest_ms` of a call (the last one is what a
-        busy machine shows of a quiet one), `images_per_s`, `num_calls`, `build_s` (until the network can be
-        called), `first_call_ms`, `memory_mib` (by how much the memory of this process grew, at its peak) and
-        `difference` (of a logit from the first implementation, as a fraction of the largest logit).
+        `run`, `device`, `skipped` (the reason, by implementation) and `sizes`. For each number of images and
+        each implementation, `sizes` holds `median_ms`, `p95_ms`, `p99_ms` and `fastest_ms` of a call,
+        `images_per_s`, `num_calls`, `build_s` (seconds until the network can be called), `first_call_ms`,
+        `memory_mib` (the growth of the memory of this process, at its peak) and `difference` (the largest
+        difference of a logit from the first implementation, as a fraction of the largest logit). On a busy
+        machine, `fastest_ms` is closest to the time on a quiet machine.
 
     Raises:
         The errors of `load_trained`.
@@ -196,14 +197,14 @@ def benchmark_inference(
 def _start(
     make: MakeLogits, trained: TrainedNetwork, images: np.ndarray
 ) -> tuple[Callable[[], np.ndarray], dict[str, float], np.ndarray]:
-    """Return a call of an implementation, what the call cost until it could be timed, and its logits."""
+    """Return a call of an implementation, what its preparation cost, and its logits."""
     give_back_memory()
     before, began = resident_memory(), time.perf_counter()
     call = partial(make(trained, len(images)), images)
     built = time.perf_counter()
     logits = call()
     called = time.perf_counter()
-    give_back_memory()  # what the compiler took
+    give_back_memory()  # the memory that the compiler used
     with peak_memory() as peak:
         call()
     row = {"build_s": built - began, "first_call_ms": 1e3 * (called - built)}
@@ -211,7 +212,7 @@ def _start(
 
 
 def _time(calls: Mapping[str, Callable[[], Any]], config: InferenceBenchmarkConfig) -> dict[str, list[float]]:
-    """Return the milliseconds of every call by name; every second round has the opposite order."""
+    """Return the milliseconds of every call by name. Every second round has the opposite order."""
     found: dict[str, list[float]] = {name: [] for name in calls}
     for index in range(config.rounds):
         for name in list(calls)[:: -1 if index % 2 else 1]:

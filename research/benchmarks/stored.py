@@ -1,4 +1,4 @@
-"""Training on images that stay on disk: images a second, and memory."""
+"""The speed and memory of training on images that stay on disk."""
 
 import tempfile
 import time
@@ -20,7 +20,7 @@ from research.training.program import Examples
 from research.utils.memory import resident_memory
 
 NUM_PHOTOS = 2000
-"""The number of JPEG files. An epoch of the benchmark takes each of them many times."""
+"""The number of JPEG files. The benchmark reads each of them many times."""
 
 NUM_READINGS = 20
 """The number of readings of the memory."""
@@ -29,7 +29,7 @@ NUM_READINGS = 20
 def time_stored(
     config: Config, num_steps: int, image_size: tuple[int, ...], num_photos: int = NUM_PHOTOS
 ) -> dict[str, Any]:
-    """Train on JPEG files of 300 by 400 pixels, which are decoded for each step.
+    """Return the speed and memory of training on JPEG files that are decoded for each step.
 
     Args:
         config: network, batch size and optimizer; `data.workers` is the number of processes that decode.
@@ -38,9 +38,9 @@ def time_stored(
         num_photos: number of files.
 
     Returns:
-        Images a second: `step` of the compiled steps alone, `read` of reading alone, and `train` of both
-        together. `waited`, the share of the time of `train` in which the program waited for images. And
-        `memory_mib`, pairs of a step of `train` and the memory of this process in MiB, on Linux.
+        `step`, `read` and `train` are images a second: of the compiled steps alone, of reading alone, and of
+        both together. `waited` is the share of the time of `train` in which the program waited for images.
+        `memory_mib` has pairs of a step of `train` and the memory of this process in MiB (0 unless on Linux).
     """
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "photos")

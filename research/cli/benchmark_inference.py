@@ -1,7 +1,7 @@
-"""Time the inference of a finished run's network, ours beside ONNX Runtime and PyTorch.
+"""Time the inference of a finished run's network, by this package, ONNX Runtime and PyTorch.
 
-Everything is measured in turn in this process, on random pixels, from pixels to logits. It needs the extras
-export and frameworks; what is not installed is left out.
+All implementations run in this process, one after the other, from random pixels to logits. ONNX Runtime needs
+the extra export, and PyTorch the extra frameworks; an implementation that is not installed is left out.
 
 Examples:
     cnn-research benchmark-inference outputs/x
@@ -58,7 +58,7 @@ def command() -> int:
 
 
 def show(result: dict[str, Any], console: Console) -> None:
-    """Print the result for a person."""
+    """Print the result as a table for each number of images."""
     console.print(f"{result['run']}, device: {result['device']}")
     for size, rows in result["sizes"].items():
         heads = (

@@ -1,7 +1,8 @@
 """Compare ways to make a network smaller: accuracy, size and time of each, in one table and one picture.
 
 The network is trained, stored in bfloat16 and int8, pruned, distilled into tiny, and compared with an
-ensemble of five runs of tiny. The next call continues where this one ended.
+ensemble of five runs of tiny. The next call with the same out continues where this one ended. The command
+needs the extra export.
 
 Example:
     cnn-research compare-compression data=mnist seeds=9 out=multirun/compression

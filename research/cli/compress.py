@@ -1,7 +1,7 @@
 """Make the network of a finished run smaller or faster, and say what that costs in accuracy.
 
 The result is an ONNX file, with a report beside it: accuracy, size and time before and after. Several runs,
-or the snapshots of one run, become an ensemble.
+or the snapshots of one run, become an ensemble. The command needs the extra export.
 
 Examples:
     cnn-research compress outputs/x --to int8

@@ -20,7 +20,10 @@ from research.training.tta import TTA
 from research.utils.constraints import OneOf
 
 SHOWN = 20
-"""The largest number of classes whose confusion matrix is printed, and of confusions that are printed."""
+"""The largest number of classes with which the confusion matrix is printed.
+
+With more classes, at most this many confusions are printed.
+"""
 
 FOOTNOTE = "Each row counts the images of a class by the class that was predicted."
 

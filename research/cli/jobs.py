@@ -1,4 +1,8 @@
-"""The configurations of the jobs of a sweep. Hydra composes one for each combination of choices."""
+"""The configurations of the jobs of a sweep.
+
+Hydra composes one configuration for each combination of choices. Values such as the seed are put into it for
+each job, because a composition takes much longer.
+"""
 
 import copy
 import re
@@ -24,7 +28,7 @@ from research.utils.conf import CONF
 from research.utils.nested import is_below
 
 FOLLOWED = ("hydra/launcher", "hydra.sweep.dir", "hydra.sweeper.params", "hydra.mode")
-"""The keys of Hydra that `Sweep` follows; with any other one, Hydra runs the jobs of a sweep itself."""
+"""The keys of Hydra's configuration that `Sweep` follows. If another one is given, Hydra runs the jobs."""
 
 OF_ONE_JOB = re.compile(r"\$\{hydra:(?!runtime\.choices\.)")
 """An interpolation of what Hydra knows about a single job, such as its number."""
@@ -54,7 +58,7 @@ class Sweep:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the jobs run here and one after the other, without callbacks of Hydra's own."""
+        """Whether the jobs run in this process, one after the other, without callbacks of Hydra."""
         sweeper = self.master.hydra.runtime.choices["hydra/sweeper"]
         return self.launcher == sweeper == "basic" and not self.master.hydra.callbacks
 
@@ -124,13 +128,13 @@ def follows(words: Sequence[str]) -> bool:
 
 
 def _plain_columns(loader: ConfigLoaderImpl, jobs: Sequence[Sequence[str]]) -> dict[int, dict[str, Any]]:
-    """Return the values of the words of all jobs at a place, for each place whose words only set a value.
+    """Return the columns of a sweep whose words only set a value: the value of each word, by column.
 
-    Those values are put into a configuration that is composed already. A word that chooses, adds or removes
-    something, or sets a list or a mapping, needs a composition.
+    Column i holds word i of every job. Its values can be put into a configuration that is composed already. A
+    word that chooses, adds or removes something, or sets a list or a mapping, needs another composition.
 
     Args:
-        loader: knows which keys choose.
+        loader: knows which keys are those of choices.
         jobs: the words of each job.
     """
     keys = [word.partition("=")[0] for word in jobs[0]] if jobs else []
@@ -150,9 +154,9 @@ def _plain_columns(loader: ConfigLoaderImpl, jobs: Sequence[Sequence[str]]) -> d
 
 
 def _value(word: str) -> Any:
-    """Return the value that Hydra reads in a word; a list if it refuses the word."""
+    """Return the value that Hydra reads in a word; an empty list if Hydra refuses the word."""
     text = word.partition("=")[2]
     if re.fullmatch(r"0|[1-9]\d*", text):
-        return int(text)  # parsing takes a millisecond
+        return int(text)  # the parser of Hydra takes a millisecond
     override = parse_word(word)
     return [] if override is None else override.value()

@@ -21,7 +21,7 @@ def multirun_file_restored(words: list[str], composed: list[Path]) -> Iterator[N
     """
     words = [word.lstrip("+") for word in words] if {"-m", "--multirun"} & set(words) else []
     named = [Path("multirun", word[len("study=") :]) for word in words if word.startswith("study=")]
-    with contextlib.suppress(OverrideParseException):  # Hydra reports it when it composes
+    with contextlib.suppress(OverrideParseException):  # Hydra reports the error when it composes
         given = [word for word in words if word.startswith("hydra.sweep.dir=")]
         named += [Path(str(each.value())) for each in OverridesParser.create().parse_overrides(given)]
     files = [folder / "multirun.yaml" for folder in named]

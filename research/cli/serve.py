@@ -1,8 +1,8 @@
 """Predict the classes of images that arrive by HTTP, with the network of a finished run.
 
 POST /predict takes one image or several as multipart/form-data, and answers with JSON. GET /healthz answers
-ok, and GET /metrics has numbers for Prometheus. SIGTERM or Ctrl-C ends the service when it has answered the
-requests that it has accepted. It needs the extra serve.
+ok, and GET /metrics has numbers for Prometheus. SIGTERM or Ctrl-C ends the service after it has answered the
+requests that it has accepted. The command needs the extra serve.
 
 Examples:
     cnn-research serve outputs/x --port 8000
@@ -26,10 +26,10 @@ from research.utils.constraints import OneOf
 PACKAGES = ("starlette", "uvicorn", "python_multipart", "prometheus_client")
 
 MAX_PIXELS = 50_000_000
-"""The largest number of pixels of an image; a small file may hold more than the memory can."""
+"""The largest number of pixels of an image. A small file can hold an image that does not fit into memory."""
 
 DRAIN_SECONDS = 30
-"""How long the service waits for the requests that it has accepted before it ends."""
+"""The longest time that the service waits for the requests that it has accepted, before it ends."""
 
 
 def command() -> int:
@@ -44,8 +44,8 @@ def command() -> int:
 
     parser = Arguments(__doc__)
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 is every one")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0 is any that is free")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all addresses")
+    parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0: any free port")
     parser.add_argument("--tta", help=f"test-time augmentation instead of the run's: {OneOf(TTA)}")
     add_flags(parser, ServeConfig)
     arguments = parser.parse_args()
@@ -63,7 +63,7 @@ def command() -> int:
                 timeout_graceful_shutdown=DRAIN_SECONDS,
             )
         )
-        # uvicorn raises a signal again after it has ended the service; this handler then has nothing to do
+        # uvicorn sends the signal again after it has ended the service; this handler then has no effect
         before = {name: signal.signal(name, server.handle_exit) for name in (signal.SIGTERM, signal.SIGINT)}
         most_pixels = Image.MAX_IMAGE_PIXELS
         Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2  # Pillow refuses an image with twice as many
@@ -81,7 +81,10 @@ def command() -> int:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Return a socket with an address, which does not listen yet, so that nobody waits for the network."""
+    """Return a socket that has an address and does not listen yet.
+
+    Until the network is compiled, clients are refused and need not wait.
+    """
     if not 0 <= port <= 65535:
         raise ConfigError(f"--port={port} is not allowed; give a whole number, from 0 to 65535")
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)

@@ -59,7 +59,7 @@ COMMAND = Command("config", __doc__, (TrainKeys,), [key.name for key in fields(C
 
 
 def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> None:
-    """Run one configuration, or only plan it in a sweep on this machine, where `finish` in `main` runs it."""
+    """Run one configuration; in a sweep on this machine only plan it, and `finish` in `main` runs it."""
     folder, keys = read_folder(values, "run"), pop_keys(values, TrainKeys)
     resume, sweep.retry_failed = keys.resume, keys.sweep.retry_failed
     hydra = HydraConfig.get()
@@ -112,13 +112,13 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
             report(result, folder)
         return exit_codes.append(exit_code(result))
     try:
-        with made_folder(folder):  # only to see whether it can be made
+        with made_folder(folder):  # this only checks that the folder can be made
             pass
     except OSError as error:
         raise ConfigError(f"run={folder} cannot be written: {error.strerror}; give another folder") from error
     if is_group:  # a sweep over `num_runs` seeds; a sweep always continues unfinished runs
         for seed in range(config.seed, config.seed + num_runs):
-            each = Config.from_dict(config.to_dict() | {"seed": seed})  # it refuses a seed that is too large
+            each = Config.from_dict(config.to_dict() | {"seed": seed})  # it refuses seeds that are too large
             sweep.plan(StagedRun.of(each), folder)
         return None
     if continues:

@@ -84,7 +84,7 @@ def run_command(
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
     errors: list[Exception] = []
     composed: list[Path] = []
-    environment: dict[str, str] = {}  # Hydra sets it for each job, and `after` may run the jobs
+    environment: dict[str, str] = {}  # Hydra sets it only during a job; `after` may run the jobs
 
     def begin() -> None:
         full: Any = HydraConfig.instance().cfg
@@ -113,7 +113,7 @@ def run_command(
         if {"--help", "-h"} & set(sys.argv[1:]):
             return print_help(command)
         if any(word.startswith("--info") for word in sys.argv[1:]):
-            logging.getLogger().handlers.clear()  # Hydra adds its own to those of imported libraries
+            logging.getLogger().handlers.clear()  # Hydra adds a handler to those of imported libraries
         start = hydra.main(version_base="1.3", config_path=str(CONF), config_name=command.config_name)
         with multirun_file_restored(sys.argv[1:], composed):
             try:
@@ -267,7 +267,7 @@ def compose_again(command: Command, words: list[str]) -> Any:
 
 
 class SayHandler(logging.Handler):
-    """Prints what a run has to say, such as which parameters it takes from another run."""
+    """Prints the messages of a run, such as which parameters it takes from another run."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print the message of a record."""

@@ -15,7 +15,7 @@ Waiting = tuple[np.ndarray, asyncio.Future[np.ndarray]]
 class Batcher:
     """A queue of images whose logits are computed in batches, in the order in which the images arrived.
 
-    `run` computes a batch as soon as it is full, or as soon as its first image has waited for `max_wait`.
+    `run` computes a batch as soon as the batch is full or its first image has waited for `max_wait`.
     Images that arrive during a batch wait for the next one.
 
     Args:
@@ -32,7 +32,7 @@ class Batcher:
         self._queue: asyncio.Queue[Waiting] = asyncio.Queue()
 
     async def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the logits `[K]` of an image `[H, W, C]`, after the batch that it is part of."""
+        """Return the logits `[K]` of an image `[H, W, C]` when its batch has been computed."""
         future: asyncio.Future[np.ndarray] = asyncio.get_running_loop().create_future()
         self._queue.put_nowait((pixels, future))
         return await future
@@ -52,7 +52,7 @@ class Batcher:
                             future.set_exception(error)
                     continue
                 for (_, future), row in zip(batch, rows, strict=True):
-                    if not future.done():  # it is done if its request was cancelled
+                    if not future.done():  # a future is done already if its request was cancelled
                         future.set_result(row)
 
     async def _next_batch(self) -> list[Waiting]:

@@ -16,7 +16,7 @@ from research.training.evaluate import make_predict
 from research.utils.xla import CompilerOptions
 
 BATCH_SIZES = (1, 8, 64)
-"""The numbers of images for which a service compiles its network. The largest one is that of `predict`."""
+"""The numbers of images for which a service compiles its network. `predict` uses only the largest one."""
 
 
 def compile_inference(
@@ -25,7 +25,7 @@ def compile_inference(
     tta: str | None = None,
     options: CompilerOptions = None,
 ) -> Logits:
-    """Return a function that pads images to the next of some batch sizes, and computes their logits.
+    """Return a function that computes the logits of images, padded to the next of some batch sizes.
 
     Channels that are not used are removed, and batch normalisation is folded. On the CPU, each batch size has
     the algorithms of convolution that are fastest for it.
@@ -47,7 +47,7 @@ def compile_inference(
         if jax.default_backend() == "cpu" and trained.preprocess.dtype == "float32":
             net, prepared = transform_kernels(with_inference_algorithms(net, images.shape), params)
         predict = make_predict(net, trained.preprocess, tta or trained.config.training.tta)
-        if size == 1:  # passing the parameters would take a tenth of the time; XLA knows them here
+        if size == 1:  # constants need not be passed, which would take a tenth of the time of a call
             call = partial(predict, *jax.device_get((prepared, state)))
             programs[1] = jax.jit(call, compiler_options=options).lower(images).compile()
             continue

@@ -36,7 +36,10 @@ FORMS: dict[str, Callable[[bytes, Callable[[], np.ndarray]], bytes]] = {
     "int8": lambda content, calibration: quantize_int8(content, calibration()),
     "int8_weights": lambda content, calibration: quantize_weights(content),
 }
-"""Functions of an ONNX model in float32 and of a function that returns images of the calibration, by name."""
+"""Functions that convert an ONNX model in float32, by name.
+
+The second argument of each is a function that returns the images of the calibration.
+"""
 
 
 class Cost(NamedTuple):
@@ -58,7 +61,7 @@ def cost_of(content: bytes, trained: TrainedNetwork, test: Split | None) -> Cost
 
     Args:
         content: the model.
-        trained: the network, whose images have the same size.
+        trained: the network that the model was exported from, or one on images of the same size.
         test: the test split, or `None`.
     """
     logits, accuracy = load_onnx(content, trained), None
@@ -109,19 +112,19 @@ def compress(
     calibrate: str | Path | None = None,
     out: str | Path | None = None,
 ) -> dict[str, Any]:
-    """Write a smaller form of a trained network as an ONNX file, and a report of what it costs beside it.
+    """Write a smaller form of a trained network as an ONNX file, and a report of its cost beside the file.
 
     Args:
-        trained: the network, such as `load_ensemble` or `prune_trained` returns it.
-        folder: the folder of a run on the same images. The calibration and the accuracy take its dataset.
+        trained: the network. `load_ensemble` and `prune_trained` return such networks.
+        folder: the folder of a run on the same images, whose dataset serves for calibration and accuracy.
         form: a name in `FORMS`.
         calibrate: a folder of images for the calibration of int8; `None` takes training images of the run.
         out: the folder of the file; `None` is the folder `export` of the run.
 
     Returns:
         The content of the report, and under `path` the path of the file. `before` and `after` are the `Cost`
-        of the network in float32 and of the file. `checks` says how far their logits are from each other.
-        `accuracy` is null if the dataset of the run is not here.
+        of the network in float32 and of the file. `checks` says how far the logits of the file are from those
+        of the network, as `compare` returns it. `accuracy` is null if the dataset of the run is not here.
 
     Raises:
         ConfigError: the form is unknown, a package is not installed, or an image cannot be read.
@@ -158,7 +161,7 @@ def compress(
 
 
 def _with_metadata(content: bytes, trained: TrainedNetwork) -> bytes:
-    """Return a model that says which images it takes, as the one of the export does."""
+    """Return the model with the metadata of an exported model, such as the size of its images."""
     import onnx
 
     model = onnx.load_from_string(content)

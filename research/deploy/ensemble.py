@@ -21,13 +21,13 @@ AVERAGES = ("probabilities", "weights")
 
 
 def load_ensemble(folders: Sequence[str | Path], average: str = "probabilities") -> TrainedNetwork:
-    """Return one network for several completed runs. It is the network of the run if there is one only.
+    """Return one network for several completed runs, or the network of the run if there is only one.
 
     Args:
         folders: the folders of the runs, which were trained on images of the same size and classes.
         average: `probabilities` averages the outputs of all networks. `weights` averages their parameters,
-            which gives one network that costs no more than one of them. It is of use for runs that start from
-            the same parameters, or for snapshots whose learning rate stays low.
+            which gives one network that costs no more than one of them. The averaged network is accurate if
+            the runs start from the same parameters, or for snapshots whose learning rate stays low.
 
     Raises:
         ConfigError: the runs do not fit together, or `average` is unknown.

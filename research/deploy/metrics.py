@@ -10,13 +10,13 @@ from scipy.special import softmax
 class Metrics:
     """The numbers of a service since its start.
 
-    The images that clients send may differ from those of the training. The shares of the predicted classes,
-    or the mean confidence, then differ between the images that were served and the test split.
+    The images that clients send may differ from the training images. Then the shares of the predicted classes
+    or the mean confidence differ between the images that were served and the test split.
 
     Args:
         class_names: the names of the `K` classes.
         num_waiting: returns the number of images that wait or are being predicted.
-        test_logits: the logits `[N, K]` of the test split; `None`: unknown.
+        test_logits: the logits `[N, K]` of the test split; `None` if they are not known.
     """
 
     def __init__(

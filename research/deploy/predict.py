@@ -127,7 +127,7 @@ class Predictor:
         """Return the pixels `[H, W, C]` (uint8) of an image, resized as in training.
 
         Raises:
-            ValueError: the image is damaged, or has no form in which an image may be given.
+            ValueError: the image is damaged, or it is an array of another shape or dtype than `Input` allows.
             OSError: the file cannot be opened.
         """
         if isinstance(image, np.ndarray):

@@ -52,7 +52,7 @@ def quantize_int8(content: bytes, images: np.ndarray) -> bytes:
 def quantize_weights(content: bytes) -> bytes:
     """Return a model whose kernels are stored in int8, with a scale for each output channel.
 
-    ONNX Runtime turns them into float32 by DequantizeLinear, and computes in float32.
+    ONNX Runtime converts the kernels to float32 by DequantizeLinear, and computes in float32.
 
     Args:
         content: an ONNX model.
@@ -95,8 +95,8 @@ def _store_kernels(content: bytes, encode: Callable[[np.ndarray, str, int], tupl
 
     Args:
         content: an ONNX model.
-        encode: a function of a kernel, its name and the axis of its output channels, which returns the
-            tensors that are stored, and the node that computes the kernel from them.
+        encode: a function of a kernel, its name and the axis of its output channels. It returns the tensors
+            that are stored, and the node that computes the kernel from these tensors.
     """
     import onnx
 
@@ -128,7 +128,7 @@ def _is_transposed(node: Any) -> bool:
 
 
 def _prepared(content: bytes, folder: Path) -> Path:
-    """Write a model whose constants are computed to a folder, so that kernels are initializers of it."""
+    """Write the model to a folder after folding its constants, so that its kernels are initializers."""
     import onnx
     import onnxruntime
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
@@ -141,7 +141,7 @@ def _prepared(content: bytes, folder: Path) -> Path:
     scalars = {each.name for each in model.graph.initializer if not each.dims}
     for node in model.graph.node:
         if node.op_type == "Gemm" and len(node.input) == 3 and node.input[2] in scalars:
-            del node.input[2]  # the zero of jax2onnx; the quantizer takes a bias for each channel only
+            del node.input[2]  # a scalar zero of jax2onnx; the quantizer needs one number for each channel
     add_pre_process_metadata(model)  # otherwise the quantizer logs that nothing was prepared
     onnx.save(model, path)
     return path

@@ -34,10 +34,10 @@ class ServeConfig:
     """The limits of a service.
 
     Args:
-        max_wait: milliseconds that an image waits for others, with which it is predicted in one batch.
-        queue: number of images that may wait or be predicted; a request beyond it is answered by 503.
-        max_images: number of images in a request.
-        max_megabytes: megabytes in a request.
+        max_wait: longest time in milliseconds that the first image of a batch waits for further images.
+        queue: largest number of images that wait or are predicted; a request beyond it gets the status 503.
+        max_images: largest number of images in a request.
+        max_megabytes: largest size of a request in megabytes.
     """
 
     max_wait: Annotated[float, Between(0, 60_000)] = 5.0
@@ -53,8 +53,8 @@ def make_app(
 
     Args:
         predictor: predicts the images.
-        config: the limits; `None`: the default ones.
-        test_logits: the logits `[N, K]` of the test split, with which `/metrics` compares; `None`: unknown.
+        config: the limits; `None` takes the defaults.
+        test_logits: the logits `[N, K]` of the test split, with which `/metrics` compares; `None` if unknown.
     """
     service = Service(predictor, config or ServeConfig(), test_logits)
     return Starlette(
@@ -73,12 +73,12 @@ def make_app(
 
 
 class Service:
-    """The handlers of a service, and what they share.
+    """The handlers of the requests to a service, and the state that they share.
 
     Args:
         predictor: predicts the images.
         config: the limits.
-        test_logits: the logits `[N, K]` of the test split; `None`: unknown.
+        test_logits: the logits `[N, K]` of the test split; `None` if they are not known.
     """
 
     def __init__(self, predictor: Predictor, config: ServeConfig, test_logits: np.ndarray | None) -> None:
@@ -137,7 +137,7 @@ class Service:
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
             raise HTTPException(415, "send images as multipart/form-data, as in curl -F image=@photo.jpg")
         length = request.headers.get("content-length")
-        if length is None:  # such a request may be of any size
+        if length is None:  # without this header, a request may be of any size
             raise HTTPException(411, "the request has no Content-Length; send one")
         if (megabytes := int(length) / 1e6) > self._config.max_megabytes:
             limit = f"the limit is {self._config.max_megabytes:g} MB"

@@ -15,12 +15,12 @@ from research.ops.padding import pad2d, resolve_padding
 from research.ops.precision import as_float
 
 TILES = {"winograd2": 2, "winograd4": 4}
-"""The side of the square of outputs that one tile gives, by the name of the algorithm."""
+"""The side of the square of outputs that one tile computes, by the name of the algorithm."""
 
 
 @dataclass(frozen=True)
 class TransformedConv2D:
-    """A convolution by Winograd's algorithm whose kernel is transformed already. It is for inference only.
+    """A convolution by Winograd's algorithm with a transformed kernel. The layer is for inference only.
 
     Args:
         conv: the convolution before the transform, with an algorithm in `TILES` and one group.

@@ -15,11 +15,11 @@ from research.training.schedules import cycle_bounds
 from research.training.state import eval_params
 
 NAME = "snapshot-"
-"""How the name of the folder of a snapshot begins, in the folder of the run's checkpoints."""
+"""The beginning of the name of a snapshot's folder, which lies in the folder of the run's checkpoints."""
 
 
 class SnapshotWriter(Callback):
-    """Saves the parameters that are evaluated at the end of each cycle of the learning rate.
+    """Saves the parameters that `eval_params` returns, at the end of each cycle of the learning rate.
 
     Args:
         folder: the folder of the run's checkpoints.
@@ -42,7 +42,7 @@ class SnapshotWriter(Callback):
 
 
 def snapshot_steps(config: Config, num_steps: int, steps_per_epoch: int) -> list[int]:
-    """Return the steps after which a run saves a snapshot; none unless `training.snapshots` is true.
+    """Return the steps after which a run saves a snapshot; an empty list unless `training.snapshots` is true.
 
     Args:
         config: the configuration of the run.

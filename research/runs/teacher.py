@@ -37,7 +37,7 @@ def load_teacher(config: Config, inputs: Dataset | InputSpec) -> tuple[Teacher, 
             f"with {len(theirs.class_names)} classes, and this run has images of {list(inputs.image_shape)} "
             f"with {len(inputs.class_names)} classes; give a run on the same images and classes"
         )
-    # with the pixels p, the student sees (p - mean) / std, and the teacher (p - its mean) / its std
+    # from pixels p, the student gets (p - mean) / std, and the teacher needs (p - its mean) / its std
     channels = list(zip(inputs.mean, inputs.std, theirs.mean, theirs.std, strict=True))
     scale = tuple(std / its_std for _, std, _, its_std in channels)
     offset = tuple((mean - its_mean) / its_std for mean, _, its_mean, its_std in channels)

@@ -36,7 +36,7 @@ class CompressionConfig:
     """The keys of the comparison.
 
     Args:
-        seeds: number of seeds; 9 can decide the 10 comparisons with float32.
+        seeds: number of seeds; with 9 seeds, each of the 10 comparisons with float32 can be decided.
         out: folder of the runs, the files, the table and the figure; the next call continues in it.
     """
 
@@ -49,7 +49,7 @@ class Arm(NamedTuple):
 
     Args:
         form: the form of the numbers in the file, a name in `deploy.compress.FORMS`.
-        runs: the names of the runs whose probabilities are averaged; one is no ensemble.
+        runs: the names of the runs whose probabilities are averaged; a single run is no ensemble.
     """
 
     form: str
@@ -102,7 +102,7 @@ def run_compression(
 ) -> Path:
     """Train the networks, compress them, and write a table and a figure.
 
-    What the folder already holds is not computed again.
+    Runs and files that the folder already holds are not computed again.
 
     Args:
         config: the keys of the comparison.
@@ -142,7 +142,7 @@ def run_compression(
 
 
 def _cost(arm: Arm, folders: Mapping[str, Path], out: Path) -> dict[str, Any]:
-    """Return the cost of the file of an arm, which is written unless its report is there."""
+    """Return the cost of the file of an arm. The file is written if its report does not exist yet."""
     report = out / f"model_{arm.form}.onnx.check.json"
     if not report.exists():
         paths = [folders[name] for name in arm.runs]
@@ -184,7 +184,7 @@ def write_comparison(costs: Mapping[str, Mapping[int, dict[str, Any]]], out: Pat
             }
             accuracy = 100 * fmean(cost["accuracy"] for cost in each.values())
             for axis, (what, value) in zip(axes[0], points.items(), strict=True):
-                turn = index // len(MARKERS)  # more arms than markers get the markers in other colours
+                turn = index // len(MARKERS)  # the markers repeat in other colours
                 colour, marker = COLOURS[(index + turn) % len(COLOURS)], MARKERS[index % len(MARKERS)]
                 axis.plot(value, accuracy, marker, color=colour, label=name)
                 axis.set(xscale="log", xlabel=what, ylabel="test accuracy (%)")

@@ -19,8 +19,8 @@ TeacherArrays = tuple[()] | tuple[Params, State]
 class Teacher:
     r"""A trained network whose outputs another network, the student, learns to imitate.
 
-    It sees the images of the student, after augmentation and mixing, as $a x + b$ for each channel, because
-    the pixels of both networks may be scaled differently.
+    For an image $x$ of the student, after augmentation and mixing, the teacher sees $a x + b$ in each
+    channel, because the two networks may scale pixels differently.
 
     Args:
         net: the network, whose outputs are logits `[N, K]`.
@@ -40,7 +40,7 @@ class Teacher:
 
 
 def teach(teacher: Teacher | None, arrays: TeacherArrays, images: jax.Array) -> tuple[jax.Array, ...]:
-    """Return what an objective takes after logits and labels: the teacher's logits, or nothing without one.
+    """Return the further arguments of an objective: the teacher's logits, or none without a teacher.
 
     Args:
         teacher: the teacher, or `None`.

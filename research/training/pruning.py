@@ -23,7 +23,7 @@ class ChannelGroup:
 
     Args:
         layer: the path of the layer whose output channels they are.
-        norms: the paths of the batch normalisations between it and the next layer.
+        norms: the paths of the batch normalisations between this layer and the next.
         reader: the path of the next convolution or dense layer; `""` if there is none.
     """
 
@@ -33,7 +33,7 @@ class ChannelGroup:
 
 
 def channel_groups(layer: Any, path: str = "") -> Iterator[ChannelGroup]:
-    """Yield the groups of channels of a network that can be removed without a change of another layer.
+    """Yield the groups of channels of a network that can be removed without a change outside of the group.
 
     Such a group lies between two convolutions or dense layers of one `Sequential`. The channels that are
     added to a shortcut, those of grouped convolutions and the logits are in no group.
@@ -62,12 +62,12 @@ def channel_groups(layer: Any, path: str = "") -> Iterator[ChannelGroup]:
 
 
 def make_masks(net: Sequential, by: str) -> Callable[[Any, jax.Array], Any]:
-    r"""Return a function that finds the masks with which a share of a network is pruned.
+    r"""Return a function that computes the masks with which a share of a network is pruned.
 
     `weight` prunes the numbers with the smallest magnitudes of all kernels together. `channel` prunes the
     output channels with the smallest sums of magnitudes of each layer in `channel_groups`, where at least one
-    channel is kept. The mask of a channel also holds what the next layer multiplies it by, so the network
-    without the channel gives the same outputs.
+    channel is kept. The mask of a channel also covers the weights by which the next layer multiplies it, so
+    the network without the channel gives the same outputs.
 
     Args:
         net: the network.
@@ -105,7 +105,7 @@ def make_masks(net: Sequential, by: str) -> Callable[[Any, jax.Array], Any]:
                 if path.rpartition("/")[0] in (group.layer, *group.norms):
                     masks[path] &= kept
             reader = f"{group.reader}/kernel"
-            repeats = flat[reader].shape[-2] // kept.size  # of the pixels that `Flatten` joins to a vector
+            repeats = flat[reader].shape[-2] // kept.size  # the number of pixels that `Flatten` joins
             masks[reader] &= jnp.tile(kept, repeats)[:, None]
         return nested(masks, "/")
 
@@ -138,8 +138,8 @@ def amount_at(epoch: int, amount: float, from_epoch: int, until_epoch: int) -> f
 def make_prune(net: Sequential, *, amount: float, by: str, from_epoch: int, until_epoch: int) -> Prune:
     """Return a function that prunes the state of training at the beginning of an epoch.
 
-    The training step keeps at zero what is pruned. A parameter that is zero has the smallest magnitude, so it
-    stays pruned in the next epochs.
+    The training step keeps pruned parameters at zero. A parameter that is zero has the smallest magnitude, so
+    it stays pruned in the next epochs.
 
     Args:
         net: the network.
