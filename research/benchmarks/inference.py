@@ -134,7 +134,11 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
     "torch": Implementation(torch_network, ("torch",), "frameworks"),
     "torch_compiled": Implementation(partial(torch_network, compiled=True), ("torch",), "frameworks"),
 }
-"""The implementations by name. `ours_lax` and `ours_auto` show whether `ours` chose the fastest algorithm."""
+"""The implementations by name.
+
+`ours_lax` shows whether the algorithms that `ours` chooses are faster than `lax`. `ours_auto` runs the same
+program as `ours`, because `compile_inference` replaces the algorithm `auto`.
+"""
 
 
 @run_settings()
