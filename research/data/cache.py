@@ -24,15 +24,17 @@ def checksum(source: Source) -> str:
 
 
 def array_header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
-    """Return what counts in a checksum before the bytes of an array."""
+    """Return the bytes that a checksum takes before the bytes of an array: its dtype and its shape."""
     return f"{dtype.str}{shape}".encode()
 
 
 def kept_arrays(path: Path, make: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Return the arrays of an npz file, or make them now and write the file.
+    """Return the arrays of an npz file, or make the arrays and write the file.
+
+    A warning says that a file is damaged or cannot be written; then the arrays are made.
 
     Args:
-        path: the path of the file, whose name must be different for every result of `make`.
+        path: the path of the file. Its name must be different for every result of `make`.
         make: a function that returns the arrays by name.
     """
     if path.exists():

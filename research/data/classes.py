@@ -1,4 +1,4 @@
-"""A choice among the classes of images, whose labels are numbered anew."""
+"""The images of some classes of a source, with new labels."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ class ChosenClasses:
 
     Args:
         images: the images of all classes.
-        classes: at least two classes, each once. A whole number is a label, a text is the name of a class.
+        classes: at least two different classes. A whole number is a label, and a text is the name of a class.
 
     Example:
         >>> from research.data import TableImages
@@ -43,7 +43,7 @@ class ChosenClasses:
         """Return the shapes of the images and the chosen classes.
 
         Raises:
-            DataError: the images are missing, or they have no such class.
+            DataError: the images are missing, or the source lacks one of the classes.
         """
         spec = self.images.describe()
         names = spec.class_names
@@ -64,15 +64,15 @@ class ChosenClasses:
     ) -> tuple[Source, str | None]:
         """Return the images of the chosen classes.
 
-        The checksum is `None` for images in memory, since it is not known.
+        For images in memory, the checksum of the chosen images is not known, and `None` is returned instead.
 
         Args:
             cache: the folder of caches.
-            in_memory: as for `load_dataset`. The size is that of all classes.
+            in_memory: as for `load_dataset`. `None` decides by the size of the images of all classes.
             num_workers: as for `load_dataset`.
 
         Raises:
-            DataError: the images are missing or damaged, or they have no such class.
+            DataError: the images are missing or damaged, or the source lacks one of the classes.
         """
         source, digest = self.images.read(cache, in_memory, num_workers)
         labels = self._labels(source.class_names)

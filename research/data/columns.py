@@ -1,4 +1,4 @@
-"""Columns of a user's data beside image and label: the groups of examples, and their times."""
+"""Further columns of a user's data: the times of the examples as numbers."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,15 +9,15 @@ from research.data.dataset import DataError
 
 
 def parse_times(values: Sequence[object], column: str) -> np.ndarray:
-    """Return times as numbers, `[N]`, float64.
+    """Return times as numbers, `[N]`, float64. A date becomes its seconds since 1970.
 
     Args:
-        values: numbers, or dates and times in ISO 8601, such as `2026-01-31` or `2026-01-31T12:00:00`. One
+        values: numbers, or dates and times in ISO 8601, such as `2026-01-31` or `2026-01-31T12:00:00`. A time
             without a time zone is taken as UTC.
-        column: the name of the column, for errors.
+        column: the name of the column, which errors name.
 
     Raises:
-        DataError: a value is neither.
+        DataError: a value is neither a number nor a date.
 
     Example:
         >>> parse_times(["1970-01-02", "3"], "taken").tolist()

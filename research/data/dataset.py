@@ -20,7 +20,7 @@ class Split(NamedTuple):
 
 
 def take(split: Split, indices: np.ndarray) -> Split:
-    """Return the examples at `indices`, in the order in which they stand in `split`."""
+    """Return the examples at `indices`, in the order of `split`. Stored images are not read."""
     indices, images = np.sort(indices), split.images
     chosen = images.select(indices) if isinstance(images, StoredImages) else images[indices]
     return Split(chosen, split.labels[indices])
@@ -158,16 +158,16 @@ DATASETS: dict[str, DatasetSpec] = {
 
 
 EPOCHS, STEPS, LARGEST_BATCH = 20, 8, 64
-"""The recommended number of epochs, smallest number of steps in an epoch, and largest batch size."""
+"""The recommended number of epochs, the smallest number of steps per epoch, and the largest batch size."""
 
 
 def recommend(
     image_shape: tuple[int, int, int], class_names: tuple[str, ...], counts: dict[str, int]
 ) -> DatasetSpec:
-    """Return what is known about images that are no dataset of the table, with recommendations.
+    """Return the description of images that are not in the table of datasets, with recommendations.
 
-    The batch size is a power of two, at most 64, that gives at least 8 steps an epoch if there are images
-    enough.
+    The batch size is the largest power of two, up to 64, that gives at least 8 steps per epoch, or 1 if there
+    are too few images.
 
     Args:
         image_shape: the shape `(H, W, C)` of one image.

@@ -37,7 +37,7 @@ def parse_idx_files(spec: DatasetSpec, folder: Path) -> Source:
 
 
 def _checked(spec: DatasetSpec, images: np.ndarray, labels: np.ndarray, what: str) -> Split:
-    """Return images `[N, H, W, C]` (`[N, H, W]` if C is 1) and labels `[N]` as a split, if they are right."""
+    """Return images `[N, H, W, C]` (`[N, H, W]` if C is 1) and labels `[N]` as a split, after checks."""
     shape = spec.image_shape if spec.image_shape[-1] > 1 else spec.image_shape[:2]
     if images.shape[1:] != shape or labels.shape != images.shape[:1] or images.dtype != np.uint8:
         found = f"{what} hold images {images.shape} of {images.dtype} and labels {labels.shape}"
@@ -48,7 +48,7 @@ def _checked(spec: DatasetSpec, images: np.ndarray, labels: np.ndarray, what: st
 def parse_emnist(part: str, spec: DatasetSpec, folder: Path) -> Source:
     """Return the images and labels of a part of EMNIST.
 
-    The published images are transposed; here they stand upright. Labels are counted from 0.
+    The published images are transposed, and the returned images are upright. Labels begin at 0.
 
     Args:
         part: the name of the part, `balanced` or `letters`.
@@ -123,8 +123,8 @@ def parse_cifar10_1(spec: DatasetSpec, folder: Path) -> Source:
 def parse_cifar10_corrupted(spec: DatasetSpec, folder: Path) -> Iterator[tuple[str, Source]]:
     """Yield the test images and labels of each corruption and severity of CIFAR-10-C.
 
-    The archive holds an array for each corruption, in which the images of the five severities follow each
-    other, and one array of labels.
+    The archive holds one array of labels, and one array of images for each corruption. An array of images has
+    the images of severity 1 first, and the images of severity 5 last.
 
     Args:
         spec: the shapes of the dataset.
@@ -176,12 +176,12 @@ def _load_npy(content: bytes, name: str) -> np.ndarray:
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Return the uint8 array that a gzipped IDX file holds, as `parse_idx` does for its bytes."""
+    """Return the uint8 array in a gzipped IDX file."""
     return parse_idx(path.read_bytes(), path.name)
 
 
 def parse_idx(packed: bytes, name: str) -> np.ndarray:
-    """Return the uint8 array in the bytes of a gzipped IDX file, which errors name by `name`.
+    """Return the uint8 array in the bytes of a gzipped IDX file. `name` is the name of the file in errors.
 
     The file begins with two zero bytes, the byte 8 for the type uint8, and one byte with the number of axes.
     Then come the length of each axis in 4 bytes (big-endian) and the values.

@@ -1,4 +1,4 @@
-"""The images of a user, from a folder or a CSV file: found, decoded in parallel, and cached."""
+"""The images of a user in a folder or a CSV file, decoded in parallel and cached, or left on disk."""
 
 import hashlib
 import os
@@ -27,13 +27,14 @@ from research.utils.progress_bar import track
 
 
 def files_checksum(files: list[ImageFile], facts: object, cache: Path) -> str:
-    """Return the sha256 of the contents of files, in hexadecimal digits; their paths do not count.
+    """Return the sha256 of the contents of files, in hexadecimal digits. It does not depend on their paths.
 
-    It is kept in the folder `cache`, so the files are only read again if a path, a size or a time changes.
+    The result is kept in the folder `cache`, so the files are read again only if the path, the size or a time
+    of a file changes.
 
     Args:
         files: the files.
-        facts: what else counts, such as the labels; its `repr` is used.
+        facts: what else the checksum depends on, such as the labels. The `repr` of this object is used.
         cache: the folder of caches.
     """
     listing = hashlib.sha256(repr((files, facts)).encode()).hexdigest()
@@ -43,7 +44,7 @@ def files_checksum(files: list[ImageFile], facts: object, cache: Path) -> str:
     with ThreadPoolExecutor(num_cpus()) as pool:
         digests = list(pool.map(_digest, files))
     checksum = hashlib.sha256(repr((digests, facts)).encode()).hexdigest()
-    with suppress(OSError):  # then the files are read again the next time
+    with suppress(OSError):  # without the file in the cache, the images are read again at the next start
         known.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(known, checksum.encode())
     return checksum
@@ -52,7 +53,7 @@ def files_checksum(files: list[ImageFile], facts: object, cache: Path) -> str:
 def _digest(file: ImageFile) -> str:
     try:
         return sha256(Path(file.path))
-    except OSError:  # decoding says why it cannot be read
+    except OSError:  # the decoding of the file will raise an error with the reason
         return ""
 
 
@@ -100,7 +101,7 @@ class FolderImages:
         """Return the image files.
 
         Raises:
-            DataError: as `list_images` does, and if there is a file that is no image, unless `skip_damaged`.
+            DataError: `list_images` raises it, or a file is no image and `skip_damaged` is false.
         """
         listing = list_images(self.locate(), self.groups or self.time)
         if not self.skip_damaged:
@@ -118,7 +119,7 @@ class FolderImages:
         return recommend(self.image_shape, listing.class_names, counts)
 
     def content(self, cache: Path) -> str:
-        """Return a checksum of the images, their classes and their splits; their paths do not count.
+        """Return a checksum of the images, their classes and their splits. It does not depend on their paths.
 
         Args:
             cache: the folder of caches.
@@ -132,7 +133,7 @@ class FolderImages:
         return files_checksum(files, facts, cache)
 
     def read(self, cache: Path, in_memory: bool | None = True, num_workers: int = 0) -> tuple[Source, str]:
-        """Return the images and their checksum; for images on disk, it is that of the files.
+        """Return the images and their checksum. For images on disk, it is a text that depends on the files.
 
         Args:
             cache: the folder of caches.
@@ -140,12 +141,12 @@ class FolderImages:
             num_workers: as for `load_dataset`.
 
         Raises:
-            DataError: a file is missing or damaged, unless `skip_damaged`. A damaged file of images on disk
-                raises it later, when the image is read.
+            DataError: a file is missing, or a file is damaged and `skip_damaged` is false. If the images stay
+                on disk, the error about a damaged file comes when the image is read.
         """
         listing = self.list_files()
         shape = "x".join(map(str, self.image_shape))
-        content = self._content(replace(listing, column={}), cache)  # the images of all columns are the same
+        content = self._content(replace(listing, column={}), cache)  # the pixels do not depend on the column
         key = f"folder-{content[:16]}-{shape}-{self.resizing}"
         if not fits(sum(map(len, listing.files.values())), self.image_shape, in_memory):
             source, digest = self._store(listing, cache / "scans" / f"{key}-damaged.npz", num_workers), key
@@ -213,7 +214,7 @@ class FolderImages:
         return self._without_damaged(listing, splits, reasons)
 
     def _store(self, listing: Listing, damaged_path: Path, num_workers: int) -> Source:
-        """Return the images on disk; those that are to be left out are found by decoding all of them once."""
+        """Return the images on disk. With `skip_damaged`, all are decoded once to find the damaged ones."""
         splits, reasons, first = {}, {}, 0
         paths = tuple(file.path for files in listing.files.values() for file, _ in files)
         reader = ReadFiles(listing.path, listing.root, paths, self.image_shape, self.resizing)
@@ -228,7 +229,7 @@ class FolderImages:
         return self._without_damaged(listing, splits, reasons)
 
     def _find_damaged(self, reader: "ReadFiles") -> np.ndarray:
-        """Return what is wrong with each file, or ""."""
+        """Return for each file what is wrong with it, or "", as an array of texts `[N]`."""
         count = len(reader.paths)
         with closing(iter(read_ahead(reader.reason, count))) as reasons:
             return np.array(list(track(reasons, f"checking {self.name}", "images", count)))
@@ -236,7 +237,7 @@ class FolderImages:
     def _without_damaged(
         self, listing: Listing, splits: dict[str, Split], reasons: dict[str, list[str]]
     ) -> Source:
-        """Return the source without the files for which there is a reason, or refuse them."""
+        """Return the source without damaged files. If `skip_damaged` is false, they raise an error."""
         listed = ((split, *each) for split in splits for each in enumerate(reasons[split]))
         damaged = [each for each in listed if each[2]]
         if damaged and not self.skip_damaged:
@@ -297,7 +298,7 @@ class ReadFiles:
 def decode_files(
     paths: list[str], decode: Callable[[str], np.ndarray], shape: tuple[int, int, int], what: str
 ) -> tuple[np.ndarray, list[str]]:
-    """Decode files in parallel. Threads are as fast as processes, since Pillow decodes outside of the GIL.
+    """Decode files in parallel, in threads. Pillow decodes without the GIL, so processes are not faster.
 
     Args:
         paths: the paths of the files.
@@ -306,7 +307,7 @@ def decode_files(
         what: the text in front of the progress bar.
 
     Returns:
-        The pixels `[N, H, W, C]`, uint8, and for each file what is wrong with it, or "".
+        The pixels `[N, H, W, C]`, uint8, and for each file the reason why it cannot be decoded, or "".
     """
     pixels = np.zeros((len(paths), *shape), np.uint8)
 
@@ -328,11 +329,11 @@ def fits(count: int, shape: tuple[int, int, int], in_memory: bool | None) -> boo
     Args:
         count: the number of images.
         shape: the shape `(H, W, C)` of an image.
-        in_memory: what was asked for. If it is `None`, the images are held in memory if they and a copy of
-            them fit into the memory that is free.
+        in_memory: the choice of the user. `None` holds the images in memory if they and one copy of them fit
+            into the free memory.
 
     Raises:
-        DataError: they are to be held in memory and do not fit.
+        DataError: `in_memory` is true, and the images do not fit into the memory of the machine.
     """
     needed, there = 2 * count * shape[0] * shape[1] * shape[2], machine_memory()
     if in_memory and needed > there:

@@ -30,12 +30,12 @@ class ImageSource(Protocol):
         """Return the folder or file from which the images are read, or `None` if a package holds them.
 
         Raises:
-            DataError: a dataset with a name is not there.
+            DataError: a prepared dataset is not in its folder.
         """
         ...
 
     def content(self, cache: Path) -> str | None:
-        """Return a checksum of the files that are read, or `None` if the name says which images these are.
+        """Return a checksum of the files that are read, or `None` if the name alone identifies the images.
 
         Args:
             cache: the folder of caches.
@@ -45,13 +45,14 @@ class ImageSource(Protocol):
     def read(
         self, cache: Path, in_memory: bool | None = True, num_workers: int = 0
     ) -> tuple[Source, str | None]:
-        """Return the decoded images, and their checksum if it is known.
+        """Return the images, and their checksum if it is known.
 
-        If the images stay on disk, the text in place of the checksum changes when an image changes.
+        If the images stay on disk, their checksum is not known. Then a text is returned in its place, which
+        changes when an image changes.
 
         Args:
             cache: the folder of caches.
-            in_memory: whether the images are held in memory; `None` decides by their size.
+            in_memory: whether the images are decoded into memory; `None` decides by their size.
             num_workers: the number of processes that read images on disk.
 
         Raises:

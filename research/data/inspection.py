@@ -89,7 +89,7 @@ def inspect_images(images: ImageSource, cache_dir: str | Path | None = None) -> 
         (359, [])
     """
     source, _ = images.read(cache_folder(cache_dir))
-    # the indices of images take the place of the images, so that it is known where each one goes
+    # the splits are made of the indices of the images, which then tell the split of each image
     starts = np.cumsum([0, *(len(split.labels) for split in source.splits.values())])
     numbered = {
         name: Split(np.arange(start, start + len(split.labels)), split.labels)

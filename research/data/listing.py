@@ -48,7 +48,8 @@ class Listing:
         class_names: the names of the classes of the training images. Labels are indices into them.
         files: the image files by split, each with its label.
         problems: what is wrong with each file that is no image, by its path.
-        column: the value of each image file in a further column of a CSV file, by split; empty without one.
+        column: the values of a further column of the CSV file, one for each image file, by split. It is empty
+            if no further column is read.
     """
 
     path: Path
@@ -104,7 +105,7 @@ def list_images(path: Path, column: str | None = None) -> Listing:
         column: a further column of the CSV file that is read, if any.
 
     Raises:
-        DataError: there is no such folder, file or column, it has no two classes with training images, or a
+        DataError: there is no such folder, file or column, fewer than two classes have training images, or a
             class of validation or test images has no training image.
     """
     found, problems = _find(path, column)
@@ -130,16 +131,16 @@ def list_images(path: Path, column: str | None = None) -> Listing:
 
 
 def list_new_images(path: Path, class_names: tuple[str, ...]) -> Listing:
-    """Return image files that a trained network is to classify, as the split `test`.
+    """Return the image files that a trained network is to classify, as the split `test`.
 
-    They are the test images, if the folder or the CSV file has a test split, and all images otherwise.
+    If the folder or the CSV file has a test split, these are the test images, and otherwise all images.
 
     Args:
         path: the folder or the CSV file, as for `list_images`.
         class_names: the classes of the network. Some of them may have no image.
 
     Raises:
-        DataError: there is no such folder or file, it has no image, or an image of another class.
+        DataError: there is no such folder or file, it has no image, or it has an image of another class.
     """
     found, problems = _find(path, None)
     found = [each for each in found if each[1] == "test"] or found
@@ -151,7 +152,7 @@ def list_new_images(path: Path, class_names: tuple[str, ...]) -> Listing:
 
 
 def refuse_unknown_classes(name: str, found: set[str], class_names: tuple[str, ...]) -> None:
-    """Raise an error that names the classes of some images that a network does not know, if there are any.
+    """Raise an error if some images have classes that a network does not know. The error names the classes.
 
     Args:
         name: the name of the images.
@@ -188,7 +189,7 @@ Found = list[tuple[str, str, ImageFile, str]]
 
 
 def _in_order(names: Iterable[str]) -> dict[str, int]:
-    """Return the label of each class; names that are whole numbers are in the order of the numbers."""
+    """Return the label of each class. If all names are whole numbers, the labels follow the numbers."""
     names = set(names)
     numbers = all(name.isascii() and name.isdigit() for name in names)
     return {name: label for label, name in enumerate(sorted(names, key=int if numbers else None))}
@@ -233,7 +234,7 @@ def _read_class(root: Path, folder: os.DirEntry[str], split: str) -> tuple[Found
 
 
 def _visible(folder: str | Path) -> list[os.DirEntry[str]]:
-    """Return the files and folders in a folder by name, without those that are hidden or of a system."""
+    """Return the entries of a folder by name, without hidden ones and those of operating systems."""
     try:
         with os.scandir(folder) as entries:
             kept = [e for e in entries if not e.name.startswith(".") and e.name.lower() not in OF_SYSTEMS]
@@ -243,10 +244,10 @@ def _visible(folder: str | Path) -> list[os.DirEntry[str]]:
 
 
 def _files_below(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[tuple[ImageFile, str]]:
-    """Yield each file in a folder and in its folders, with what is wrong with it, or ""."""
+    """Yield each file in a folder and below it, with the reason why it cannot be used, or ""."""
     status = os.stat(folder)
     here = (*above, (status.st_dev, status.st_ino))
-    if here[-1] in above:  # a link to a folder around it
+    if here[-1] in above:  # a link to a folder that contains the link
         return
     for entry in _visible(folder):
         if entry.is_dir():
@@ -256,7 +257,7 @@ def _files_below(folder: str, above: tuple[tuple[int, int], ...]) -> Iterator[tu
 
 
 def image_file(path: str, *, any_suffix: bool = False) -> tuple[ImageFile, str]:
-    """Return the file of a path, and what is wrong with it, or "".
+    """Return the file of a path, and the reason why it cannot be used, or "".
 
     Args:
         path: the path.

@@ -30,7 +30,7 @@ def load_dataset(
     in_memory: bool | None = None,
     num_workers: int = 0,
 ) -> Dataset:
-    """Load a dataset, split off its validation images, and compute the mean and deviation of its pixels.
+    """Return a dataset in three splits, with the mean and the standard deviation of its pixels.
 
     The splits are stratified. They depend on `split_seed`, but not on the seed of a run.
 
@@ -39,25 +39,26 @@ def load_dataset(
         data_dir: the folder of TFDS datasets for a name, which is `default_data_dir()` if not given.
         cache_dir: the folder in which decoded images are cached. If not given, it is in the cache folder of
             the user.
-        validation_fraction: the fraction of the training images that are used for validation, in [0, 1). It
-            is that of all images if a source other than the table has no test split. It is not used if the
-            source has a validation split.
+        validation_fraction: the fraction of the training images that are used for validation, in [0, 1). For
+            a source that is not in the table and has no test split, it is the fraction of all images. It is
+            not used if the source has a validation split.
         test_fraction: the fraction of all images that are used for testing, in (0, 1). It is used only if the
             source has no test split.
         split_seed: the seed of the splits, at least 0.
         train_limit: the number of training images to keep, as a stratified subset. If not given, all are
             kept.
         imbalance: the number of training images of the last class, as a share of those of the first, in
-            (0, 1]; see `long_tailed`. The limit holds for the images that are left. 1 keeps all.
+            (0, 1]; see `long_tailed`. 1 keeps all images. `train_limit` is applied afterwards.
         label_noise: the share of training images that get the label of another class, in [0, 1).
         folds: the number of folds of a cross-validation, at least 2. If given, the test split is one fold of
-            the training images of the source, whose own test split is not used, and the validation images
-            are a fraction of the other folds.
+            the training images of the source, and the validation images are a fraction of the other folds.
+            The test split of the source is not used.
         fold: the number of the fold that is the test split, in [0, folds).
-        in_memory: whether the images are held in memory. If not, the splits hold `StoredImages`, and the
-            first call decodes all images once, for the checksum and the statistics. If not given, images are
-            held in memory if they and a copy of them fit there.
-        num_workers: the number of processes that read `StoredImages` ahead of their use; 0 reads in threads.
+        in_memory: whether the images are held in memory. If false, the splits hold `StoredImages`, and the
+            first call decodes all images once, for the checksum and the statistics. If `None`, the images
+            are held in memory if they and one copy of them fit into the free memory.
+        num_workers: the number of processes that read `StoredImages` before they are needed. If it is 0,
+            threads read them.
 
     Returns:
         The dataset. Its `mean` and `std` are those of the training images that are kept.
@@ -151,7 +152,7 @@ def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float
 def _statistics_of_some(
     scanned: Scan, whole: Split, part: Split
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the `pixel_statistics` of a part of the training images of which the moments are known."""
+    """Return the `pixel_statistics` of some training images, from the moments of all training images."""
     assert isinstance(whole.images, StoredImages)
     assert isinstance(part.images, StoredImages)
     sums, squares, least, largest = np.moveaxis(
@@ -165,7 +166,7 @@ def _statistics_of_some(
 def _statistics(
     total: np.ndarray | np.int64, sums: np.ndarray, squares: np.ndarray, constant: np.ndarray
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and the deviation of each channel, from the sums of its pixels and of their squares."""
+    """Return the mean and the deviation of each channel, from the sums of pixels and of squared pixels."""
     mean = sums / total
     variance = squares / total - mean**2
     std = np.where(constant, 255, np.sqrt(np.maximum(variance, 0)))

@@ -44,7 +44,7 @@ class NpzImages:
         return Path(self.path).expanduser()
 
     def describe(self) -> DatasetSpec:
-        """Return the shapes, the classes and the recommendations; the images are not read.
+        """Return the shapes, the classes and the recommendations, without reading the images.
 
         Raises:
             DataError: the file is missing or damaged, or an array has another dtype or shape.
@@ -65,7 +65,7 @@ class NpzImages:
         return files_checksum([image_file(os.fspath(self.locate()))[0]], (), cache)
 
     def read(self, cache: Path, in_memory: bool | None = True, num_workers: int = 0) -> tuple[Source, None]:
-        """Return the images, which are always held in memory, and `None`, since they are not cached.
+        """Return the images, and `None` in place of a checksum. The images are always held in memory.
 
         Raises:
             DataError: the file is missing or damaged, or an array has another dtype or shape.

@@ -1,4 +1,4 @@
-"""Download and check of a published dataset, which is then written as a folder of TFDS."""
+"""Preparation of a published dataset: its files are downloaded, checked, and written as a folder of TFDS."""
 
 import hashlib
 import http.client
@@ -51,21 +51,21 @@ PARSERS: dict[str, Callable[[DatasetSpec, Path], Source]] = {
 PARSERS_OF_CONFIGS: dict[str, Callable[[DatasetSpec, Path], Iterator[tuple[str, Source]]]] = {
     "cifar10_corrupted": parse_cifar10_corrupted,
 }
-"""The parsers of datasets that have a folder for each of several configurations."""
+"""The parsers of datasets that have several configurations, each of which is written into its own folder."""
 
 LISTED_IN = {
     "emnist_balanced": "url_checksums/emnist.txt",
     "emnist_letters": "url_checksums/emnist.txt",
     "svhn_cropped": "datasets/svhn_cropped/checksums.tsv",
 }
-"""The file of tensorflow-datasets that lists the published files, if it has not the name of the dataset."""
+"""The file of tensorflow-datasets that lists the published files, if its name is not that of the dataset."""
 
 NOT_NEEDED = ("extra_32x32.mat", "cifar10.1_v6_data.npy", "cifar10.1_v6_labels.npy")
 """Published files that are not downloaded."""
 
 
 class Download(NamedTuple):
-    """A published file, with its address, its size in bytes, and its sha256 in hexadecimal digits."""
+    """The address of a published file, its size in bytes, and its sha256 in hexadecimal digits."""
 
     url: str
     size: int
@@ -114,8 +114,8 @@ def prepare(
         data_dir: the folder of TFDS datasets, which is `default_data_dir()` if not given.
         mirror: an address that replaces the published addresses, or the path of a local folder. The names of
             the files are appended to it.
-        downloads: the files to download, which are the published ones if not given. Their names must be the
-            same.
+        downloads: the files to download, which are the published files if not given. They must have the names
+            of the published files.
         progress: a function that is called with a description of the work, the amount that is done, and the
             amount in all.
 

@@ -1,4 +1,4 @@
-"""One pass over images on disk, for their checksum and the mean and deviation of their pixels."""
+"""One pass over images on disk, which computes their checksum and the moments of their pixels."""
 
 import hashlib
 from contextlib import closing
@@ -18,12 +18,12 @@ BATCH = 64
 
 
 class Scan(NamedTuple):
-    """What a pass over the splits of a source finds.
+    """The results of a pass over the splits of a source.
 
     Args:
-        checksum: what `cache.checksum` returns for the same images in memory.
-        moments: for each image of the training split and each channel, the sum of the pixels, the sum of
-            their squares, the smallest and the largest pixel, int64 `[N, C, 4]`.
+        checksum: the checksum that `cache.checksum` returns for the same images in memory.
+        moments: the sum of the pixels, the sum of their squares, the smallest and the largest pixel, for each
+            image of the training split and each channel, `[N, C, 4]`, int64.
     """
 
     checksum: str

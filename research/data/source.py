@@ -42,11 +42,11 @@ class Source(NamedTuple):
         test: the test examples; `None` if the source has no such split.
         class_names: the name of each label.
         validation: the validation examples; `None` if the source has no such split.
-        damaged: the split, the position among the files of the split and the reason of each file that could
-            not be decoded.
-        left_out: the reason for each file of the source that was left out, by its name.
-        groups: the group of each training example, `[N]`, if examples of a group must stay together.
-        times: the time of each training example, `[N]`, float64, if the splits follow the time.
+        damaged: for each file that could not be decoded: its split, its position among the files of the
+            split, and the reason.
+        left_out: the reason why a file was left out, by the name of the file.
+        groups: the group of each training example, `[N]`, if the examples of a group must stay in one split.
+        times: the time of each training example, `[N]`, float64, if the test split has the latest examples.
     """
 
     train: Split
@@ -139,7 +139,7 @@ def describe_folder(folder: Path) -> Described:
         DataError: the description is damaged, or the dataset has no image, no class or no training split.
     """
     try:
-        # The names of classes are checked here, because TFDS imports any module that they name.
+        # The names of Python classes are checked here, because TFDS imports any module that they name.
         content = (folder / "features.json").read_text(encoding="utf-8")
         features = json.loads(content, object_hook=_check_feature)["featuresDict"]["features"]
         info = json.loads((folder / INFO).read_text(encoding="utf-8"))

@@ -1,4 +1,4 @@
-"""Stratified orders of examples, and the three splits that are made by them."""
+"""Orders in which examples are held out, and the three splits of a dataset."""
 
 from typing import NamedTuple
 
@@ -48,12 +48,12 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
 
 
 class Pool(NamedTuple):
-    """Examples that are to be split.
+    """Examples that are to be divided into splits.
 
     Args:
         split: the examples.
-        groups: the group of each example `[N]`, if the examples of a group must stay together.
-        times: the time of each example `[N]`, if later examples are to be held out.
+        groups: the group of each example `[N]`, if the examples of a group must stay in one split.
+        times: the time of each example `[N]`, if the latest examples are to be held out.
     """
 
     split: Split
@@ -64,7 +64,7 @@ class Pool(NamedTuple):
         return len(self.split.labels)
 
     def take(self, indices: np.ndarray) -> "Pool":
-        """Return the examples at `indices`, in the order in which they stand here."""
+        """Return the examples at `indices`, in the order of this pool."""
         indices = np.sort(indices)
         groups, times = (None if each is None else each[indices] for each in (self.groups, self.times))
         return Pool(take(self.split, indices), groups, times)
@@ -72,8 +72,9 @@ class Pool(NamedTuple):
     def order(self, seed: int) -> np.ndarray:
         """Return the order `[N]` in which examples are held out.
 
-        With times, the latest comes first. Otherwise the order is stratified by class; with groups, it is
-        that of the groups by their most frequent class, and the examples of a group follow each other.
+        With times, the latest example comes first. With groups, the groups are in an order that is stratified
+        by the most frequent class of a group, and the examples of a group follow each other. Otherwise the
+        examples are in an order that is stratified by class.
         """
         labels = self.split.labels
         if self.times is not None:
@@ -87,7 +88,7 @@ class Pool(NamedTuple):
         return np.argsort(rank[members], kind="stable")
 
     def hold_out(self, fraction: float, seed: int) -> tuple["Pool", "Pool"]:
-        """Split the examples in two.
+        """Return the examples in two parts: those that are held out, and the rest.
 
         Args:
             fraction: the fraction of examples in the first part, in [0, 1).
@@ -108,11 +109,12 @@ class Pool(NamedTuple):
         return self.take(order[:size]), self.take(order[size:])
 
     def fold(self, index: int, num_folds: int, seed: int) -> tuple["Pool", "Pool"]:
-        """Split off one fold of a cross-validation.
+        """Return one fold of a cross-validation, and the examples that may be used for training.
 
-        The folds are equal parts of the examples. With times, there is one part more, the earliest, which is
-        in no fold, and the rest of a fold are the examples before it (Hyndman and Athanasopoulos, 2021,
-        section 5.10).
+        Without times, the folds are equal parts of the examples, and all examples of the other folds may be
+        used for training. With times, the examples are divided into `num_folds + 1` parts. The earliest part
+        is not a fold, and only the examples before a fold may be used for training (Hyndman and
+        Athanasopoulos, 2021, section 5.10).
 
         Args:
             index: the number of the fold, in [0, num_folds).
@@ -139,7 +141,7 @@ class Pool(NamedTuple):
         return self.take(order[start:stop]), self.take(others)
 
     def _between_groups(self, order: np.ndarray, bounds: list[int]) -> list[int]:
-        """Return positions in an order, each moved to the nearest one at which a group begins."""
+        """Return the positions in an order, each moved to the nearest position at which a group begins."""
         if self.groups is None:
             return bounds
         following = self.groups[order]
@@ -168,7 +170,7 @@ def make_splits(
     folds: int | None = None,
     fold: int = 0,
 ) -> Splits:
-    """Return the splits of a source, of which it may have some already.
+    """Return the three splits of a source. Splits that the source has are kept, except with `folds`.
 
     Args:
         images: the images.

@@ -1,4 +1,4 @@
-"""Images that stay on disk and are decoded when they are read, and reading ahead by Grain."""
+"""Images that stay on disk and are decoded at each use, and their reading by Grain before they are needed."""
 
 import multiprocessing
 import os
@@ -31,7 +31,7 @@ class Reader(Protocol):
         ...
 
     def refuse(self, positions: list[int]) -> None:
-        """Raise the error that names the images at some positions, which cannot be used.
+        """Raise an error that names the images at some positions, because they cannot be used.
 
         Raises:
             DataError: always.
@@ -43,13 +43,14 @@ class Reader(Protocol):
 class StoredImages:
     """The images `[N, H, W, C]` of a split, which are read from disk and decoded at each use.
 
-    They are indexed as an array is, by an index, a slice or an array of indices. The result is an array.
+    They can be indexed like an array, by an index, a slice or an array of indices. The result is an array.
 
     Args:
         reader: the function that reads an image.
         positions: the positions `[N]` of the images in their source.
         image_shape: the shape `(H, W, C)` of an image.
-        num_workers: the number of processes that read ahead; 0 reads ahead in threads of this process.
+        num_workers: the number of processes that read images before they are needed. If it is 0, threads of
+            this process read them.
     """
 
     reader: Reader
@@ -66,7 +67,7 @@ class StoredImages:
         return len(self.positions)
 
     def __getitem__(self, index: Any) -> np.ndarray:
-        warnings.filterwarnings("ignore", module="PIL")  # it warns of odd metadata in images that it decodes
+        warnings.filterwarnings("ignore", module="PIL")  # Pillow warns of odd metadata in sound images
         positions = self.positions[index]
         pixels = np.empty((*positions.shape, *self.image_shape), np.uint8)
         for place in np.ndindex(positions.shape):
@@ -77,7 +78,7 @@ class StoredImages:
         return self[:]
 
     def select(self, indices: np.ndarray) -> "StoredImages":
-        """Return the images at some indices, which are not read yet."""
+        """Return the images at some indices, without reading them."""
         return replace(self, positions=self.positions[indices])
 
 
@@ -86,7 +87,7 @@ Images = np.ndarray | StoredImages
 
 
 def batches_in_order(images: Images, batch_size: int) -> Iterator[np.ndarray]:
-    """Yield all images in batches `[B, H, W, C]`, of which the last may be smaller; without images, none.
+    """Yield all images in batches `[B, H, W, C]`. The last batch may be smaller.
 
     Args:
         images: the images.
@@ -110,14 +111,14 @@ def read_ahead(
 ) -> Any:
     """Return the Grain dataset of `read(0)`, ..., `read(count - 1)`, computed before they are needed.
 
-    Its iterator must be closed.
+    The iterator of the dataset must be closed.
 
     Args:
         read: the function. Worker processes get a copy of it.
         count: the number of results.
-        num_workers: the number of processes that call the function. If it is 0, threads of this process do.
-        num_threads: the number of these threads, which is that of the processors if not given. If it is 0,
-            a result is computed when it is needed.
+        num_workers: the number of processes that call `read`. If it is 0, threads of this process call it.
+        num_threads: the number of these threads, which is the number of processors if not given. If it is 0,
+            each result is computed when it is needed.
     """
     import grain  # It takes a second, and images in memory do not need it.
     from absl import flags
@@ -134,9 +135,8 @@ def read_ahead(
 
 
 def _start_worker(index: int, count: int) -> None:
-    """Leave the signals of a terminal to the process that trains, and end when it ends."""
+    """Ignore the interrupt of a terminal, which the parent process handles, and end when the parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
-
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()

@@ -50,7 +50,7 @@ class TableImages:
         self.describe()
 
     def describe(self) -> DatasetSpec:
-        """Return the shapes of the dataset; it need not be prepared."""
+        """Return the shapes of the dataset, which need not be prepared."""
         return lookup(DATASETS, self.name, "dataset")
 
     def locate(self) -> Path | None:
@@ -63,14 +63,14 @@ class TableImages:
         return None if spec.version is None else find_folder(self.name, spec, data_folder(self.data_dir))
 
     def content(self, cache: Path) -> None:
-        """Return `None`, because the name says which images these are."""
+        """Return `None`, because the name alone identifies the images."""
 
     def read(
         self, cache: Path, in_memory: bool | None = True, num_workers: int = 0
     ) -> tuple[Source, str | None]:
         """Return the images, and their checksum if they are cached.
 
-        For images on disk, the checksum is that of the folder.
+        For images on disk, a text that depends on the files of the folder takes the place of the checksum.
 
         Args:
             cache: the folder of caches.

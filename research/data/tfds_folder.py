@@ -25,8 +25,8 @@ class TfdsImages:
     """The images of a prepared dataset of TFDS with one image and one class in each example.
 
     Args:
-        name: the name of the dataset, which may go on with a configuration and a version, such as
-            `emnist/balanced` or `emnist/balanced/3.0.0`. If no version is given, it is the newest.
+        name: the name of the dataset, which may be followed by a configuration and a version, such as
+            `emnist/balanced` or `emnist/balanced/3.0.0`. Without a version, the newest one is read.
         data_dir: the folder of TFDS datasets, which is `default_data_dir()` if not given.
         image_size: the height and the width of the decoded images. If not given, all images must have the
             same size.
@@ -85,7 +85,7 @@ class TfdsImages:
         return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
     def read(self, cache: Path, in_memory: bool | None = True, num_workers: int = 0) -> tuple[Source, str]:
-        """Return the images and their checksum; for images on disk, it is that of the folder.
+        """Return the images and their checksum. For images on disk, it is a text that depends on the files.
 
         Args:
             cache: the folder of caches.
@@ -93,7 +93,8 @@ class TfdsImages:
             num_workers: as for `load_dataset`.
 
         Raises:
-            DataError: a file is missing or damaged. A damaged image on disk raises it later, when it is read.
+            DataError: a file is missing or damaged. If the images stay on disk, the error about a damaged
+                image comes when the image is read.
         """
         folder, spec = self.locate(), self.describe()
         key = f"tfds-{fingerprint(folder)}"

@@ -33,9 +33,9 @@ def store_folder(
     decode: Decode | None = None,
     num_workers: int = 0,
 ) -> Source:
-    """Return the splits of a dataset, whose images are read when they are needed.
+    """Return the splits of a dataset, whose images stay on disk and are read when they are needed.
 
-    All labels are read at the first call, and kept in the cache.
+    The first call reads all labels and keeps them in the cache.
 
     Args:
         name: the name of the dataset.
@@ -47,8 +47,8 @@ def store_folder(
         num_workers: the number of processes that read the images.
 
     Raises:
-        DataError: a file is missing or damaged, or a label is out of range. A damaged image raises it later,
-            when the image is read.
+        DataError: a file is missing or damaged, or a label is out of range. The error about a damaged image
+            comes when the image is read.
     """
     splits, described = open_folder(folder)
     path = cache / "scans" / f"tfds-{fingerprint(folder)}-labels.npz"
@@ -79,7 +79,7 @@ class ReadRecords:
     decode: Decode
 
     def __call__(self, position: int) -> np.ndarray:
-        """Return the pixels `[H, W, C]` of the image in a record; records are counted over all splits."""
+        """Return the pixels `[H, W, C]` of the image in a record. Positions count the records of all splits."""
         opened = _open(self.folder)
         [example] = opened.examples([position])
         try:
@@ -88,7 +88,7 @@ class ReadRecords:
             raise DataError(f"record {position} of {self.folder} is not of {self.name}: {error}") from error
 
     def refuse(self, positions: list[int]) -> None:
-        """Raise the error of the first of some records."""
+        """Raise the error about the record at the first of some positions."""
         self(positions[0])
 
 

@@ -1,4 +1,4 @@
-"""Changes of the training split alone, with which imbalance and wrong labels are studied."""
+"""Changes of the training split for studies of imbalance and wrong labels."""
 
 import numpy as np
 
@@ -16,13 +16,14 @@ def long_tailed(split: Split, imbalance: float, num_classes: int, seed: int) -> 
     $$
 
     examples, rounded, where $n_{max}$ is the number of examples of the largest class and $r$ is `imbalance`.
-    A class keeps at least one example, and none is repeated, so a class that has fewer keeps all of them.
+    A class keeps at least one example. No example is repeated, so a class with fewer than $n_c$ examples
+    keeps all of them.
 
     Args:
         split: the examples.
         imbalance: the number of examples of the last class, as a share of those of the first, in (0, 1].
         num_classes: the number of classes.
-        seed: the seed of the choice. A smaller `imbalance` keeps a subset of the examples.
+        seed: the seed of the choice. With one seed, a smaller `imbalance` keeps a subset of the examples.
 
     Example:
         >>> split = Split(np.zeros((30, 1, 1, 1), np.uint8), np.repeat(np.arange(3, dtype=np.int32), 10))
@@ -39,11 +40,11 @@ def long_tailed(split: Split, imbalance: float, num_classes: int, seed: int) -> 
 
 
 def with_label_noise(split: Split, rate: float, num_classes: int, seed: int) -> Split:
-    """Return a split in which some labels are replaced by those of other classes, drawn with equal chances.
+    """Return a split in which some labels are replaced by other classes, each with the same probability.
 
     Args:
         split: the examples.
-        rate: the share of the labels that are replaced, in [0, 1). Their number is rounded.
+        rate: the share of the labels that are replaced, in [0, 1). The number of these labels is rounded.
         num_classes: the number of classes, at least 2.
         seed: the seed of the choice.
 

@@ -16,9 +16,10 @@ def count_confusions(labels: np.ndarray, predicted: np.ndarray, num_classes: int
 
 
 def class_scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return precision, recall and F1 of each class, each `[K]`, from confusion counts; NaN for 0 / 0.
+    """Return the precision, the recall and the F1 score of each class, each `[K]`, from confusion counts.
 
-    precision = right / predicted, recall = right / labelled, F1 = 2 right / (predicted + labelled)
+    precision = right / predicted, recall = right / labelled, F1 = 2 right / (predicted + labelled). A score of
+    0 / 0 is NaN.
     """
     right, predicted, labelled = np.diag(counts), counts.sum(0), counts.sum(1)
     with np.errstate(invalid="ignore"):
@@ -38,7 +39,7 @@ def balanced_accuracy(counts: np.ndarray) -> float:
 
 
 def macro_f1(counts: np.ndarray) -> float:
-    """Return the mean F1 over the classes that occur as a label or as a prediction, from confusion counts.
+    """Return the mean F1 score over the classes that occur as a label or a prediction, from confusion counts.
 
     Example:
         >>> round(macro_f1(np.array([[90, 0], [10, 0]])), 3)

@@ -59,7 +59,7 @@ class Judgement:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval (Wilson) of the accuracy of this network on other images of the same kind."""
+        """The 95 % Wilson interval of the accuracy of this network on images of the same kind."""
         return wilson_interval(int(np.trace(self.counts)), len(self.labels))
 
 
@@ -71,14 +71,14 @@ def judge(
 
     Args:
         run: the folder of the run.
-        data: a folder, CSV file or npz file of images, the name of a dataset, or of a prepared dataset of
-            TFDS. If the images have a test split, it is taken, and otherwise all images.
+        data: a folder, CSV file or npz file of images, a name in `DATASETS`, or the name of a prepared
+            dataset of TFDS. If the images have a test split, only this split is classified.
         data_dir: the folder of prepared datasets, which is `default_data_dir()` if not given.
         tta: the test-time augmentation, a name in `TTA`; `None` takes that of the run.
 
     Raises:
         DataError: the images are missing or damaged, the network does not know one of their classes, or they
-            have another size than the network reads and are no files.
+            are arrays of another size than the network reads. Image files are resized.
         The errors of `load_trained`.
     """
     trained = load_trained(run)
@@ -97,7 +97,7 @@ def judge(
 
 
 def _decode_new(path: Path, inputs: InputSpec) -> Split:
-    """Return the images of a folder or CSV file, which are brought to the size that the network reads."""
+    """Return the images of a folder or CSV file, resized to the size that the network reads."""
     listing = list_new_images(path, inputs.class_names)
     listing.refuse(listing.problems, hint="")
     files = listing.files["test"]

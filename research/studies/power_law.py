@@ -43,12 +43,12 @@ class PowerLaw:
         return summarize(self.exponents)
 
     def error_at(self, size: float) -> Summary:
-        """Return the fitted log(error) at a number of training images, over the seeds."""
+        """Return the mean over the seeds of the fitted log(error) at a number of training images."""
         return summarize(self.intercepts - self.exponents * np.log(size))
 
     @property
     def deviation(self) -> float:
-        """The largest factor, at least 1, between the (geometric) mean error at a size and the fit."""
+        """The largest factor between the geometric mean error at a size and the fitted law, at least 1."""
         fitted = np.array([self.error_at(size).mean for size in self.sizes.tolist()])
         return float(np.exp(np.abs(np.log(self.errors).mean(0) - fitted).max()))
 
@@ -63,7 +63,7 @@ def fit_power_law(study: StudyResults) -> PowerLaw | None:
 
     Returns:
         The power law, or `None` if the axis of the study is not `data.train_limit`, if fewer than three sizes
-        have completed runs, or if no seed has all of them with an error above 0.
+        have completed runs, or if no seed has an error above 0 at each of these sizes.
     """
     if study.axis != AXIS:
         return None
@@ -81,7 +81,7 @@ def fit_power_law(study: StudyResults) -> PowerLaw | None:
 
 
 def describe_power_law(law: PowerLaw) -> str:
-    """Return in words the exponent of a power law, how well it fits, and what it predicts for more images."""
+    """Return sentences with the exponent of a power law, its deviation, and a prediction for more images."""
     exponent, following = law.exponent, law.error_at(2 * float(law.sizes[-1]))
     fewest, most = f"{law.sizes[0]:,}", f"{law.sizes[-1]:,}"
     interval = "" if np.isnan(exponent.low) else f" [{exponent.low:.3f}, {exponent.high:.3f}]"

@@ -1,4 +1,4 @@
-"""Freezing: parameters that some epochs do not train."""
+"""Freezing of parameters, which are then not trained in some epochs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,11 +19,12 @@ class Freeze:
     """Parameters that are frozen in some epochs.
 
     Args:
-        match: pattern of the names of the parameters; see `optimizers.groups.matches`.
-        from_epoch: first epoch in which they are frozen, from 1; `None` is the first epoch.
-        until_epoch: last epoch in which they are frozen; `None` is the last epoch of the run.
+        match: pattern of the paths of the parameters; see `optimizers.groups.matches`.
+        from_epoch: first epoch in which the parameters are frozen, at least 1; `None` is the first epoch of
+            the run.
+        until_epoch: last epoch in which the parameters are frozen; `None` is the last epoch of the run.
         statistics: whether batch normalisations that the pattern matches also use their running averages in
-            training, and leave them as they are.
+            training, and do not update them.
     """
 
     match: str
@@ -37,12 +38,12 @@ class Freeze:
 
 
 def frozen_in(freeze: Sequence[Freeze], epoch: int) -> tuple[Freeze, ...]:
-    """Return the entries that hold in an epoch."""
+    """Return the entries that hold in an epoch, which is counted from 1."""
     return tuple(each for each in freeze if each.holds_in(epoch))
 
 
 def first_epochs(freeze: Sequence[Freeze], num_epochs: int) -> list[int]:
-    """Return the epochs that freeze other parameters than the epoch before them; the first is always 1.
+    """Return the first epoch of each phase, which is a range of epochs with the same frozen parameters.
 
     Example:
         >>> first_epochs([Freeze("conv1", until_epoch=4), Freeze("conv2", until_epoch=2)], 10)
@@ -59,7 +60,7 @@ def any_match(freeze: Sequence[Freeze], path: str) -> bool:
 
 
 def check_freeze(freeze: Sequence[Freeze], params: Any, num_epochs: int) -> None:
-    """Refuse entries that take no parameter, and an epoch that trains no parameter.
+    """Refuse an entry that matches no parameter, and an epoch that trains no parameter.
 
     Raises:
         ValueError: the message names the pattern or the epoch.
@@ -78,7 +79,7 @@ def split_params(params: Any, is_frozen: IsFrozen) -> tuple[Any, Any]:
     """Return the parameters that are trained and those that are frozen.
 
     Returns:
-        Two trees like `params`, in which `None` stands for the parameters of the other tree.
+        Two trees like `params`. In each tree, `None` takes the place of the parameters that are in the other.
     """
 
     def choose(frozen: bool) -> Any:
@@ -90,20 +91,20 @@ def split_params(params: Any, is_frozen: IsFrozen) -> tuple[Any, Any]:
 
 
 def join_params(first: Any, second: Any) -> Any:
-    """Return the tree of which `split_params` returned two parts."""
+    """Return the tree that `split_params` split into two trees."""
     return jax.tree.map(lambda a, b: b if a is None else a, first, second, is_leaf=lambda leaf: leaf is None)
 
 
 def keep_frozen(new: Any, old: Any, is_frozen: IsFrozen) -> Any:
-    """Return a tree in which the arrays of frozen parameters are those before a step.
+    """Return a tree after a step, in which the arrays of frozen parameters are those before the step.
 
-    The compiler removes the computation of the new arrays, since nothing reads them.
+    The compiler removes the computation of the new arrays of frozen parameters, since nothing reads them.
 
     Args:
         new: parameters or the state of an optimizer after a step. An array of an optimizer belongs to the
             parameter whose path ends its own path, such as `mu/conv1/kernel`.
-        old: the same before the step.
-        is_frozen: which parameters are frozen.
+        old: the same tree before the step.
+        is_frozen: the function that says which parameters are frozen.
     """
     return jax.tree_util.tree_map_with_path(
         lambda path, after, before: before if is_frozen(_name(path)) else after, new, old
@@ -111,7 +112,7 @@ def keep_frozen(new: Any, old: Any, is_frozen: IsFrozen) -> Any:
 
 
 def _name(path: tuple[Any, ...]) -> str:
-    """Return the names of the dicts at the end of a path, which are those of a parameter."""
+    """Return the path of a parameter: the keys of dicts at the end of the path of an array, joined by `/`."""
     names: list[str] = []
     for key in reversed(path):
         if not isinstance(key, jax.tree_util.DictKey):
