@@ -42,8 +42,8 @@ class Source(NamedTuple):
         test: the test examples; `None` if the source has no such split.
         class_names: the name of each label.
         validation: the validation examples; `None` if the source has no such split.
-        damaged: for each file that could not be decoded: its split, its position among the files of the
-            split, and the reason.
+        damaged: the split, the position among the files of the split, and the reason, for each file that
+            could not be decoded.
         left_out: the reason why a file was left out, by the name of the file.
         groups: the group of each training example, `[N]`, if the examples of a group must stay in one split.
         times: the time of each training example, `[N]`, float64, if the test split has the latest examples.

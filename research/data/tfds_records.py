@@ -79,7 +79,7 @@ class ReadRecords:
     decode: Decode
 
     def __call__(self, position: int) -> np.ndarray:
-        """Return the pixels `[H, W, C]` of the image in a record. Positions count the records of all splits."""
+        """Return the pixels `[H, W, C]` of a record. Positions count the records of all splits."""
         opened = _open(self.folder)
         [example] = opened.examples([position])
         try:

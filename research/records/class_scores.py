@@ -18,8 +18,8 @@ def count_confusions(labels: np.ndarray, predicted: np.ndarray, num_classes: int
 def class_scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the precision, the recall and the F1 score of each class, each `[K]`, from confusion counts.
 
-    precision = right / predicted, recall = right / labelled, F1 = 2 right / (predicted + labelled). A score of
-    0 / 0 is NaN.
+    precision = right / predicted, recall = right / labelled, F1 = 2 right / (predicted + labelled). A score
+    of 0 / 0 is NaN.
     """
     right, predicted, labelled = np.diag(counts), counts.sum(0), counts.sum(1)
     with np.errstate(invalid="ignore"):
