@@ -151,6 +151,7 @@ def exit_with(work: Callable[[], int], command: Command | None = None) -> NoRetu
     warnings.showwarning = lambda message, *_: _say(message)
     logger = logging.getLogger("research")
     logger.handlers = [SayHandler()]
+    logger.propagate = False  # Hydra gives the root logger a handler of its own
     logger.setLevel(logging.INFO)
     try:
         with pinned_settings():

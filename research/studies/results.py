@@ -268,6 +268,8 @@ def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:
     # a run that trained all epochs at once.
     splitting |= dict.fromkeys(key for key in differing_keys(runs) if key == "training.continued_from")
     fixed = [key for key in splitting if key not in TUNED_KEYS]
+    if _are_rates_tuned(by_arm, fixed):
+        splitting = dict.fromkeys(fixed)
     starts = _settings_of_starts(earlier)
     by_settings = defaultdict(list)
     for run in runs:
@@ -292,6 +294,19 @@ def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:
             )
         )
     return studies
+
+
+def _are_rates_tuned(by_arm: Mapping[str, list[Run]], keys: Sequence[str]) -> bool:
+    """Return whether trials chose one rate for all runs of an arm that are equal in the keys.
+
+    Such a rate may differ between sizes of the training split, which are then no more apart than arms are.
+    """
+    rates = defaultdict(set)
+    for arm, group in by_arm.items():
+        for run in group:
+            rates[arm, describe_settings(run, keys)].add(describe_settings(run, TUNED_KEYS))
+    tuned = all(run.config["study"].get("tuning") for group in by_arm.values() for run in group)
+    return tuned and all(len(chosen) == 1 for chosen in rates.values())
 
 
 def _start_of(run: Run) -> str:

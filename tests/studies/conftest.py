@@ -39,13 +39,14 @@ def write_run(
     finished: bool = True,
     checksum: str = "f00d",
     measurements: dict[str, float] | None = None,
+    learning_rate: float = 0.001,
     **data_keys: Any,
 ) -> Path:
     config = {
         "seed": seed,
         "model": model or {"name": "plain", "depth": int(study["arm"].split()[-1]) if study else 1},
         "data": {"name": data, "dir": None, **data_keys},
-        "optimizer": {"name": "adam", "learning_rate": 0.001, "weight_decay": 0.0},
+        "optimizer": {"name": "adam", "learning_rate": learning_rate, "weight_decay": 0.0},
         "training": {"epochs": 20, "patience": 3},
         "study": study,
     }

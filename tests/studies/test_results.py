@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -231,3 +233,15 @@ def test_folds_that_follow_the_time_are_described(tmp_path, write, make_plan):
     (study,) = read_studies(tmp_path)
     assert study.contrasts["depth 1"].verdict == "descriptive only"
     assert findings(study)[0].startswith("The folds follow the time")
+
+
+@pytest.mark.parametrize(("tuned", "complete"), [(True, 2), (False, 1)])
+def test_rates_that_trials_chose_for_each_size_split_no_study(tmp_path, write, make_plan, tuned, complete):
+    arms, changes = ["depth 1", "depth 2"], {"tuning": {"seeds": [1000]}} if tuned else {}
+    for size, arm, seed in itertools.product((50, 250), arms, range(2)):
+        rate = 0.0003 if (size, arm) == (50, "depth 2") else 0.001
+        plan = make_plan(arm, arms, **changes)
+        write(tmp_path / f"{size}-{arm}-{seed}", plan, seed, learning_rate=rate, train_limit=size)
+    studies = read_studies(tmp_path)
+    assert sum(all(arm.summary.n == 2 for arm in study.arms) for study in studies) == complete
+    assert len(studies) == (2 if tuned else 3)
