@@ -1,6 +1,5 @@
 """Removal of the channels that a network does not use, and pruning of a network that is trained already."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from research.layers import Params, Residual, Sequential, State
+from research.layers import Params, Sequential, State
 from research.layers.base import by_path
+from research.layers.rewrite import rewrite_by_path
 from research.runs.load import TrainedNetwork
 from research.training.pruning import channel_groups, make_masks
 from research.training.state import masked
@@ -46,19 +46,10 @@ def remove_channels(net: Sequential, params: Params, state: State) -> tuple[Sequ
                     tree[path] = tree[path][..., used]
     if not features:
         return net, params, state
-    return _with_features(net, features), nested(arrays, "/"), nested(averages, "/")
-
-
-def _with_features(layer: Any, features: Mapping[str, int], path: str = "") -> Any:
-    """Return a network in which the layers at some paths have other numbers of features."""
-    if isinstance(layer, Residual):
-        new = {name: _with_features(each, features, f"{path}{name}/") for name, each in layer.branches()}
-        return replace(layer, **new)
-    if isinstance(layer, Sequential):
-        named = ((name, _with_features(each, features, f"{path}{name}/")) for name, each in layer.layers)
-        return Sequential(tuple(named))
-    here = path.removesuffix("/")
-    return replace(layer, features=features[here]) if here in features else layer
+    smaller = rewrite_by_path(
+        net, lambda path, layer: replace(layer, features=features[path]) if path in features else layer
+    )
+    return smaller, nested(arrays, "/"), nested(averages, "/")
 
 
 def prune_trained(trained: TrainedNetwork, amount: float, by: str = "weight") -> TrainedNetwork:

@@ -1,18 +1,20 @@
 """Convolutions whose kernels are transformed once, before inference, instead of in each call."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import jax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from research.layers import Conv2D, Params, Residual, Sequential, Shape, State
-from research.layers.base import Array, Key, cast
+from research.layers import Conv2D, Params, Shape, State
+from research.layers.base import Array, Key, by_path, cast
+from research.layers.rewrite import rewrite_by_path
 from research.ops.conv.winograd import conv2d_transformed
 from research.ops.conv.winograd_tiles import transform_kernel
 from research.ops.padding import pad2d, resolve_padding
 from research.ops.precision import as_float
+from research.utils.nested import nested
 
 TILES = {"winograd2": 2, "winograd4": 4}
 """The side of the square of outputs that one tile computes, by the name of the algorithm."""
@@ -63,17 +65,13 @@ def transform_kernels(layer: Any, params: Params) -> tuple[Any, Params]:
         layer: the network, or a layer of it. Only the layers inside `Sequential` and `Residual` are changed.
         params: its parameters.
     """
-    if isinstance(layer, Conv2D) and layer.algorithm in TILES and layer.groups == 1:
-        kernel = _transform(params["kernel"], TILES[layer.algorithm])
-        return TransformedConv2D(layer), {**params, "kernel": kernel}
-    if not isinstance(layer, Sequential | Residual):
-        return layer, params
-    inner = layer.branches() if isinstance(layer, Residual) else layer.layers
-    done = {name: transform_kernels(each, params.get(name, {})) for name, each in inner}
-    layers = {name: new for name, (new, _) in done.items()}
-    changed = (
-        replace(layer, **layers)
-        if isinstance(layer, Residual)
-        else replace(layer, layers=tuple(layers.items()))
-    )
-    return changed, {name: own for name, (_, own) in done.items() if own}
+    arrays: dict[str, Any] = by_path(params)
+
+    def change(path: str, inner: Any) -> Any:
+        if not (isinstance(inner, Conv2D) and inner.algorithm in TILES and inner.groups == 1):
+            return inner
+        kernel = f"{path}/kernel".lstrip("/")
+        arrays[kernel] = _transform(arrays[kernel], TILES[inner.algorithm])
+        return TransformedConv2D(inner)
+
+    return rewrite_by_path(layer, change), nested(arrays, "/")

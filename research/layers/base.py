@@ -1,7 +1,7 @@
 """The protocol of layers, a base class for layers without parameters, and the layer that chains others."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -197,6 +197,53 @@ def trace_layer(
         return new_state, {name: y}
     y, new_state, inner = layer.trace(*args, train=train, key=key)
     return new_state, {f"{name}/{path}": value for path, value in inner.items()} | {name: y}
+
+
+def init_branches(branches: Iterable[tuple[str, Layer]], key: Key, in_shape: Shape) -> tuple[Params, State]:
+    """Return the parameters and the state of layers with one input, by their names.
+
+    Args:
+        branches: the layers with their names.
+        key: a typed key.
+        in_shape: the shape of the input of every layer.
+    """
+    all_params: Params = {}
+    all_state: State = {}
+    for index, (name, layer) in enumerate(branches):
+        params, state = layer.init(jax.random.fold_in(key, index), in_shape)
+        all_params |= {name: params} if params else {}
+        all_state |= {name: state} if state else {}
+    return all_params, all_state
+
+
+def trace_branches(
+    branches: Iterable[tuple[str, Layer]],
+    params: Params,
+    state: State,
+    x: Array,
+    *,
+    train: bool,
+    key: Key | None,
+) -> tuple[State, dict[str, Array]]:
+    """Apply layers with one input; return their new state, and the outputs of the layers in them by path.
+
+    Args:
+        branches: the layers with their names.
+        params: the parameters of the container.
+        state: the state of the container.
+        x: the input of every layer.
+        train: whether the network is being trained.
+        key: the typed keys of the container, one per example.
+    """
+    new_state: State = {}
+    activations: dict[str, Array] = {}
+    for index, (name, layer) in enumerate(branches):
+        layer_state, traced = trace_layer(
+            name, layer, params, state, x, train=train, key=fold_in_keys(key, index)
+        )
+        activations |= traced
+        new_state |= {name: layer_state} if layer_state else {}
+    return new_state, activations
 
 
 @dataclass(frozen=True)

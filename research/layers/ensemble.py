@@ -6,7 +6,17 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
-from research.layers.base import Array, Key, Layer, Params, Shape, State, fold_in_keys, trace_layer, with_keys
+from research.layers.base import (
+    Array,
+    Key,
+    Layer,
+    Params,
+    Shape,
+    State,
+    init_branches,
+    trace_branches,
+    with_keys,
+)
 
 
 @dataclass(frozen=True)
@@ -35,27 +45,14 @@ class Ensemble:
 
     def init(self, key: Key, in_shape: Shape) -> tuple[Params, State]:
         """Return the parameters and the state of every network by its name."""
-        all_params: Params = {}
-        all_state: State = {}
-        for index, (name, member) in enumerate(self.branches()):
-            params, state = member.init(jax.random.fold_in(key, index), in_shape)
-            all_params |= {name: params} if params else {}
-            all_state |= {name: state} if state else {}
-        return all_params, all_state
+        return init_branches(self.branches(), key, in_shape)
 
     def trace(
         self, params: Params, state: State, x: ArrayLike, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State, dict[str, Array]]:
         """Return what `apply` returns, and the outputs of the networks and of the layers in them by path."""
         x = with_keys(x, key)
-        new_state: State = {}
-        activations: dict[str, Array] = {}
-        for index, (name, member) in enumerate(self.branches()):
-            its_state, traced = trace_layer(
-                name, member, params, state, x, train=train, key=fold_in_keys(key, index)
-            )
-            activations |= traced
-            new_state |= {name: its_state} if its_state else {}
+        new_state, activations = trace_branches(self.branches(), params, state, x, train=train, key=key)
         logits = jnp.stack([activations[name] for name, _ in self.branches()])
         log_probabilities = jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
         mean = jnp.log(jnp.exp(log_probabilities).mean(0) + TINY)

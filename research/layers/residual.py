@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import jax
 from jax.typing import ArrayLike
 
 from research.layers.base import (
@@ -12,9 +11,9 @@ from research.layers.base import (
     Params,
     Shape,
     State,
-    fold_in_keys,
+    init_branches,
     out_shape,
-    trace_layer,
+    trace_branches,
     with_keys,
 )
 
@@ -54,28 +53,16 @@ class Residual:
         Raises:
             ValueError: body and shortcut return different shapes.
         """
-        all_params: Params = {}
-        all_state: State = {}
-        for index, (name, layer) in enumerate(self.branches()):
-            params, state = layer.init(jax.random.fold_in(key, index), in_shape)
-            all_params |= {name: params} if params else {}
-            all_state |= {name: state} if state else {}
-        out_shape(self, all_params, all_state, in_shape)
-        return all_params, all_state
+        params, state = init_branches(self.branches(), key, in_shape)
+        out_shape(self, params, state, in_shape)
+        return params, state
 
     def trace(
         self, params: Params, state: State, x: ArrayLike, *, train: bool, key: Key | None = None
     ) -> tuple[Array, State, dict[str, Array]]:
         """Return what `apply` returns, and the outputs of body, shortcut and the layers in them by path."""
         x = with_keys(x, key)
-        new_state: State = {}
-        activations: dict[str, Array] = {}
-        for index, (name, layer) in enumerate(self.branches()):
-            layer_state, traced = trace_layer(
-                name, layer, params, state, x, train=train, key=fold_in_keys(key, index)
-            )
-            activations |= traced
-            new_state |= {name: layer_state} if layer_state else {}
+        new_state, activations = trace_branches(self.branches(), params, state, x, train=train, key=key)
         y, shortcut = activations["body"], activations.get("shortcut", x)
         if y.shape != shortcut.shape:
             raise ValueError(

@@ -50,25 +50,38 @@ def with_axis_name(net: T, axis_name: str | None) -> T:
     )
 
 
-def with_frozen_statistics(net: T, is_frozen: Callable[[str], bool], path: str = "") -> T:
-    """Return the network in which some batch normalisations use their running averages in training, too.
+def rewrite_by_path(net: T, change: Callable[[str, Any], Any], path: str = "") -> T:
+    """Return the network in which every layer inside `Sequential` and `Residual` is changed.
 
     Args:
-        net: the network.
-        is_frozen: whether the running average of a path, such as `block1/body/norm1/mean`, is frozen.
-        path: the path of the network inside another one, which ends with `/`.
+        net: the network, or a layer.
+        change: returns the new layer of a path, such as `block1/body/norm1`, and the layer there.
+        path: the path of `net` inside another network; "" for a network that is in no other.
     """
 
     def inner(layers: Iterable[tuple[str, Layer]]) -> Iterator[tuple[str, Layer]]:
-        return ((name, with_frozen_statistics(each, is_frozen, f"{path}{name}/")) for name, each in layers)
+        return ((name, rewrite_by_path(each, change, f"{path}/{name}".lstrip("/"))) for name, each in layers)
 
     if isinstance(net, Sequential):
         return dataclasses.replace(net, layers=tuple(inner(net.layers)))
     if isinstance(net, Residual):
         return dataclasses.replace(net, **dict(inner(net.branches())))
-    if isinstance(net, BatchNorm) and is_frozen(f"{path}mean"):
-        return dataclasses.replace(net, frozen=True)
-    return net
+    return change(path, net)
+
+
+def with_frozen_statistics(net: T, is_frozen: Callable[[str], bool]) -> T:
+    """Return the network in which some batch normalisations use their running averages in training, too.
+
+    Args:
+        net: the network.
+        is_frozen: whether the running average of a path, such as `block1/body/norm1/mean`, is frozen.
+    """
+
+    def change(path: str, layer: Any) -> Any:
+        frozen = isinstance(layer, BatchNorm) and is_frozen(f"{path}/mean")
+        return dataclasses.replace(layer, frozen=True) if frozen else layer
+
+    return rewrite_by_path(net, change)
 
 
 def without_dropout(net: T) -> T:
