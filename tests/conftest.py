@@ -151,3 +151,19 @@ def unchecked_shapes():
     shape_checks.update("jaxtyping_disable", True)
     yield
     shape_checks.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def run_with_batch_norm(tmp_path_factory) -> Path:
+    """The folder of one small completed run with batch normalisation, which several tests share."""
+    from research.config import Config  # only few tests need it
+    from research.runs.run import run
+
+    folder = tmp_path_factory.mktemp("batch_norm") / "run"
+    values = {
+        "model": {"name": "plain", "depth": 1, "widths": [4], "norm": "batch"},
+        "data": {"train_limit": 64},
+        "training": {"epochs": 1, "batch_size": 32, "tta": "flip"},
+    }
+    assert run(Config.from_dict(values), folder).status == "completed"
+    return folder

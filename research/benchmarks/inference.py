@@ -128,7 +128,6 @@ def torch_network(trained: TrainedNetwork, batch_size: int, *, compiled: bool = 
 IMPLEMENTATIONS: dict[str, Implementation] = {
     "ours": Implementation(ours),
     "ours_lax": Implementation(partial(ours, algorithm="lax")),
-    "ours_auto": Implementation(partial(ours, algorithm="auto")),
     "onnxruntime": Implementation(onnx_runtime, EXPORT_FORMATS["onnx"].packages, "export"),
     "onnxruntime_int8": Implementation(onnx_runtime_int8, EXPORT_FORMATS["onnx"].packages, "export"),
     "torch": Implementation(torch_network, ("torch",), "frameworks"),
@@ -136,8 +135,7 @@ IMPLEMENTATIONS: dict[str, Implementation] = {
 }
 """The implementations by name.
 
-`ours_lax` shows whether the algorithms that `ours` chooses are faster than `lax`. `ours_auto` runs the same
-program as `ours`, because `compile_inference` replaces the algorithm `auto`.
+`ours_lax` shows whether the algorithms that `ours` chooses are faster than `lax`.
 """
 
 

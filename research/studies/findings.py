@@ -170,7 +170,9 @@ def _not_shown(
     found = {arm: c.difference for arm, c in contrasts.items() if c.verdict == "no difference shown"}
     equal = [arm for arm, difference in found.items() if difference.low == difference.high == 0]
     found = {arm: difference for arm, difference in found.items() if arm not in equal}
-    same = [f"The {what} of {and_list(equal)} equals that of {study.reference} for every seed."][: len(equal)]
+    same = []
+    if equal:
+        same = [f"The {what} of {and_list(equal)} equals that of {study.reference} for every seed."]
     if not found:
         return same
     widest = max(abs(bound) for difference in found.values() for bound in (difference.low, difference.high))
@@ -233,8 +235,10 @@ def _not_completed(study: StudyResults) -> list[str]:
     """Return the sentences on the runs that did not complete; nothing if all of them did."""
     absent = [arm.name for arm in study.arms if arm.not_completed[NOT_INSTALLED]]
     tried = [arm for arm in study.arms if arm.name not in absent]
-    was, it_is = ("were", "they are") if len(absent) > 1 else ("was", "it is")
-    said = [f"{and_list(absent)} {was} not measured, because {it_is} not installed."][: len(absent)]
+    said = []
+    if absent:
+        was, it_is = ("were", "they are") if len(absent) > 1 else ("was", "it is")
+        said = [f"{and_list(absent)} {was} not measured, because {it_is} not installed."]
     counts = sum((arm.not_completed for arm in tried), Counter[str]())
     if not counts:
         return said
