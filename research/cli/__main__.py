@@ -14,7 +14,6 @@ COMMANDS = {
         "report",
         "sweep-status",
         "compare-frameworks",
-        "compare-compression",
         "benchmark-train",
         "benchmark-conv",
         "benchmark-inference",

@@ -81,8 +81,9 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
     configure_jax(config)
     if sweeps or is_group or config.distributed.is_on:
         leave_accelerators()
-    for each in {**staged.configs, staged.last: config}.values():  # resume=true has changed the last one
-        check(each)
+    # resume=true has changed the last configuration
+    for stage, each in {**staged.configs, staged.last: config}.items():
+        check(each, follows=stage in staged.starts)
     here = sweeps and hydra.runtime.choices["hydra/launcher"] == "basic"
     if not here and not resume:
         _refuse_outside_local_sweep(staged)

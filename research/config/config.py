@@ -18,6 +18,7 @@ from research.config.choices import (
 )
 from research.config.data import ADDED, ONLY_FROM, DataConfig, data_choice
 from research.config.sections import (
+    CompressConfig,
     DebugConfig,
     DistributedConfig,
     InitFromConfig,
@@ -217,14 +218,19 @@ class Config:
             )
         return teacher
 
+    @property
+    def compress(self) -> CompressConfig | None:
+        """The file that this run of a study makes of earlier runs; `None` if the run trains."""
+        return None if self.study is None else self.study.compress
+
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits, which are equal only for configurations of the same run.
 
-        `init_from` and `loss.teacher` count by the parameters in that folder, and `data.path` by the images,
-        not by the path.
+        `init_from`, `loss.teacher` and `study.compress.runs` count by the parameters in those folders, and
+        `data.path` by the images, not by the path.
 
         Raises:
-            ConfigError: `init_from` or `loss.teacher` is not the folder of a finished run.
+            ConfigError: one of these folders is not that of a finished run.
             DataError: the user's images are missing.
         """
         values = self.to_dict()
@@ -255,6 +261,12 @@ class Config:
                 values["init_from"] = values["init_from"]["run"]
         if self.loss.name == "distillation":
             values["loss"]["teacher"] = _checksum_of_run("loss.teacher", self.teacher)
+        if self.compress is not None:
+            runs = [_checksum_of_run("study.compress.runs", run) for run in self.compress.runs]
+            values["study"]["compress"]["runs"] = runs
+        for key in ("seed", "compress"):  # as before there were these keys
+            if self.study is not None and getattr(self.study, key) is None:
+                del values["study"][key]
         if self.debug.overfit_batch is None:  # as before there was this key
             del values["debug"]["overfit_batch"]
         for dotted in NOT_IN_THE_RESULT:

@@ -308,6 +308,19 @@ class DistributedConfig:
 
 
 @dataclass(frozen=True)
+class CompressConfig:
+    """The file that a stage of a study makes of the runs of an earlier stage.
+
+    Args:
+        form: form of the numbers in the file, a name in `research.deploy.compress.FORMS`.
+        runs: folders of the runs; the probabilities of several runs are averaged.
+    """
+
+    form: str = "float32"
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class StudyConfig:
     """The study and the arm that a run belongs to.
 
@@ -321,6 +334,8 @@ class StudyConfig:
         tuning: trials before the runs; null: none.
         trial: whether this run is a trial; comparisons leave trials out.
         stage: earlier stage that this run belongs to; comparisons leave it out. null: the last stage.
+        seed: seed of the study, if this run is one of several for that seed; null: the seed of the run.
+        compress: the file that this run makes of runs of an earlier stage; null: this run trains.
     """
 
     name: str
@@ -332,6 +347,8 @@ class StudyConfig:
     tuning: TuningConfig | None = None
     trial: bool = False
     stage: str | None = None
+    seed: Annotated[int, Between(0, 2**32 - 1)] | None = None
+    compress: CompressConfig | None = None
 
     def __post_init__(self) -> None:
         if self.reference not in self.arms:

@@ -133,8 +133,7 @@ def compress(
     """
     if form not in FORMS:
         raise ConfigError(f"--to={form} is not allowed; give {OneOf(FORMS)}")
-    if missing := [name for name in EXPORT_FORMATS["onnx"].packages if find_spec(name) is None]:
-        raise ConfigError(f"compress needs {', '.join(missing)}: pip install 'cnn-research[export]'")
+    refuse_without_packages()
     run = read_run(folder)
     examples = stored_examples(run)
     try:
@@ -142,8 +141,7 @@ def compress(
     except DataError:
         test = None
     content = write_onnx(trained)
-    smaller = FORMS[form](content, lambda: calibration_images(run, trained, calibrate))
-    smaller = _with_metadata(smaller, trained)
+    smaller = convert(content, trained, form, lambda: calibration_images(run, trained, calibrate))
     report = {
         "file": f"model_{form}.onnx",
         "bytes": len(smaller),
@@ -160,11 +158,26 @@ def compress(
     return report | {"path": out / report["file"]}
 
 
-def _with_metadata(content: bytes, trained: TrainedNetwork) -> bytes:
-    """Return the model with the metadata of an exported model, such as the size of its images."""
+def refuse_without_packages() -> None:
+    """Raise a `ConfigError` if a package that compression needs is not installed."""
+    if missing := [name for name in EXPORT_FORMATS["onnx"].packages if find_spec(name) is None]:
+        raise ConfigError(f"compress needs {', '.join(missing)}: pip install 'cnn-research[export]'")
+
+
+def convert(
+    content: bytes, trained: TrainedNetwork, form: str, calibration: Callable[[], np.ndarray]
+) -> bytes:
+    """Return an ONNX model in another form, with the metadata of an exported model.
+
+    Args:
+        content: the model in float32.
+        trained: the network that the model was exported from.
+        form: a name in `FORMS`.
+        calibration: a function that returns the images of the calibration.
+    """
     import onnx
 
-    model = onnx.load_from_string(content)
+    model = onnx.load_from_string(FORMS[form](content, calibration))
     del model.metadata_props[:]
     onnx.helper.set_model_props(model, metadata(trained))
     return model.SerializeToString()

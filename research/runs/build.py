@@ -126,8 +126,12 @@ def eval_batch_size(config: Config, dataset: Dataset) -> int:
     return min(config.training.eval_batch_size, num_evaluated)
 
 
-def check(config: Config) -> None:
+def check(config: Config, *, follows: bool = False) -> None:
     """Refuse a configuration that cannot run, without loading data.
+
+    Args:
+        config: the configuration.
+        follows: whether the run follows on a run of an earlier stage of its study, which does not exist yet.
 
     Raises:
         ConfigError: the network or an augmentation does not fit the dataset's images, a package is missing,
@@ -135,7 +139,7 @@ def check(config: Config) -> None:
         DataError: the dataset is missing.
     """
     check_parallel(config)
-    if config.init_from.run is not None or config.loss.name == "distillation":
+    if not follows and (config.init_from.run is not None or config.loss.name == "distillation"):
         config.fingerprint()  # reads the checksum of the other run's parameters
     for name, package, extra in LOGGING_PACKAGES:
         if config.logging.includes(name) and importlib.util.find_spec(package) is None:

@@ -9,8 +9,9 @@ Replicate = int | tuple[int, int]
 
 
 def seed_of(run: Run) -> int:
-    """Return the seed of a run; 0 if its configuration has none."""
-    return int(run.config.get("seed") or 0)
+    """Return the seed of a run, or the seed of the study that it belongs to; 0 if there is none."""
+    of_study = (run.config.get("study") or {}).get("seed")
+    return int(run.config.get("seed") or 0) if of_study is None else of_study
 
 
 def is_fold(run: Run) -> bool:

@@ -43,13 +43,10 @@ class Study:
         tuning: the trials that choose the rates of each arm before its runs; every arm has equally many. It
             is a mapping with ``seeds``, which no run of the study may have, and with ``learning_rate`` and
             ``weight_decay``, which are lists of factors of the arm's own rates. None tunes nothing.
-        stages: the stages of training, in order. Each stage is a mapping with ``name``, ``base`` (overrides
-            of this stage), ``from`` (name of the earlier stage whose parameters it starts from), ``arms``
-            (whether the arms differ in this stage; they always do in the last one) and ``fixed`` (keys of its
-            ``base`` that the command line does not change). The study compares the runs of the last stage. A
-            run of a stage starts from the run of the earlier stage that has the same seed, and the same arm
-            if the arms differ in the earlier stage. An arm with the override ``init_from: null`` starts from
-            new parameters.
+        stages: the stages, in order. Each stage is a mapping with the arguments of `Stage`. The study
+            compares the runs of the last stage. A run of a stage starts from the run of the earlier stage
+            that has the same seed, and the same arm if the arms differ in the earlier stage. An arm with the
+            override ``init_from: null`` starts from new parameters.
 
     Raises:
         ConfigError: a value is not allowed; the message names the key, the value and what is allowed.
@@ -209,8 +206,8 @@ class Study:
         for arm in self.arms:
             for seed, fold in product(seeds, range(folds or 1)):
                 run = self.staged_run(arm, seed, {"data.folds": folds, "data.fold": fold} if folds else {})
-                for config in run.configs.values():
-                    check(config)
+                for stage, config in run.configs.items():
+                    check(config, follows=stage in run.starts)
                 sweep.plan(run, folder)
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Sweeps in stages: a run may start from the parameters of a run of an earlier stage."""
+"""Sweeps in stages: a run may start from a run of an earlier stage, or make a file of runs of it."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from research.config import Config, ConfigError, DataConfig, Named
 from research.layers.base import abstract_init, by_path
 from research.runs.build import build_network
 from research.runs.load import head_of, takes
-from research.sweeps.tuning import check_seed, make_trials, run_tuned, start_at
+from research.sweeps.tuning import Runs, check_seed, make_trials, run_tuned, start_at
 
 STAGES = "stages"
 """Name of the folder of the runs of earlier stages; it is beside the runs of the last stage."""
@@ -26,12 +26,14 @@ class StagedRun:
     Args:
         configs: the configuration of each stage, in the order of the stages; the study compares the runs of
             the last stage.
-        starts: for a stage, the name of the earlier stage from whose parameters it starts; a stage that is no
-            key of this mapping starts from new parameters.
+        starts: for a stage, the name of the earlier stage from whose runs it starts, as `start_at` describes
+            it; a stage that is no key of this mapping starts from new parameters.
+        counts: for a stage, the number of its runs, if there are several; each has a seed of its own.
     """
 
     configs: Mapping[str, Config]
     starts: Mapping[str, str] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, config: Config) -> "StagedRun":
@@ -42,6 +44,20 @@ class StagedRun:
     def last(self) -> str:
         """Name of the last stage."""
         return list(self.configs)[-1]
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run of the last stage."""
+        return self.configs[self.last].seed
+
+    def runs(self, stage: str) -> list[Config]:
+        """Return the configurations of the runs of a stage; no run belongs to two seeds of the study."""
+        config = self.configs[stage]
+        if stage not in self.counts or config.study is None:
+            return [config]
+        study, first = dataclasses.replace(config.study, seed=config.seed), 1000 * (config.seed + 1)
+        seeds = [(first + number) % 2**32 for number in range(self.counts[stage])]
+        return [dataclasses.replace(config, seed=seed, study=study) for seed in seeds]
 
     def with_seed(self, seed: int) -> "StagedRun":
         """Return the same runs with another seed."""
@@ -86,26 +102,26 @@ class StagedSweep:
     def run(self, console: Console | None = None) -> int:
         """Run every planned run that has no result yet.
 
-        If the run of an earlier stage did not complete, the runs that start from it are left out.
+        If a run of an earlier stage did not complete, the runs that start from it are left out.
 
         Returns:
             Exit code: 0; 1 if a run diverged, failed or its process died; 130 or 143 after a signal.
         """
         code, self.folders = 0, []
-        folders: dict[tuple[int, int, str], Path] = {}  # by index in the plan, seed and stage
-        for stage in dict.fromkeys(name for run, _ in self._plan for name in run.configs):
+        made: dict[tuple[int, int, str], Runs] = {}  # by index in the plan, seed and stage
+        earlier = [name for run, _ in self._plan for name in run.configs if name != run.last]
+        for stage in dict.fromkeys([*earlier, *(run.last for run, _ in self._plan)]):
             runs: dict[Path, tuple[Config, list[Config]]] = {}  # of this stage, with their trials
             for index, (run, folder) in enumerate(self._plan):
                 is_last = stage == run.last
                 for each in (run,) if is_last else (run, *_for_trials(run)):
-                    starts = self._starts(index, each, stage, folders)
-                    if starts is None or stage not in each.configs:
+                    if stage not in each.configs or (starts := _starts(index, each, stage, made)) is None:
                         continue
-                    config = each.configs[stage]
-                    config = start_at(config, starts.get(config.seed))
                     place = folder if is_last else folder / STAGES / stage
-                    folders[index, config.seed, stage] = place / config.run_name()
-                    runs[folders[index, config.seed, stage]] = config, make_trials(config, starts)
+                    configs = [start_at(config, starts.get(each.seed)) for config in each.runs(stage)]
+                    found = {place / config.run_name(): config for config in configs}
+                    made[index, each.seed, stage] = found
+                    runs |= {path: (config, make_trials(config, starts)) for path, config in found.items()}
             stage_code, stage_folders = run_tuned(
                 runs, retry_failed=self.retry_failed, worker=self._worker, console=console
             )
@@ -115,28 +131,26 @@ class StagedSweep:
                 break
         return code
 
-    def _starts(
-        self, index: int, run: StagedRun, stage: str, folders: Mapping[tuple[int, int, str], Path]
-    ) -> dict[int, str] | None:
-        """Return the folder from which each seed of a stage starts; `None` if one of them is incomplete."""
-        if stage not in run.starts:
-            return {}
-        before = run.starts[stage]
-        trials = _for_trials(run) if stage == run.last else []
-        seeds = [each.configs[before].seed for each in (run, *trials)]
-        starts = {seed: folders.get((index, seed, before)) for seed in seeds}
-        completed = {
-            seed: str(path)
-            for seed, path in starts.items()
-            if path and records.is_finished(path, ("completed",))
-        }
-        return completed if len(completed) == len(seeds) else None
+
+def _starts(
+    index: int, run: StagedRun, stage: str, made: Mapping[tuple[int, int, str], Runs]
+) -> dict[int, Runs] | None:
+    """Return the runs from which each seed of a stage starts; `None` if one of them is incomplete."""
+    if stage not in run.starts:
+        return {}
+    before = run.starts[stage]
+    trials = _for_trials(run) if stage == run.last else []
+    starts = {seed: made.get((index, seed, before), {}) for seed in (each.seed for each in (run, *trials))}
+    completed = [records.is_finished(path, ("completed",)) for runs in starts.values() for path in runs]
+    return starts if all(starts.values()) and all(completed) else None
 
 
 def _check_networks(run: StagedRun) -> None:
     """Refuse a stage whose parameters are not those of the stage that it starts from."""
     for stage, start in run.starts.items():
         configs = run.configs[stage], run.configs[start]
+        if configs[0].loss.name == "distillation" or configs[0].compress:
+            continue  # this stage starts from new parameters, or does not train
         (here, head), (there, _) = (_describe(config.model, config.data) for config in configs)
         init = configs[0].init_from
         new_head = None if init.head == "keep" else head  # whether the classes are the same is not known yet

@@ -14,6 +14,9 @@ from research.config import Config, ConfigError, Named
 from research.records import FINISHED, Run, read_run
 from research.sweeps.sweep import run_sweep
 
+Runs = Mapping[Path, Config]
+"""Configurations of runs by folder."""
+
 TRIALS = "trials"
 """Name of the folder of the trials; it is beside the runs."""
 
@@ -68,13 +71,12 @@ def check_seed(config: Config) -> None:
         )
 
 
-def make_trials(config: Config, starts: Mapping[int, str] = MappingProxyType({})) -> list[Config]:
+def make_trials(config: Config, starts: Mapping[int, Runs] = MappingProxyType({})) -> list[Config]:
     """Return the trials for the arm of a run, which do not depend on its seed; none if there is no tuning.
 
     Args:
         config: the run.
-        starts: for each seed of the trials, the folder of the run from whose parameters they start; other
-            seeds start like the run.
+        starts: for each seed of the trials, the run from which they start; other seeds start like the run.
     """
     study = config.study
     if study is None or study.tuning is None:
@@ -96,11 +98,28 @@ def make_trials(config: Config, starts: Mapping[int, str] = MappingProxyType({})
     ]
 
 
-def start_at(config: Config, folder: str | None) -> Config:
-    """Return the configuration of a run that starts from the run in a folder; `None` changes nothing."""
-    if folder is None:
+def start_at(config: Config, runs: Runs | None) -> Config:
+    """Return the configuration of a run that starts from runs of an earlier stage.
+
+    A network starts from the parameters of the run, or has it as its teacher if the loss is `distillation`. A
+    file is made of all the runs, and its configuration says how they were trained.
+
+    Args:
+        config: the configuration.
+        runs: the runs; `None` changes nothing.
+    """
+    if runs is None:
         return config
-    return dataclasses.replace(config, init_from=dataclasses.replace(config.init_from, run=folder))
+    (folder, first), *_ = runs.items()
+    if config.study is not None and config.compress is not None:
+        compress = dataclasses.replace(config.compress, runs=tuple(map(str, runs)))
+        study = dataclasses.replace(config.study, compress=compress)
+        training = dataclasses.replace(first.training, runs_per_program=1)
+        return dataclasses.replace(first, seed=config.seed, study=study, training=training)
+    if config.loss.name == "distillation":
+        arguments = config.loss.arguments | {"teacher": str(folder)}
+        return dataclasses.replace(config, loss=Named("distillation", tuple(sorted(arguments.items()))))
+    return dataclasses.replace(config, init_from=dataclasses.replace(config.init_from, run=str(folder)))
 
 
 def choose_rates(config: Config, trials: Iterable[Run]) -> Config:

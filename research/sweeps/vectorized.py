@@ -10,6 +10,7 @@ from pathlib import Path
 
 from research import records
 from research.config import Config, InitFromConfig, Named
+from research.deploy.recorded import record_compression
 from research.records import RunResult
 from research.records.lock import LockedError
 from research.runs.preemption import StopOnSignal, stop_on_signal
@@ -83,6 +84,8 @@ def _load_shared(config: Config, num_runs: int) -> Loaded:
 def run_safely(config: Config, folder: Path, callbacks: Sequence[Callback], load: Load) -> RunResult:
     """Return the result of a run; an exception becomes a result, which is recorded."""
     try:
+        if config.compress is not None:
+            return record_compression(config, folder)
         return run(config, folder, callbacks, resume=True, load=load)
     except Exception as error:
         # another sweep trains the run or has trained it

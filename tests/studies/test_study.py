@@ -85,7 +85,7 @@ def test_an_arm_may_have_several_overrides_or_none():
         ({"stages": {"name": "a"}}, "stages=.* is not allowed; give a list of mappings"),
         (
             {"stages": [{"name": "a", "start": "b"}]},
-            "there is no key stages.start; allowed: name, base",
+            "there is no key stages.start; allowed: name, do, base",
         ),
         ({"stages": [{"name": "a", "from": "b"}]}, "stages.a.from=b is not allowed; give null"),
         ({"stages": [{"name": "a"}, {"name": "a"}]}, "stages.name=a is not allowed twice"),

@@ -54,6 +54,8 @@ def accuracy_against_cost(study: StudyResults) -> Figure | None:
     if not arms:
         return None
     costs = ["seconds", "parameters"] if len({arm.num_parameters for arm in arms}) > 1 else ["seconds"]
+    if all(arm.measured("file_bytes") for arm in arms):  # the runs made files
+        costs = ["milliseconds", "megabytes"]
     width = 3.8 * len(costs) + (1.2 if len(costs) == 1 else 0)
     with canvas(1, len(costs), (width, 3.8), sharey=True) as (figure, axes):
         for panel, cost in zip(axes[0], costs, strict=True):
@@ -65,7 +67,7 @@ def accuracy_against_cost(study: StudyResults) -> Figure | None:
 
 def overview(study: StudyResults) -> Figure | None:
     """Accuracy, cost and convergence side by side."""
-    if not drawable(study):
+    if not any(arm.seconds("train") for _, arm in drawable(study)):
         return None
     with canvas(2, 2, (8.4, 6.8)) as (figure, axes):
         draw_accuracy(axes[0, 0], study)

@@ -18,6 +18,14 @@ LABELS = {
     "validation_accuracy": "validation accuracy (%)",
 }
 
+COSTS = {
+    "seconds": "training time (s, median)",
+    "parameters": "trainable parameters",
+    "milliseconds": "time of the file for 64 images (ms, median)",
+    "megabytes": "size of the file (MB)",
+}
+"""The labels of what `draw_cost` can show."""
+
 MOST_UNEVEN = 8
 """The largest ratio of two distances between neighbouring values on a numeric axis."""
 
@@ -133,12 +141,15 @@ def draw_seconds(axes: Axes, study: StudyResults) -> None:
 
 
 def draw_cost(axes: Axes, study: StudyResults, cost: str) -> None:
-    """Draw mean test accuracy with its interval against ``"seconds"`` of training or ``"parameters"``."""
+    """Draw mean test accuracy with its interval against one of `COSTS`."""
     arms = drawable(study)
-    values = {
-        "seconds": [float(np.median(arm.seconds("train"))) for _, arm in arms],
-        "parameters": [float(arm.num_parameters or 0) for _, arm in arms],
+    found = {
+        "seconds": lambda arm: arm.seconds("train"),
+        "parameters": lambda arm: [arm.num_parameters or 0],
+        "milliseconds": lambda arm: [*arm.measured("milliseconds_64").values()],
+        "megabytes": lambda arm: [size / 1e6 for size in arm.measured("file_bytes").values()],
     }[cost]
+    values = [float(np.median(found(arm))) for _, arm in arms]
     for x, (index, arm) in zip(values, arms, strict=True):
         style = look(index)
         draw_interval(axes, x, arm, color=style["color"], marker=style["marker"])
@@ -153,7 +164,7 @@ def draw_cost(axes: Axes, study: StudyResults, cost: str) -> None:
         axes.margins(x=0.15)
         axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}")
-    axes.set_xlabel({"seconds": "training time (s, median)", "parameters": "trainable parameters"}[cost])
+    axes.set_xlabel(COSTS[cost])
     axes.set_ylabel("test accuracy (%)")
     keep_to_percent(axes)
 

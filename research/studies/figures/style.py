@@ -80,11 +80,11 @@ def label(name: str) -> str:
 
 def look(index: int) -> dict[str, Any]:
     """Return colour, marker and line style of the arm at ``index``, so that no arm relies on colour alone."""
-    lines = ("-", "--", "-.", ":")
+    lines, turn = ("-", "--", "-.", ":"), index // len(COLOURS)
     return {
         "color": COLOURS[index % len(COLOURS)],
-        "marker": MARKERS[index % len(MARKERS)],
-        "linestyle": lines[index // len(COLOURS) % len(lines)],
+        "marker": MARKERS[(index + turn) % len(MARKERS)],
+        "linestyle": lines[turn % len(lines)],
     }
 
 

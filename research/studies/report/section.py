@@ -25,6 +25,7 @@ from research.studies.report.table import (
     contrast_table,
     difference_table,
     explain_contrasts,
+    file_table,
     provenance_table,
     shared_table,
     trial_table,
@@ -49,6 +50,10 @@ FOLDS_NOTE = (
     "The test accuracy is the mean ± standard deviation over the folds of a cross-validation. The folds "
     "share training images, so the 95 % interval is that of the corrected resampled t test (Nadeau and "
     "Bengio, 2003). «train» is the median over the folds. «compile» is the maximum."
+)
+FILES_NOTE = (
+    "The accuracy is that of the ONNX file on the test split. Size and time are medians over the seeds. The "
+    "time is that of one call in ONNX Runtime for 1 and for 64 images, on the machine in the provenance."
 )
 CLAIMS_HEADING, BESIDE_HEADING = "Published claims", "Beside the published figures"
 CLAIMS_NOTE = (
@@ -162,6 +167,7 @@ def _section(study: StudyResults, slug: str, folder: Path) -> Section:
         *search_parts(study),
         Part("Arms", FOLDS_NOTE if study.overlap else ARMS_NOTE, arm_table(study.arms)),
         Part("Contrasts", explain_contrasts(study), contrast_table(study)),
+        Part("Size and time of the files", FILES_NOTE, file_table(study)),
         Part("Scores in which all classes count equally", BALANCED_NOTE, balanced_table(study)),
         Part(CLAIMS_HEADING, CLAIMS_NOTE, study_verdicts(study)),
         Part(BESIDE_HEADING, PUBLISHED_NOTE, brief if is_published(study) else Table((), [])),

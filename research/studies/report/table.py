@@ -141,6 +141,21 @@ def _explain_folds(study: StudyResults, num_contrasts: int) -> str:
     )
 
 
+def file_table(study: StudyResults) -> Table:
+    """Return a row per arm whose runs made files: the accuracy, size and time of the files."""
+    headers = ("arm", "test accuracy (%)", "difference (points)", "verdict", "MB", "ms for 1", "ms for 64")
+    rows = []
+    for arm in study.arms:
+        measured = (arm.measured(key) for key in ("file_bytes", "milliseconds_1", "milliseconds_64"))
+        size, one, many = (float(np.median([*values.values()])) if values else np.nan for values in measured)
+        if not math.isnan(size):
+            contrast = study.contrasts.get(arm.name)
+            judged = (points(contrast.difference), contrast.verdict) if contrast else (NOTHING, NOTHING)
+            numbers = f"{size / 1e6:.4f}", f"{one:.3f}", f"{many:.3f}"
+            rows.append((arm.name, percent_spread(arm.summary), *judged, *numbers))
+    return Table(headers, rows)
+
+
 def trial_table(study: StudyResults) -> Table:
     """Return a row per pair of rates that an arm tried: mean validation accuracy, and the choice."""
     rows = []
