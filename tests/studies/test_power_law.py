@@ -63,4 +63,4 @@ def test_no_fit_without_enough_sizes_or_errors(tmp_path, write, make_plan, depth
 def test_the_arms_of_the_study_see_equally_many_images():
     study = Study.from_conf("data_size")
     configs = [study.config(arm, seed=0) for arm in study.arms]
-    assert {(config.data.train_limit or 0) * config.training.epochs for config in configs} == {32_000}
+    assert {(config.data.train_limit or 0) * config.training.epochs for config in configs} == {64_000}
