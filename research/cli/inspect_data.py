@@ -95,8 +95,9 @@ def draw_samples(found: Inspection, path: Path) -> None:
     for index, name in list(enumerate(found.class_names))[:SHOWN]:
         members = np.flatnonzero((found.labels == index) & (found.splits == "train"))
         chosen = rng.permutation(members)[:SAMPLES]
-        row = np.full((SAMPLES, *found.images.shape[1:]), 255, np.uint8)
-        row[: len(chosen)] = found.images[chosen]
+        row = np.full((SAMPLES, *found.parts[0].shape[1:]), 255, np.uint8)
+        if len(chosen):
+            row[: len(chosen)] = found.pixels(chosen)
         rows.append(row)
         names.append(name)
     _draw_sheet(np.stack(rows), names, path)
@@ -133,18 +134,18 @@ def draw_augmented(found: Inspection, recipe: str, path: Path) -> None:
         ConfigError: an augmentation does not fit the images.
     """
     augmentations = construct(DataConfig, with_recipe({"augmentation": recipe})["data"], "data").augmentations
-    channels = found.images.shape[-1]
+    _, *size, channels = found.parts[0].shape
     try:
         preprocess = Preprocess((0.0,) * channels, (1.0,) * channels, augmentations)
     except ValueError as error:
         raise ConfigError(f"--augmentation={recipe} is not allowed: {error}") from error
     chosen = np.random.default_rng(0).permutation(np.flatnonzero(found.splits == "train"))[:SAMPLES]
-    images = jnp.asarray(found.images[chosen])
+    images = jnp.asarray(found.pixels(chosen))
     columns = [np.asarray(preprocess(images))]
     for key in jax.random.split(jax.random.key(0), SAMPLES):
         variants = preprocess(images, keys=jax.random.split(key, len(chosen)))
         if preprocess.mixing is not None:
-            weights = preprocess.mixing(key, *found.images.shape[1:3])
+            weights = preprocess.mixing(key, *size)
             variants = mix_images(variants, jnp.roll(variants, 1, axis=0), weights)
         columns.append(np.asarray(variants))
     sheet = np.rint(255 * np.clip(np.stack(columns, axis=1), 0, 1)).astype(np.uint8)

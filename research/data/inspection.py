@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +15,13 @@ from research.data.decode import FORMATS
 from research.data.duplicates import Duplicates, find_duplicates
 from research.data.image_folder import FolderImages
 from research.data.image_source import ImageSource, cache_folder
-from research.data.loading import pixel_statistics
+from research.data.loading import count_values, statistics_of_counts
 from research.data.splits import make_splits
+from research.data.stored import Images, batches_in_order
 from research.utils.cpus import num_cpus
+
+BATCH = 256
+"""The number of images that are read at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +31,7 @@ class Inspection:
     Args:
         name: the name of the dataset.
         class_names: the name of each label.
-        images: the decoded images `[N, H, W, C]` of all splits.
+        parts: the images of the splits of the source, in memory or on disk.
         labels: the labels `[N]`.
         splits: the split of each image, `[N]`.
         names: the name of each image: its path in the folder, or its split and position.
@@ -40,7 +44,7 @@ class Inspection:
 
     name: str
     class_names: tuple[str, ...]
-    images: np.ndarray
+    parts: tuple[Images, ...]
     labels: np.ndarray
     splits: np.ndarray
     names: tuple[str, ...]
@@ -49,6 +53,12 @@ class Inspection:
     std: tuple[float, ...]
     duplicates: Duplicates
     left_out: Mapping[str, str]
+
+    def pixels(self, indices: np.ndarray) -> np.ndarray:
+        """Return the images `[len(indices), H, W, C]` at some indices."""
+        starts = np.cumsum([0, *map(len, self.parts)])
+        part = np.searchsorted(starts, indices, "right") - 1
+        return np.stack([self.parts[p][i - starts[p]] for p, i in zip(part, indices, strict=True)])
 
     def counts(self) -> dict[str, np.ndarray]:
         """Return the number of images of each class, `[num_classes]`, by split."""
@@ -70,13 +80,16 @@ class Inspection:
         return [(i, j) for i, j in self.pairs() if self.labels[i] != self.labels[j]]
 
 
-def inspect_images(images: ImageSource, cache_dir: str | Path | None = None) -> Inspection:
+def inspect_images(
+    images: ImageSource, cache_dir: str | Path | None = None, in_memory: bool | None = None
+) -> Inspection:
     """Return what a first look at images tells. The splits are those of a run with the default settings.
 
     Args:
         images: the images. Give `skip_damaged=True` to a `FolderImages`, so that damaged files are listed.
         cache_dir: the folder in which decoded images are cached. If not given, it is in the cache folder of
             the user.
+        in_memory: as for `load_dataset`. Images that are not held in memory are read in batches.
 
     Raises:
         DataError: the images are missing, or a file is damaged.
@@ -88,7 +101,7 @@ def inspect_images(images: ImageSource, cache_dir: str | Path | None = None) -> 
         >>> int(digits.counts()["test"].sum()), digits.duplicates.equal
         (359, [])
     """
-    source, _ = images.read(cache_folder(cache_dir))
+    source, _ = images.read(cache_folder(cache_dir), in_memory)
     # the splits are made of the indices of the images, which then tell the split of each image
     starts = np.cumsum([0, *(len(split.labels) for split in source.splits.values())])
     numbered = {
@@ -99,7 +112,7 @@ def inspect_images(images: ImageSource, cache_dir: str | Path | None = None) -> 
     splits = np.empty(starts[-1], object)
     for name in ("train", "validation", "test"):
         splits[getattr(made, name).images] = name
-    pixels = np.concatenate([split.images for split in source.splits.values()])
+    parts = tuple(split.images for split in source.splits.values())
     if isinstance(images, FolderImages):
         names_by_split = images.names(source)
         names = tuple(name for split in source.splits for name in names_by_split[split])
@@ -109,19 +122,30 @@ def inspect_images(images: ImageSource, cache_dir: str | Path | None = None) -> 
     else:
         positions = {name: range(len(split.labels)) for name, split in source.splits.items()}
         names = tuple(f"{name}[{index}]" for name, indices in positions.items() for index in indices)
-        sizes = Counter({pixels.shape[1:3]: len(pixels)})
-    mean, std = pixel_statistics(pixels[splits == "train"])
+        sizes = Counter({parts[0].shape[1:3]: len(splits)})
+    counts, done = np.zeros((parts[0].shape[-1], 256), np.int64), 0
+
+    def batches() -> Iterator[np.ndarray]:
+        nonlocal counts, done
+        for part in parts:
+            for batch in batches_in_order(part, BATCH):
+                counts += count_values(batch[splits[done : done + len(batch)] == "train"])
+                done += len(batch)
+                yield batch
+
+    duplicates = find_duplicates(batches())
+    mean, std = statistics_of_counts(counts)
     return Inspection(
         name=images.name,
         class_names=source.class_names,
-        images=pixels,
+        parts=parts,
         labels=np.concatenate([split.labels for split in source.splits.values()]),
         splits=splits.astype(str),
         names=names,
         sizes=tuple(sizes.most_common()),
         mean=mean,
         std=std,
-        duplicates=find_duplicates(pixels),
+        duplicates=duplicates,
         left_out=source.left_out,
     )
 

@@ -142,11 +142,19 @@ def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float
     Returns:
         The means and the standard deviations, `C` numbers each. The deviation of a constant channel is 1.
     """
+    return statistics_of_counts(count_values(images))
+
+
+def statistics_of_counts(counts: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the `pixel_statistics`, from how often each value occurs in each channel, `[C, 256]`."""
     values = np.arange(256)
-    channels = [images[..., channel] for channel in range(images.shape[-1])]
-    counts = np.array([_count_values(channel) for channel in channels])
     constant = (counts > 0).sum(axis=1) == 1
     return _statistics(counts.sum(axis=1), counts @ values, counts @ values**2, constant)
+
+
+def count_values(images: np.ndarray) -> np.ndarray:
+    """Return how often each of the 256 pixel values occurs in each channel of images, int64 `[C, 256]`."""
+    return np.array([_count_values(images[..., channel]) for channel in range(images.shape[-1])])
 
 
 def _statistics_of_some(
@@ -174,7 +182,7 @@ def _statistics(
 
 
 def _count_values(channel: np.ndarray) -> np.ndarray:
-    """Return how often each of the 256 pixel values occurs."""
+    """Return how often each of the 256 pixel values occurs in a channel."""
     # The images are counted in parts, because bincount converts every pixel to 8 bytes.
-    parts = np.array_split(channel, -(-len(channel) // 4096))
+    parts = np.array_split(channel, max(1, -(-len(channel) // 4096)))
     return sum((np.bincount(part.ravel(), minlength=256) for part in parts), np.zeros(256, np.int64))

@@ -13,17 +13,19 @@ def test_equal_and_nearly_equal_images():
     images = np.stack([np.asarray(image) for image in smooth])
     brighter = np.clip(images[3].astype(int) + 20, 0, 255).astype(np.uint8)
     noisy = np.clip(images[5] + rng.normal(0, 4, images[5].shape), 0, 255).astype(np.uint8)
-    found = find_duplicates(np.concatenate([images, images[[7, 9, 7]], [brighter, noisy]]))
+    found = find_duplicates([images, images[[7, 9, 7]], np.stack([brighter, noisy])])
     assert found.equal == [[7, 40, 42], [9, 41]]
     assert found.near == [(3, 43), (5, 44)]
 
 
 def test_images_of_one_colour_are_only_equal_if_they_are():
-    found = find_duplicates(np.stack([np.full((8, 8, 1), level, np.uint8) for level in (10, 200, 10)]))
+    found = find_duplicates(np.full((1, 8, 8, 1), level, np.uint8) for level in (10, 200, 10))
     assert (found.equal, found.near) == ([[0, 2]], [])
 
 
-def test_a_folder_with_leakage(tmp_path):
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_folder_with_leakage(tmp_path, in_memory, monkeypatch):
+    monkeypatch.setattr("research.data.inspection.BATCH", 4)
     rng = np.random.default_rng(0)
 
     def save(path, image):
@@ -39,7 +41,7 @@ def test_a_folder_with_leakage(tmp_path):
         content = (tmp_path / "x" / "train" / "a" / "0.png").read_bytes()
         (tmp_path / "x" / copy).write_bytes(content)
     (tmp_path / "x" / "train" / "a" / "no.png").write_bytes(b"")
-    found = inspect_images(FolderImages(tmp_path / "x", (9, 9), skip_damaged=True), tmp_path / "cache")
+    found = inspect_images(FolderImages(tmp_path / "x", (9, 9), skip_damaged=True), tmp_path / "c", in_memory)
 
     def named(pairs):
         return sorted(tuple(sorted((found.names[i], found.names[j]))) for i, j in pairs)
@@ -51,6 +53,7 @@ def test_a_folder_with_leakage(tmp_path):
     counts = found.counts()
     assert (counts["test"].tolist(), (counts["train"] + counts["validation"]).tolist()) == ([4, 3], [7, 7])
     assert dict(found.sizes) == {(9, 10): 13, (9, 11): 8}
-    train = found.images[found.splits == "train"] / 255
+    assert isinstance(found.parts[0], np.ndarray) == in_memory
+    train = found.pixels(np.flatnonzero(found.splits == "train")) / 255
     assert found.mean == pytest.approx(train.mean((0, 1, 2)))
     assert found.std == pytest.approx(train.std((0, 1, 2)))
