@@ -60,9 +60,10 @@ class BenchmarkConfig:
         augmentations: also time each augmentation alone, in microseconds for an image.
         decoding: number of JPEG files of 300 by 400 pixels in a folder, for which the time until they are
             decoded and in memory is measured too; 0: none.
-        stored: number of training steps on JPEG files of 300 by 400 pixels that stay on disk, for which the
-            images a second and the memory are measured too; 0: none.
-        stored_size: height and width to which these images are decoded.
+        stored: number of training steps on images that stay on disk, for which the images a second and the
+            memory are measured too; 0: none.
+        stored_size: height and width to which these images, JPEG files of 300 by 400 pixels, are decoded;
+            null: the images are those of `data`, which must be prepared.
         rounds: number of timings of each, in turn.
         steps: number of training steps in one timing.
     """
@@ -73,12 +74,12 @@ class BenchmarkConfig:
     augmentations: bool = False
     decoding: Annotated[int, Between(0)] = 0
     stored: Annotated[int, Between(0)] = 0
-    stored_size: tuple[Annotated[int, Between(1, 4096)], ...] = (64, 64)
+    stored_size: tuple[Annotated[int, Between(1, 4096)], ...] | None = (64, 64)
     rounds: Annotated[int, Between(2)] = 7
     steps: Annotated[int, AtLeastOne] = 20
 
     def __post_init__(self) -> None:
-        if len(self.stored_size) != 2:
+        if self.stored_size is not None and len(self.stored_size) != 2:
             raise ConfigError(
                 f"stored_size={list(self.stored_size)} is not allowed; give the height and the width, such "
                 "as [64,64]"
@@ -133,7 +134,7 @@ def start_program(config: Config, num_steps: int) -> tuple[Program, list[TrainSt
     seeds = range(config.training.runs_per_program)
     states = [program.init(jax.random.key(seed), rate, jnp.float32(0)) for seed in seeds]
     order = jnp.arange(num_steps * batch_size, dtype=jnp.int32).reshape(num_steps, batch_size)
-    examples, _, _ = next(program.make_feed(*dataset.train)(order, 0))
+    examples, _, _ = next(program.make_feed(*dataset.train)([order], 0))
     return program, states, examples
 
 

@@ -98,7 +98,7 @@ def batches_in_order(images: Images, batch_size: int) -> Iterator[np.ndarray]:
         yield from (images[start : start + batch_size] for start in starts)
     else:
         read = partial(_slice, images, batch_size)
-        with closing(iter(read_ahead(read, len(starts), images.num_workers))) as batches:
+        with closing(iter(read_ahead(read, len(starts)))) as batches:
             yield from map(np.asarray, batches)
 
 

@@ -163,7 +163,7 @@ def _run_one_step(program: Program, dataset: Dataset) -> None:
     state = program.init(jax.random.key(0), zero, zero)
     size = program.steps_per_epoch, program.batch_size
     order = jnp.arange(size[0] * size[1], dtype=jnp.int32).reshape(size)
-    examples, start, _ = next(program.make_feed(*dataset.train)(order, 0))
+    examples, start, _ = next(program.make_feed(*dataset.train)([order], 0))
     program.run_steps(state, examples, start, start + 1)
 
 

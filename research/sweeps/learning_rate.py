@@ -1,10 +1,10 @@
 """The range test, which looks for a learning rate in one short training with a rising rate."""
 
-import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import jax
 import numpy as np
@@ -155,13 +155,13 @@ def find_learning_rate(config: Config, settings: RangeConfig = RangeConfig()) ->
     feed, order_key = program.make_feed(*dataset.train), jax.random.fold_in(key, 2)
     labels = dataset.train.labels if config.data.sampling == "balanced" else None
 
-    def batches() -> Iterator[tuple[Any, int]]:
-        for epoch in itertools.count(1):
-            order = epoch_order(order_key, epoch, program.num_train, program.batch_size, labels)
-            for examples, start, stop in feed(order, 0):
-                yield from ((examples, index) for index in range(start, stop))
-
-    following = batches()
+    num_epochs = -(-settings.steps // program.steps_per_epoch)
+    orders = (
+        epoch_order(order_key, epoch, program.num_train, program.batch_size, labels)
+        for epoch in range(1, num_epochs + 1)
+    )
+    examples_ahead = feed(orders, 0)
+    following = ((each, index) for each, start, stop in examples_ahead for index in range(start, stop))
 
     def step(rate: float) -> float:
         nonlocal state
@@ -170,4 +170,5 @@ def find_learning_rate(config: Config, settings: RangeConfig = RangeConfig()) ->
         state, metrics, *_ = program.run_steps(state, examples, index, index + 1)
         return float(metrics.loss[index]) / int(metrics.num_examples)
 
-    return range_test(step, settings.rates)
+    with closing(examples_ahead):
+        return range_test(step, settings.rates)

@@ -4,6 +4,7 @@ import functools
 import math
 import operator
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -134,7 +135,12 @@ def fit(
         first = watch and (watch.find() or first_in_validation(program, state, validation))
         return ended("diverged", error=f"{what}; first in {first}" if first else what)
 
-    with started(callbacks, position, program.num_steps):
+    orders = (
+        epoch_order(order_key, epoch, program.num_train, program.batch_size, options.labels)
+        for epoch in range(len(history) + 1, program.num_epochs + 1)
+    )
+    examples_ahead = feed(orders, step - len(history) * program.steps_per_epoch)
+    with started(callbacks, position, program.num_steps), closing(examples_ahead):
         for epoch in range(len(history) + 1, program.num_epochs + 1):
             if options.patience is not None and epoch - 1 - best_so_far(history) >= options.patience:
                 break
@@ -143,8 +149,7 @@ def fit(
                 state = state._replace(opt_state=opt_state)
             if step == (epoch - 1) * program.steps_per_epoch:
                 state = options.prune(state, epoch)
-            order = epoch_order(order_key, epoch, program.num_train, program.batch_size, options.labels)
-            for examples, start, end in feed(order, step - (epoch - 1) * program.steps_per_epoch):
+            for examples, start, end in examples_ahead:
                 while start < end:
                     stop = min(end, start + steps_per_call)
                     if options.checkpoint_every:
@@ -171,6 +176,8 @@ def fit(
                         for callback in callbacks:
                             callback.on_stop(position)
                         return ended("preempted", error=next(reason for reason in reasons if reason))
+                if step == epoch * program.steps_per_epoch:
+                    break
             # only checked here: earlier in the epoch, the loss of the next step is not finite either
             if not all_finite((state.params, state.model_state)):
                 return diverged(f"the parameters are not finite after step {step}")

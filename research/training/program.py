@@ -1,7 +1,7 @@
 """The compiled functions of a run, together with the numbers that belong to them."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,9 +17,10 @@ from research.training.state import Batch, Metrics, TrainState
 Examples = tuple[jax.Array, jax.Array, jax.Array | None]
 """Images, labels and order, as the compiled steps read them; see `make_run_steps`."""
 
-Feed = Callable[[jax.Array, int], Iterator[tuple[Examples, int, int]]]
-"""`feed(order, first_step)` yields `(examples, start, stop)`. Calls of the program run the steps from `start`
-up to and without `stop` on these examples."""
+Feed = Callable[[Iterable[jax.Array], int], Generator[tuple[Examples, int, int]]]
+"""`feed(orders, first_step)` yields `(examples, start, stop)` of the epochs with these orders, the first of
+which begins at `first_step`. Calls of the program run the steps from `start` up to and without `stop` on
+these examples. The generator must be closed."""
 
 
 class StepResult(NamedTuple):

@@ -100,7 +100,7 @@ def train(digits):
         feed = make_feed(layout, digits.train.images, digits.train.labels, window)
         compiled, executable, all_metrics = None, None, []
         state = jax.device_put(state, layout.shardings_of(state))
-        for examples, start, stop in feed(order, 0):
+        for examples, start, stop in feed([order], 0):
             bounds = (jnp.int32(start), jnp.int32(stop))
             if compiled is None:
                 compiled, executable = STRATEGIES[strategy](

@@ -8,6 +8,7 @@ from PIL import Image
 
 from research.config import Config, ConfigError
 from research.data import DataError
+from research.data.stored import read_ahead
 from research.records import read_run
 from research.runs.run import evaluate, run
 from research.training.callback import Callback
@@ -62,8 +63,13 @@ def test_a_run_from_disk_that_was_interrupted_ends_as_one_in_memory(config, in_m
 
 
 @pytest.mark.slow
-def test_a_worker_process_reads_the_same_images(config, in_memory, tmp_path):
+def test_a_worker_process_reads_the_same_images_of_all_epochs(config, in_memory, tmp_path, monkeypatch):
+    starts = []
+    monkeypatch.setattr(
+        "research.parallel.feed.read_ahead", lambda *args: starts.append(args) or read_ahead(*args)
+    )
     run(config(workers=1), tmp_path / "run")
+    assert len(starts) == 1
     assert_same_run(in_memory, tmp_path / "run")
 
 
