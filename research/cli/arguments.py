@@ -43,6 +43,12 @@ def check_choice(flag: str, value: str | None, names: Collection[str]) -> None:
         raise ConfigError(f"{flag}={value} is not allowed; give {OneOf(names)}")
 
 
+def add_others(parser: Arguments) -> None:
+    """Add the flag `--with`, which gives further runs that make an ensemble with the run."""
+    described = "folders of further runs, whose probabilities are averaged with those of the run"
+    parser.add_argument("--with", nargs="+", default=[], type=Path, dest="others", help=described)
+
+
 def add_flags(parser: Arguments, cls: type) -> None:
     """Add a flag for each field of a dataclass of numbers, such as `--max-images` for `max_images`."""
     meanings = read_arguments(cls)

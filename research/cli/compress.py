@@ -11,7 +11,7 @@ Examples:
 
 from pathlib import Path
 
-from research.cli.arguments import Arguments, check_choice
+from research.cli.arguments import Arguments, add_others, check_choice
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
 from research.deploy.compress import FORMS, compress
@@ -28,7 +28,7 @@ def command() -> int:
     parser.add_argument("--calibrate", help="folder of images for int8; without it, training images")
     parser.add_argument("--prune", type=float, help="share that is pruned first, such as 0.5")
     parser.add_argument("--by", default="weight", help="what is pruned: one of channel, weight")
-    parser.add_argument("--with", nargs="+", default=[], dest="others", help="folders of further runs")
+    add_others(parser)
     parser.add_argument("--snapshots", action="store_true", help="take the snapshots of the run")
     parser.add_argument("--average", default="probabilities", help=f"what is averaged: {OneOf(AVERAGES)}")
     parser.add_argument("--out", help="folder of the files; without it, the folder export of the run")

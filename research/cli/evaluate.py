@@ -3,15 +3,17 @@
 Examples:
     cnn-research evaluate outputs/2026-01-31/12-00-00-000000
     cnn-research evaluate outputs/2026-01-31/12-00-00-000000 --data photos2
+    cnn-research evaluate outputs/a --with outputs/b outputs/c
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from research.cli.arguments import Arguments, check_choice
+from research.cli.arguments import Arguments, add_others, check_choice
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
+from research.deploy.ensemble import load_ensemble
 from research.records.class_scores import balanced_accuracy, class_scores, macro_f1
 from research.runs.judge import Judgement, judge
 from research.runs.run import evaluate
@@ -35,6 +37,7 @@ def command() -> int:
     parser.add_argument("--tta", help=f"test-time augmentation instead of the run's: {OneOf(TTA)}")
     parser.add_argument("--data", help="other images: a folder, CSV file or npz file, or a dataset by name")
     parser.add_argument("--dir", help="folder of prepared datasets")
+    add_others(parser)
     arguments = parser.parse_args()
     run: Path = arguments.run
     check_choice("--tta", arguments.tta, TTA)
@@ -42,10 +45,12 @@ def command() -> int:
         folder = str(run).removeprefix("run=")
         call = f"{parser.prog} {folder or 'RUN'}"
         raise ConfigError(f"run={folder} is not allowed; give the folder alone: {call}")
+    network = load_ensemble([run, *arguments.others]) if arguments.others else None
     if arguments.data is not None:
-        print(text_of(judge(run, arguments.data, data_dir=arguments.dir, tta=arguments.tta)))
+        found = judge(run, arguments.data, data_dir=arguments.dir, tta=arguments.tta, network=network)
+        print(text_of(found))
         return 0
-    measured = evaluate(run, arguments.tta)
+    measured = evaluate(run, arguments.tta, network)
     for name, value in measured.items():
         print(f"{name.replace('_', ' ')} {value!r}")
     return 0

@@ -6,6 +6,7 @@ paths on standard input, one a line. The exit code is 1 if an image could not be
 Examples:
     cnn-research predict outputs/x photos/*.jpg
     cnn-research predict outputs/x photos --format csv --top 1
+    cnn-research predict outputs/a photos --with outputs/b outputs/c
     find photos -name '*.png' | cnn-research predict outputs/x - --format json
 """
 
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from research import records
-from research.cli.arguments import Arguments, check_choice
+from research.cli.arguments import Arguments, add_others, check_choice
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
 from research.deploy.predict import Prediction, Predictor, find_images
@@ -34,6 +35,7 @@ def command() -> int:
     parser.add_argument("--format", default="table", help=f"form of the output: {OneOf(WRITERS)}")
     parser.add_argument("--top", type=int, default=3, help="number of most probable classes to print")
     parser.add_argument("--tta", help=f"test-time augmentation instead of the run's: {OneOf(TTA)}")
+    add_others(parser)
     arguments = parser.parse_args()
     check_choice("--format", arguments.format, WRITERS)
     check_choice("--tta", arguments.tta, TTA)
@@ -43,7 +45,7 @@ def command() -> int:
     paths = find_images(list(_with_standard_input(arguments.images)))
     if not paths:
         raise ConfigError("standard input holds no path; give one path a line")
-    predictor = Predictor.from_run(arguments.run, arguments.tta)
+    predictor = Predictor.from_run(arguments.run, arguments.tta, others=arguments.others)
     predictions = predictor(paths, arguments.top)
     print(WRITERS[arguments.format](predictions))
     return int(any(each.error for each in predictions))

@@ -17,7 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from research import records
-from research.cli.arguments import Arguments, add_flags, check_choice, read_flags
+from research.cli.arguments import Arguments, add_flags, add_others, check_choice, read_flags
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
 from research.training.tta import TTA
@@ -47,12 +47,13 @@ def command() -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0: all addresses")
     parser.add_argument("--port", type=int, default=8000, help="port to listen on; 0: any free port")
     parser.add_argument("--tta", help=f"test-time augmentation instead of the run's: {OneOf(TTA)}")
+    add_others(parser)
     add_flags(parser, ServeConfig)
     arguments = parser.parse_args()
     check_choice("--tta", arguments.tta, TTA)
     config = read_flags(ServeConfig, arguments)
     with _listen(arguments.host, arguments.port) as listener:
-        predictor = Predictor.from_run(arguments.run, arguments.tta, BATCH_SIZES)
+        predictor = Predictor.from_run(arguments.run, arguments.tta, BATCH_SIZES, arguments.others)
         test_logits = records.read_run(arguments.run).arrays().get("test_logits")
         server = uvicorn.Server(
             uvicorn.Config(

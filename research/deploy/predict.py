@@ -17,8 +17,8 @@ from scipy.special import softmax
 from research.data import InputSpec
 from research.data.decode import FORMATS, decode_image, resize_image
 from research.deploy.compile import BATCH_SIZES, compile_inference
+from research.deploy.ensemble import load_ensemble
 from research.deploy.formats import Logits
-from research.runs.load import load_trained
 from research.runs.settings import run_settings
 from research.utils.cpus import num_cpus
 from research.utils.errors import reason_of
@@ -81,22 +81,28 @@ class Predictor:
 
     @classmethod
     def from_run(
-        cls, folder: str | Path, tta: str | None = None, batch_sizes: Sequence[int] = BATCH_SIZES[-1:]
+        cls,
+        folder: str | Path,
+        tta: str | None = None,
+        batch_sizes: Sequence[int] = BATCH_SIZES[-1:],
+        others: Sequence[str | Path] = (),
     ) -> "Predictor":
-        """Return the predictor of a completed run, after compiling its network.
+        """Return the predictor of a completed run, or of several runs together, after compiling the network.
 
         Args:
             folder: the folder of the run.
             tta: the test-time augmentation, a name in `TTA`; `None` takes that of the run.
             batch_sizes: the numbers of images for which a program is compiled, from small to large.
+            others: the folders of further runs; the probabilities of all runs are averaged.
 
         Raises:
+            ConfigError: the runs are no ensemble.
             FileNotFoundError: the folder is not a run.
             RecordError: the run did not complete.
             CheckpointError: its parameters are missing or damaged.
         """
         with run_settings():
-            trained = load_trained(folder)
+            trained = load_ensemble([folder, *others])
             logits = compile_inference(trained, batch_sizes, tta, for_few_calls())
         return cls(trained.inputs, logits, batch_sizes[-1])
 

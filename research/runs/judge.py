@@ -22,7 +22,7 @@ from research.data.image_folder import decode_files
 from research.data.listing import list_new_images, refuse_unknown_classes
 from research.records.class_scores import count_confusions
 from research.runs.card import wilson_interval
-from research.runs.load import load_trained
+from research.runs.load import TrainedNetwork, load_trained
 from research.runs.settings import run_settings
 from research.training.evaluate import make_predict, predict_all
 from research.utils.xla import for_few_calls
@@ -65,7 +65,12 @@ class Judgement:
 
 @run_settings()
 def judge(
-    run: str | Path, data: str | Path, *, data_dir: str | Path | None = None, tta: str | None = None
+    run: str | Path,
+    data: str | Path,
+    *,
+    data_dir: str | Path | None = None,
+    tta: str | None = None,
+    network: TrainedNetwork | None = None,
 ) -> Judgement:
     """Return how well the network of a finished run classifies other images. Classes are matched by name.
 
@@ -75,13 +80,14 @@ def judge(
             dataset of TFDS. If the images have a test split, only this split is classified.
         data_dir: the folder of prepared datasets, which is `default_data_dir()` if not given.
         tta: the test-time augmentation, a name in `TTA`; `None` takes that of the run.
+        network: another network on images of this size, such as an ensemble; `None` is that of the run.
 
     Raises:
         DataError: the images are missing or damaged, the network does not know one of their classes, or they
             are arrays of another size than the network reads. Image files are resized.
         The errors of `load_trained`.
     """
-    trained = load_trained(run)
+    trained = load_trained(run) if network is None else network
     inputs, path = trained.inputs, Path(data).expanduser()
     if str(data) not in DATASETS and path.exists() and path.suffix.lower() != ".npz":
         split, name = _decode_new(path, inputs), path.name

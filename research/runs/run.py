@@ -24,7 +24,7 @@ from research.runs.build import build_data, eval_batch_size
 from research.runs.callbacks import CheckpointWriter, Heartbeat, MetricsWriter
 from research.runs.card import model_card
 from research.runs.devices import num_cpu_devices
-from research.runs.load import load_data, load_trained, start_from
+from research.runs.load import TrainedNetwork, load_data, load_trained, start_from
 from research.runs.loggers import make_loggers
 from research.runs.measure import count_and_score, measure_run
 from research.runs.overfit import one_batch, overfit_config
@@ -277,12 +277,15 @@ def _check_same_step(folder: Path, step: int) -> None:
 
 
 @run_settings()
-def evaluate(folder: str | Path, tta: str | None = None) -> dict[str, float]:
+def evaluate(
+    folder: str | Path, tta: str | None = None, network: TrainedNetwork | None = None
+) -> dict[str, float]:
     """Measure the saved parameters of a finished run on its test split again.
 
     Args:
         folder: the folder of the run.
         tta: the test-time augmentation, a name in `TTA`; `None` takes that of the run.
+        network: another network on images of this size, such as an ensemble; `None` is that of the run.
 
     Returns:
         `test_loss` (nats) and `test_accuracy`, `test_balanced_accuracy` and `test_macro_f1` (in [0, 1]),
@@ -293,7 +296,7 @@ def evaluate(folder: str | Path, tta: str | None = None) -> dict[str, float]:
         The other errors of `load_trained` and `load_data`.
     """
     record = records.read_run(folder)
-    dataset, trained = load_data(record), load_trained(record)
+    dataset, trained = load_data(record), load_trained(record) if network is None else network
     refuse_other_flags(record.path, record.outcome)
     predict = jax.jit(
         make_predict(trained.net, trained.preprocess, tta or trained.config.training.tta),

@@ -32,6 +32,15 @@ def test_predictions_in_three_forms(call, run_folder, tmp_path, monkeypatch):
     assert (len(good["top"]), good["error"]) == (2, None)
     assert (bad["class"], bad["error"]) == (None, "No such file or directory")
 
+    twice = call("predict.py", run_folder, "photos/b,=ö.png", "--format=json", "--with", run_folder)
+    (found,) = json.loads(twice.out)
+    assert (found["class"], found["probability"]) == (good["class"], pytest.approx(good["probability"]))
+
+    alone, together = (call("evaluate.py", run_folder, *words) for words in ((), ("--with", run_folder)))
+    accuracy, scores = (outcome.out.splitlines()[1] for outcome in (alone, together))
+    assert accuracy == scores
+    assert accuracy.startswith("test accuracy 0.")
+
     sheet = call("predict.py", run_folder, "photos/b,=ö.png", "missing.png", "--format=csv", "--top=2")
     rows = list(csv.DictReader(io.StringIO(sheet.out)))
     assert list(rows[0]) == ["path", "class", "probability", "class_2", "probability_2", "error"]

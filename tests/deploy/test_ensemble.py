@@ -7,9 +7,10 @@ from scipy.special import softmax
 
 from research.config import Config, ConfigError
 from research.deploy.ensemble import average_networks, load_ensemble, load_snapshot_ensemble
+from research.deploy.predict import Predictor
 from research.records import RecordError
-from research.runs.load import load_trained
-from research.runs.run import run
+from research.runs.load import load_data, load_trained
+from research.runs.run import evaluate, run
 from research.runs.snapshots import load_snapshots, snapshot_steps
 from research.training.evaluate import make_predict
 
@@ -47,6 +48,18 @@ def test_the_snapshots_of_a_run_are_averaged(snapshots):
     for found, *pair in zip(*(jax.tree.leaves(each.params) for each in (mean, first, second)), strict=True):
         np.testing.assert_allclose(found, np.mean(pair, 0), atol=1e-7)
     assert mean.net == trained.net
+
+
+def test_several_runs_are_predicted_and_evaluated_together(snapshots, run_folder):
+    test, folders = load_data(snapshots).test, (snapshots, run_folder)
+    images = np.asarray(test.images)
+    expected = np.mean([softmax(logits_of(load_trained(folder), images), -1) for folder in folders], 0)
+    predictions = Predictor.from_run(snapshots, others=[run_folder])(images[:3], top=10)
+    for prediction, row in zip(predictions, expected[:3], strict=True):
+        assert [name for name, _ in prediction.top] == [str(k) for k in np.argsort(-row)]
+        assert prediction.probability == pytest.approx(row.max(), rel=1e-5)
+    measured = evaluate(snapshots, network=load_ensemble(folders))
+    assert measured["test_accuracy"] == (expected.argmax(-1) == test.labels).mean()
 
 
 def test_networks_that_do_not_fit_together_are_refused(snapshots, run_folder):
