@@ -15,8 +15,7 @@ from research.cli.wrapper import exit_with
 from research.config import ConfigError
 from research.deploy.ensemble import load_ensemble
 from research.records.class_scores import balanced_accuracy, class_scores, macro_f1
-from research.runs.judge import Judgement, judge
-from research.runs.run import evaluate
+from research.runs.judge import Judgement, judge, judge_test_split
 from research.studies.report.text_table import Table, percent
 from research.training.tta import TTA
 from research.utils.constraints import OneOf
@@ -50,18 +49,16 @@ def command() -> int:
         found = judge(run, arguments.data, data_dir=arguments.dir, tta=arguments.tta, network=network)
         print(text_of(found))
         return 0
-    measured = evaluate(run, arguments.tta, network)
-    for name, value in measured.items():
+    found = judge_test_split(run, arguments.tta, network)
+    for name, value in found.scores.items():
         print(f"{name.replace('_', ' ')} {value!r}")
+    print(f"\n{_tables(found)}")
     return 0
 
 
 def text_of(found: Judgement) -> str:
-    """Return the scores and the confusion matrix as lines of text.
-
-    With more than 20 classes, the most frequent confusions take the place of the matrix.
-    """
-    names, counts = found.class_names, found.counts
+    """Return the scores and the tables of the classes as lines of text."""
+    counts = found.counts
     low, high = found.interval
     lines = [
         f"images {counts.sum()} of {found.name}",
@@ -69,12 +66,22 @@ def text_of(found: Judgement) -> str:
         f"balanced accuracy {balanced_accuracy(counts):.4f}",
         f"macro F1 {macro_f1(counts):.4f}",
         "",
+        _tables(found),
     ]
+    return "\n".join(lines)
+
+
+def _tables(found: Judgement) -> str:
+    """Return the recall of each class and the confusion matrix as lines of text.
+
+    With more than 20 classes, the most frequent confusions take the place of the matrix.
+    """
+    names, counts = found.class_names, found.counts
     recalls = [percent(float(recall)) for recall in class_scores(counts)[1]]
     scores = zip(names, map(str, counts.sum(1)), recalls, strict=True)
     if len(names) <= SHOWN:
         rows = [(*score, *map(str, row)) for score, row in zip(scores, counts, strict=True)]
-        return "\n".join([*lines, str(Table(("class", "images", "recall (%)", *names), rows)), FOOTNOTE])
+        return f"{Table(('class', 'images', 'recall (%)', *names), rows)}\n{FOOTNOTE}"
     wrong = counts - np.diag(np.diag(counts))
     places = np.argsort(-wrong, axis=None, kind="stable")[:SHOWN]
     pairs = [(*divmod(int(place), len(names)), int(wrong.flat[place])) for place in places]
@@ -84,7 +91,7 @@ def text_of(found: Judgement) -> str:
         Table(("class", "images", "recall (%)"), with_images),
         Table(("class", "predicted", "images"), confusions),
     )
-    return "\n".join([*lines, str(tables[0]), "", str(tables[1])])
+    return f"{tables[0]}\n\n{tables[1]}"
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The scores of a trained network on images other than those of its run."""
+"""The scores of a trained network on the test split of its run, or on other images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +20,14 @@ from research.data import (
 from research.data.decode import decode_image
 from research.data.image_folder import decode_files
 from research.data.listing import list_new_images, refuse_unknown_classes
-from research.records.class_scores import count_confusions
+from research.records import read_run
+from research.records.class_scores import balanced_accuracy, count_confusions, macro_f1
+from research.runs.build import eval_batch_size
 from research.runs.card import wilson_interval
-from research.runs.load import TrainedNetwork, load_trained
+from research.runs.load import TrainedNetwork, load_data, load_trained
+from research.runs.provenance import refuse_other_flags
 from research.runs.settings import run_settings
-from research.training.evaluate import make_predict, predict_all
+from research.training.evaluate import make_predict, measure, predict_all
 from research.utils.xla import for_few_calls
 
 BATCH_SIZE = 500
@@ -62,6 +65,36 @@ class Judgement:
         """The 95 % Wilson interval of the accuracy of this network on images of the same kind."""
         return wilson_interval(int(np.trace(self.counts)), len(self.labels))
 
+    @property
+    def scores(self) -> dict[str, float]:
+        """The scores by their names in `result.json`."""
+        loss, accuracy = measure(self.logits, self.labels)
+        counts = self.counts
+        means = {"test_balanced_accuracy": balanced_accuracy(counts), "test_macro_f1": macro_f1(counts)}
+        return {"test_loss": loss, "test_accuracy": accuracy} | means
+
+
+@run_settings()
+def judge_test_split(
+    run: str | Path, tta: str | None = None, network: TrainedNetwork | None = None
+) -> Judgement:
+    """Return how well the network of a finished run classifies its test split.
+
+    Args:
+        run: the folder of the run.
+        tta: the test-time augmentation, a name in `TTA`; `None` takes that of the run.
+        network: another network on images of this size, such as an ensemble; `None` is that of the run.
+
+    Raises:
+        RecordError: the run was made with other flags of XLA.
+        The other errors of `load_trained` and `load_data`.
+    """
+    record = read_run(run)
+    dataset, trained = load_data(record), load_trained(record) if network is None else network
+    refuse_other_flags(record.path, record.outcome)
+    logits = _logits(trained, dataset.test, eval_batch_size(trained.config, dataset), tta)
+    return Judgement(dataset.name, dataset.class_names, dataset.test.labels, logits)
+
 
 @run_settings()
 def judge(
@@ -93,13 +126,16 @@ def judge(
         split, name = _decode_new(path, inputs), path.name
     else:
         split, name = _read_test_split(str(data), inputs, data_dir)
+    logits = _logits(trained, split, min(BATCH_SIZE, len(split.labels)), tta)
+    return Judgement(name, inputs.class_names, split.labels, logits)
+
+
+def _logits(trained: TrainedNetwork, split: Split, batch_size: int, tta: str | None) -> np.ndarray:
     predict = jax.jit(
         make_predict(trained.net, trained.preprocess, tta or trained.config.training.tta),
         compiler_options=for_few_calls(),
     )
-    batch_size = min(BATCH_SIZE, len(split.labels))
-    logits = predict_all(predict, trained.params, trained.model_state, split.images, batch_size)
-    return Judgement(name, inputs.class_names, split.labels, logits)
+    return predict_all(predict, trained.params, trained.model_state, split.images, batch_size)
 
 
 def _decode_new(path: Path, inputs: InputSpec) -> Split:

@@ -20,24 +20,24 @@ from research.records import RunResult, Seconds
 from research.records.lock import hold
 from research.records.run_folder import CARD
 from research.records.tracking import finish_tracking
-from research.runs.build import build_data, eval_batch_size
+from research.runs.build import build_data
 from research.runs.callbacks import CheckpointWriter, Heartbeat, MetricsWriter
 from research.runs.card import model_card
 from research.runs.devices import num_cpu_devices
-from research.runs.load import TrainedNetwork, load_data, load_trained, start_from
+from research.runs.judge import judge_test_split
+from research.runs.load import TrainedNetwork, start_from
 from research.runs.loggers import make_loggers
 from research.runs.measure import count_and_score, measure_run
 from research.runs.overfit import one_batch, overfit_config
 from research.runs.preemption import preempted
 from research.runs.program import compile_program
-from research.runs.provenance import provenance, refuse_other_flags
+from research.runs.provenance import provenance
 from research.runs.settings import PRNG_IMPL, run_settings
 from research.runs.snapshots import SnapshotWriter, snapshot_steps
 from research.runs.spec import ProgramSpec, program_spec
 from research.runs.teacher import has_teacher, load_teacher
 from research.training import checkpoint
 from research.training.callback import Callback
-from research.training.evaluate import make_predict, measure, predict_all
 from research.training.fit import FitOptions, first_position, fit
 from research.training.plateau import make_plateau
 from research.training.program import Program
@@ -45,7 +45,6 @@ from research.training.pruning import make_prune
 from research.training.resume import Checkpoints, saved_steps
 from research.training.state import TrainState
 from research.utils.files import write_atomically
-from research.utils.xla import for_few_calls
 
 
 def configure_jax(config: Config) -> None:
@@ -292,21 +291,6 @@ def evaluate(
         equal to those of `result.json` for a run on one device, and equal up to rounding for other runs.
 
     Raises:
-        RecordError: the run was made with other flags of XLA.
-        The other errors of `load_trained` and `load_data`.
+        The errors of `judge_test_split`.
     """
-    record = records.read_run(folder)
-    dataset, trained = load_data(record), load_trained(record) if network is None else network
-    refuse_other_flags(record.path, record.outcome)
-    predict = jax.jit(
-        make_predict(trained.net, trained.preprocess, tta or trained.config.training.tta),
-        compiler_options=for_few_calls(),
-    )
-    images, labels = dataset.test
-    batch_size = eval_batch_size(trained.config, dataset)
-    logits = predict_all(predict, trained.params, trained.model_state, images, batch_size)
-    loss, accuracy = measure(logits, labels)
-    scores = {
-        key: value for key, value in count_and_score(dataset, logits).items() if key.startswith("test_")
-    }
-    return {"test_loss": loss, "test_accuracy": accuracy} | scores
+    return judge_test_split(folder, tta, network).scores

@@ -270,11 +270,14 @@ def _planned_studies(name: str, runs: list[Run]) -> list[StudyResults]:
     fixed = [key for key in splitting if key not in TUNED_KEYS]
     if _are_rates_tuned(by_arm, fixed):
         splitting = dict.fromkeys(fixed)
-    starts = _settings_of_starts(earlier)
+    starts = _differing_starts(earlier)
     by_settings = defaultdict(list)
     for run in runs:
-        settings = (describe_settings(run, splitting), starts.get(_start_of(run), ""))
-        by_settings[", ".join(filter(None, settings))].append(run)
+        start, keys = starts.get(_start_of(run), (run, ()))
+        # a key in which a run equals its start is no reason to split it from a run without a start
+        apart = [key for key in keys if key not in splitting or not _agree(key, run, start)]
+        of_start = f"{start.config['study']['stage']}: {describe_settings(start, apart)}" if apart else ""
+        by_settings[", ".join(filter(None, [describe_settings(run, splitting), of_start]))].append(run)
     if not runs:
         by_settings[""] = []
     used = {_start_of(run) for run in runs}
@@ -315,16 +318,17 @@ def _start_of(run: Run) -> str:
     return Path(start if isinstance(start, str) else start["run"] or "").name
 
 
-def _settings_of_starts(earlier: Iterable[Run]) -> dict[str, str]:
-    """Return the settings in which runs of the same earlier stage and arm differ, by name of folder."""
+def _agree(key: str, run: Run, start: Run) -> bool:
+    return run.settings.get(key) == start.settings.get(key)
+
+
+def _differing_starts(earlier: Iterable[Run]) -> dict[str, tuple[Run, Sequence[str]]]:
+    """Return each run of an earlier stage, and the keys in which those of its stage and arm differ."""
     alike = defaultdict(list)
     for run in earlier:
         alike[run.config["study"]["stage"], run.config["study"].get("arm")].append(run)
-    settings = {}
-    for (stage, _), group in alike.items():
-        keys = differing_keys(group)
-        settings |= {run.path.name: f"{stage}: {describe_settings(run, keys)}" for run in group if keys}
-    return settings
+    groups = [(group, differing_keys(group)) for group in alike.values()]
+    return {run.path.name: (run, keys) for group, keys in groups for run in group}
 
 
 def _planned_study(title: str, runs: list[Run], trials: list[Run], earlier: list[Run]) -> StudyResults:

@@ -40,6 +40,7 @@ def write_run(
     checksum: str = "f00d",
     measurements: dict[str, float] | None = None,
     learning_rate: float = 0.001,
+    init_from: str | None = None,
     **data_keys: Any,
 ) -> Path:
     config = {
@@ -49,6 +50,7 @@ def write_run(
         "optimizer": {"name": "adam", "learning_rate": learning_rate, "weight_decay": 0.0},
         "training": {"epochs": 20, "patience": 3},
         "study": study,
+        "init_from": init_from,
     }
     records.write_config(folder, config)
     (Path(folder) / "metrics.jsonl").touch()

@@ -245,3 +245,17 @@ def test_rates_that_trials_chose_for_each_size_split_no_study(tmp_path, write, m
     studies = read_studies(tmp_path)
     assert sum(all(arm.summary.n == 2 for arm in study.arms) for study in studies) == complete
     assert len(studies) == (2 if tuned else 3)
+
+
+def test_the_arm_without_a_start_is_in_the_study_of_its_dataset(tmp_path, write, make_plan):
+    arms = ["depth 1", "depth 2"]  # depth 2 starts from an earlier run
+    for data, seed in itertools.product(("mnist", "cifar10"), range(2)):
+        start = str(
+            write(tmp_path / f"{data}-{seed}", make_plan("depth 2", arms, stage="first"), seed, data=data)
+        )
+        for arm, init_from in (("depth 1", None), ("depth 2", start)):
+            folder = tmp_path / f"{data}-{arm}-{seed}"
+            write(folder, make_plan(arm, arms), seed, data=data, init_from=init_from)
+    studies = read_studies(tmp_path)
+    assert [study.title for study in studies] == [f"depth (data.name={n})" for n in ("cifar10", "mnist")]
+    assert all(arm.summary.n == 2 for study in studies for arm in study.arms)
