@@ -78,7 +78,7 @@ def run_command(
     Args:
         command: what the command reads.
         job: called with the resolved configuration as a plain dict; once per job of a multirun.
-        before: called once with the sweep of a multirun, before any job.
+        before: called once with the sweep of a multirun, before any job. A command without it refuses -m.
         after: called once when all jobs have returned; it returns the exit code.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises errors instead of printing them
@@ -118,6 +118,9 @@ def run_command(
         with multirun_file_restored(sys.argv[1:], composed):
             try:
                 sweep = open_sweep(command, sys.argv[1:])
+                if sweep and before is None:
+                    name = command.config_name.replace("_", "-")
+                    raise ConfigError(f"-m is not allowed with {name}; leave it out, or give it to train")
                 if sweep and before:
                     before(sweep)
                 if sweep and sweep.is_plain and follows(sys.argv[1:]):
@@ -336,6 +339,8 @@ def _sentence(error: Exception, command: Command | None) -> str:
     if text.startswith("Error merging override "):  # Hydra does not say what is allowed
         allowed = "a list" if "object_type=list" in str(error.__cause__) else "a mapping"
         return f"{text.removeprefix('Error merging override ')} is not allowed; give {allowed}"
+    if isinstance(error, OverrideParseException) and "=" not in error.override:
+        return f"{error.override} is not allowed, because it is no key with a value; give KEY=VALUE"
     if isinstance(error, OverrideParseException):
         return f"{error.override} cannot be parsed: {' '.join(error.message.split())}"
     if isinstance(error, InterpolationResolutionError) and error.full_key:

@@ -62,17 +62,15 @@ def find_batch_size(
         free = _free_bytes()
     trials: list[Trial] = []
 
-    def num_bytes(count: int) -> int | None:
+    def try_size(count: int) -> Trial:
         training = replace(config.training, batch_size=count * unit)
         trial = _try(program_spec(replace(config, training=training), dataset), dataset, free)
         trials.append(trial)
         on_trial(trial)
-        return (
-            trial.num_bytes if trial.fits else None if trial.num_bytes is None else max(trial.num_bytes, free)
-        )
+        return trial
 
     most = len(dataset.train.labels) // unit
-    if not largest_fit(num_bytes, SHARE * free, config.training.batch_size // unit, most):
+    if not largest_fit(try_size, SHARE * free, config.training.batch_size // unit, most):
         needed = trials[-1].num_bytes
         takes = "" if needed is None else f"takes {needed / 1e6:,.0f} MB and "
         raise ConfigError(
@@ -82,29 +80,32 @@ def find_batch_size(
     return trials
 
 
-def largest_fit(num_bytes: Callable[[int], int | None], limit: float, start: int, most: int) -> int:
+def largest_fit(try_size: Callable[[int], Trial], limit: float, start: int, most: int) -> int:
     """Return the largest number up to `most` that fits, to within a sixteenth, or 0 if 1 does not fit.
 
     Memory grows about linearly with the batch, so after two sizes the third is predicted, and the fourth
     shows that a sixteenth more does not fit. If the prediction fails, numbers are doubled and halved between.
 
     Args:
-        num_bytes: returns the memory that a number needs, or `None` if it is more than there is.
+        try_size: returns the trial of a number.
         limit: the memory that there is.
         start: the number that is tried first.
         most: the largest number that is allowed, at least `start`.
 
     Example:
-        >>> largest_fit(lambda number: 10 * number + 50, 1050, start=8, most=1000)
+        >>> def try_size(number):
+        ...     needed = 10 * number + 50
+        ...     return Trial(number, needed, needed <= 1050)
+        >>> largest_fit(try_size, 1050, start=8, most=1000)
         96
     """
     low, high, number, predicted = 0, most + 1, start, 0
     known: list[tuple[int, int]] = []
     while high - low > max(1, low // 16):
-        needed = num_bytes(number)
-        if needed is not None:
-            known.append((number, needed))
-        if needed is not None and needed <= limit:
+        trial = try_size(number)
+        if trial.num_bytes is not None:
+            known.append((number, trial.num_bytes))
+        if trial.fits:
             low = number
         else:
             high = number

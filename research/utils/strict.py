@@ -197,7 +197,7 @@ def _build(hint: Any, value: Any, key: str) -> Any:
         items = _build_items(hints, value, key)
         for item in dataclasses.fields(hint):
             if item.name not in items and item.default is item.default_factory is dataclasses.MISSING:
-                raise ConfigError(f"{key}.{item.name} is missing")
+                raise ConfigError(f"{key}.{item.name} is missing; {key} needs a value for {item.name}")
         return typing.cast(Any, hint)(**items)
     if _wrong_type(hint, value):
         raise _refusal(key, value, TYPE_NAMES[hint])

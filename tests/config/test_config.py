@@ -333,7 +333,10 @@ def test_groups_of_parameters_are_mappings_of_checked_keys():
     assert config.optimizer.arguments["groups"] == (Group("*/bias", None, 2.0, 0.0),)
     assert Config.from_dict(config.to_dict()) == config
     for wrong, sentence in (
-        ({"learning_rate": 2}, r"optimizer\.groups\.match is missing"),
+        (
+            {"learning_rate": 2},
+            r"optimizer\.groups\.match is missing; optimizer\.groups needs a value for match",
+        ),
         ({"match": "*", "rate": 2}, r"there is no key optimizer\.groups\.rate; allowed: match, optimizer"),
         ({"match": "*", "learning_rate": -1}, r"optimizer\.groups\.learning_rate=-1 is not allowed"),
         ({"match": "*", "optimizer": "adm"}, r"optimizer\.groups\.optimizer=adm is not allowed; give one of"),

@@ -1,7 +1,7 @@
 import pytest
 
 from research.config import Config, ConfigError
-from research.sweeps.batch_size import SHARE, find_batch_size, largest_fit
+from research.sweeps.batch_size import SHARE, Trial, find_batch_size, largest_fit
 
 
 @pytest.mark.parametrize("largest", [0, 1, 7, 64, 100, 999, 1000])
@@ -10,14 +10,15 @@ from research.sweeps.batch_size import SHARE, find_batch_size, largest_fit
 def test_the_largest_number_is_found_to_a_sixteenth(start, largest, curve, most_trials):
     tried = []
 
-    def num_bytes(number):
+    def try_size(number):
         tried.append(number)
         if curve == "unknown":
-            return 1 if number <= largest else None
-        return 10 * number + 50 if curve == "linear" else 1000 * int(number > largest)
+            return Trial(number, 1 if number <= largest else None, number <= largest)
+        needed = 10 * number + 50 if curve == "linear" else 1000 * int(number > largest)
+        return Trial(number, needed, needed <= limit)
 
     limit = 10 * largest + 50 if curve == "linear" else 500
-    found = largest_fit(num_bytes, limit, start, 1000)
+    found = largest_fit(try_size, limit, start, 1000)
     assert found <= largest
     assert largest - found <= found / 16
     assert all(1 <= number <= 1000 for number in tried)
