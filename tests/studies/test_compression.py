@@ -82,6 +82,7 @@ def test_the_report_shows_the_files(launches):
     report = after.report().read_text()
     assert "### Size and time of the files" in report
     assert "missing" not in report
+    assert "| runs of the earlier stages | cpu: " in report
     axes = after.figure("cost").axes
     assert [panel.get_xlabel() for panel in axes[:2]] == [
         "time of the file for 64 images (ms, median)",

@@ -264,6 +264,11 @@ def provenance_table(study: StudyResults) -> Table:
         rows.append(("started", " to ".join(dict.fromkeys([started[0], started[-1]]))))
     rows.append(("seeds", ", ".join(str(seed) for seed in sorted({seed_of(run) for run in runs}))))
     rows.append(("time of all runs", f"{_total_seconds(runs):,.1f} s"))
+    if study.earlier:
+        devices = (dotted_keys(run.outcome.provenance) for run in study.earlier)
+        trained = (f"{facts.get('device')}, jax {facts.get('versions.jax')}" for facts in devices)
+        rows.append(("runs of the earlier stages", _values(trained)))
+        rows.append(("time of the earlier stages", f"{_total_seconds(study.earlier):,.1f} s"))
     if study.runs and study.trials:
         rows.append(("time of all trials", f"{_total_seconds(study.trials):,.1f} s"))
     return Table(("fact", "value"), rows)
