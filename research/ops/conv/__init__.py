@@ -1,5 +1,7 @@
 """Two-dimensional convolution by any of several algorithms, which give the same result up to rounding."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -7,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from research.ops.conv.algorithm import ConvAlgorithm
+from research.ops.conv.fast import has_fast_kernel
 from research.ops.conv.fft import conv2d_fft
 from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.lax import conv2d_lax
@@ -18,8 +21,11 @@ from research.ops.precision import as_float
 from research.utils.lookup import lookup
 from research.utils.plain import plain
 
-WINOGRAD_CHANNELS = 16, 32
-"""`auto` picks `winograd4` only if min(C_in, C_out) >= 16 and max(C_in, C_out) >= 32."""
+WINOGRAD_CHANNELS = 12
+"""`auto` picks `winograd4` only if both C_in and C_out are at least this."""
+
+WINOGRAD_PRODUCTS = 576
+"""`auto` picks `winograd4` only if C_in * C_out is at least this."""
 
 WINOGRAD_TILE = 4
 """`auto` picks `winograd4` only if the output has at least 4 rows and 4 columns of pixels."""
@@ -88,12 +94,13 @@ def conv2d(
     _check(x, kernel, groups)
     strides, dilation = pair(strides, "strides"), pair(dilation, "dilation")
     pads = resolve_padding(padding, x.shape[1:3], kernel.shape[:2], strides, dilation)
-    chosen = choose_algorithm(x, kernel, strides, pads, dilation, groups)
-    algorithms = {"auto": CONV_ALGORITHMS[chosen], **CONV_ALGORITHMS}
-    run = lookup(algorithms, algorithm, "convolution algorithm")
+    conv_output_size(x.shape[1:3], kernel.shape[:2], strides=strides, padding=pads, dilation=dilation)
+    lookup({"auto": None, **CONV_ALGORITHMS}, algorithm, "convolution algorithm")
+    if algorithm == "auto":
+        algorithm = choose_algorithm(x, kernel, strides, pads, dilation, groups)
     if padding_mode != "zeros":
         x, pads = pad2d(x, pads, padding_mode), ((0, 0), (0, 0))
-    return run(x, kernel, strides, pads, dilation, groups)
+    return CONV_ALGORITHMS[algorithm](x, kernel, strides, pads, dilation, groups)
 
 
 def choose_algorithm(
@@ -106,9 +113,14 @@ def choose_algorithm(
 ) -> str:
     """Return the name of the algorithm that `auto` stands for. It is known while tracing.
 
-    On GPU and TPU this is `lax`. On the CPU it is an algorithm made of slices and dots, which is as fast
-    inside a loop as outside, and which stays made of dots under `vmap` over kernels: `winograd4` for 3×3
-    kernels with enough channels and pixels (`WINOGRAD_CHANNELS`, `WINOGRAD_TILE`), and `im2col` otherwise.
+    On GPU and TPU this is `lax`. On the CPU it is an algorithm which is as fast inside a loop as outside, and
+    which is made of dots under `vmap` over kernels:
+
+    - `winograd4` for 3×3 kernels in float32 with enough channels (`WINOGRAD_CHANNELS`, `WINOGRAD_PRODUCTS`),
+      enough pixels (`WINOGRAD_TILE`) and at least as many tiles in the batch as channels on the smaller side;
+    - `lax_vjp` for other kernels in float32 above 1×1, if XLA has a fast kernel on this CPU;
+    - `im2col` otherwise.
+
     The command `benchmark-conv` compares this choice with the measured times.
 
     Raises:
@@ -119,10 +131,15 @@ def choose_algorithm(
     )
     if jax.default_backend() != "cpu":
         return "lax"
-    plain = kernel.shape[:2] == (3, 3) and strides == dilation == (1, 1) and groups == 1
-    enough = all(n >= least for n, least in zip(sorted(kernel.shape[2:]), WINOGRAD_CHANNELS, strict=True))
-    enough = enough and min(out_size) >= WINOGRAD_TILE
-    return "winograd4" if plain and enough and x.dtype == jnp.float32 else "im2col"
+    if x.dtype != jnp.float32 or groups > 1 or kernel.shape[:2] == (1, 1):
+        return "im2col"
+    fewest, most = sorted(kernel.shape[2:])
+    tiles = x.shape[0] * math.prod(-(-n // WINOGRAD_TILE) for n in out_size)
+    enough = fewest >= WINOGRAD_CHANNELS and fewest * most >= WINOGRAD_PRODUCTS
+    enough = enough and min(out_size) >= WINOGRAD_TILE and tiles >= fewest
+    if kernel.shape[:2] == (3, 3) and strides == dilation == (1, 1) and enough:
+        return "winograd4"
+    return "lax_vjp" if has_fast_kernel() else "im2col"
 
 
 def _check(x: Float[Array, "..."], kernel: Float[Array, "..."], groups: int) -> None:

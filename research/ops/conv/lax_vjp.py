@@ -13,9 +13,12 @@ from jaxtyping import Float
 
 from research.ops.conv.algorithm import ConvAlgorithm
 from research.ops.conv.chunks import sum_images
+from research.ops.conv.fast import conv_wide, has_fast_kernel
 from research.ops.conv.gradient import input_gradient
 from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.lax import conv2d_lax
+from research.ops.conv.subpixel import subpixel_input_gradient
+from research.ops.conv.weight_gradient import weight_gradient
 from research.ops.padding import Pads, Pair
 from research.ops.precision import accumulation_dtype
 
@@ -75,7 +78,7 @@ def _make_conv(geometry: Geometry) -> Bilinear:
     backward = _unless_kernels_vary(partial(_input_gradient, geometry))
     conv = jax.custom_vjp(lambda x, kernel: forward(x, kernel))
     conv_dx = jax.custom_vjp(lambda dy, kernel: backward(dy, kernel))
-    conv_dkernel = jax.custom_vjp(partial(_weight_gradient, geometry))
+    conv_dkernel = jax.custom_vjp(_weights(geometry))
 
     def defvjp(function: Any, first: Gradient, second: Gradient) -> None:
         """Define the gradients of `function` by two functions of both arguments and the cotangent."""
@@ -105,6 +108,28 @@ def _unless_kernels_vary(function: Convolve) -> Bilinear:
     return mapped
 
 
+def _weights(geometry: Geometry) -> Bilinear:
+    """Return the gradient of the kernel as a convolution if that is fast, and by dots under `vmap`."""
+    by_dots = partial(_weight_gradient, geometry)
+
+    @custom_vmap
+    def gradient(x: Array, dy: Array) -> Array:
+        if not _is_fast(geometry, x):
+            return by_dots(x, dy)
+        return weight_gradient(x, dy, *geometry[1:5])
+
+    @gradient.def_vmap
+    def _(size: int, in_batched: list[bool], x: Array, dy: Array) -> tuple[Array, bool]:
+        return jax.vmap(by_dots, [0 if batched else None for batched in in_batched])(x, dy), True
+
+    return lambda x, dy: gradient(x, dy)
+
+
+def _is_fast(geometry: Geometry, x: Array) -> bool:
+    """Return whether XLA has a fast kernel for the convolution and for those that give its gradients."""
+    return geometry.groups == 1 and x.dtype == jnp.float32 and has_fast_kernel()
+
+
 def _forward(
     geometry: Geometry,
     x: Float[Array, "n h w c_in"],
@@ -122,6 +147,8 @@ def _forward(
             [p - q for p, q in zip(*both, strict=True)] for both in zip(pads, rest, strict=True)
         )
         pads = (top, bottom), (left, right)
+    if convolve is conv2d_lax and _is_fast(geometry, x):
+        return conv_wide(x, kernel, strides, pads, dilation)
     return convolve(x, kernel, strides, pads, dilation, groups)
 
 
@@ -133,9 +160,24 @@ def _input_gradient(
 ) -> Float[Array, "n h w c_in"]:
     """Return the gradient of the images.
 
-    It is that of a convolution with strides of 1, for `dy` with zeros between its pixels.
+    With strides, it is that of a convolution with strides of 1, for `dy` with zeros between its pixels. With
+    one group and no dilation, convolutions of `dy` as it is are enough.
     """
     in_size, kernel_size, strides, pads, dilation, groups = geometry
+    if groups == 1 and dilation == (1, 1) and max(strides) > 1:
+        return subpixel_input_gradient(
+            lambda dy, kernel, pads: _forward(
+                geometry._replace(kernel_size=kernel.shape[:2], strides=(1, 1), pads=pads),
+                dy,
+                kernel,
+                convolve,
+            ),
+            dy,
+            kernel,
+            in_size,
+            strides,
+            pads,
+        )
     dy = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *((0, 0, s - 1) for s in strides), (0, 0, 0)))
 
     def conv(dy: Array, kernel: Array, pads: Pads) -> Array:

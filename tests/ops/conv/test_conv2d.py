@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jax import lax
 from jax.test_util import check_grads
 
+from research.ops import conv
 from research.ops.conv import CONV_ALGORITHMS, choose_algorithm, chunks, conv2d, winograd_tiles
 from research.ops.padding import conv_output_size, resolve_padding
 from tests.ops.conv.reference import conv_reference
@@ -220,8 +221,10 @@ def test_pointwise_im2col_copies_nothing():
     assert not copies
 
 
-def chosen(channels, features, kernel_size=3, dtype="float32", strides=1, dilation=1, groups=1, size=8):
-    x = jnp.ones((1, size, size, channels), dtype)
+def chosen(
+    channels, features, kernel_size=3, dtype="float32", strides=1, dilation=1, groups=1, size=8, batch=32
+):
+    x = jnp.ones((batch, size, size, channels), dtype)
     kernel = jnp.ones((kernel_size, kernel_size, channels // groups, features), dtype)
     pads = resolve_padding("SAME", size, kernel_size, strides, dilation)
     return choose_algorithm(x, kernel, (strides, strides), pads, (dilation, dilation), groups)
@@ -245,11 +248,13 @@ def test_a_gpu_takes_more_images_at_a_time(monkeypatch):
     assert chunks._chunk_size(512, 2**23) == 128
 
 
-def test_auto(monkeypatch):
-    assert chosen(16, 32) == chosen(64, 16) == chosen(64, 64, size=4) == "winograd4"
-    assert chosen(3, 64) == chosen(16, 16) == chosen(32, 64, groups=2) == "im2col"
-    assert chosen(32, 64, strides=2) == chosen(32, 64, dilation=2) == chosen(32, 64, 5) == "im2col"
-    assert chosen(32, 64, dtype="bfloat16") == chosen(64, 64, size=3) == "im2col"
+@pytest.mark.parametrize(("is_fast", "other"), [(True, "lax_vjp"), (False, "im2col")])
+def test_auto(is_fast, other, monkeypatch):
+    monkeypatch.setattr(conv, "has_fast_kernel", lambda: is_fast)
+    assert chosen(48, 12) == chosen(64, 16) == chosen(64, 64, size=4, batch=64) == "winograd4"
+    assert chosen(3, 64) == chosen(16, 32) == chosen(64, 64, size=4) == chosen(64, 64, size=3) == other
+    assert chosen(32, 64, strides=2) == chosen(32, 64, dilation=2) == chosen(32, 64, 5) == other
+    assert chosen(32, 64, 1) == chosen(32, 64, groups=2) == chosen(32, 64, dtype="bfloat16") == "im2col"
     for backend in ("gpu", "tpu"):
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
         assert chosen(32, 64) == "lax"

@@ -1,0 +1,85 @@
+"""Whether XLA has a fast kernel for a convolution, and the forms in which it takes narrow convolutions."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float
+
+from research.ops.padding import Pads, Pair, conv_output_size, pad2d
+
+FEW_CHANNELS = 16
+"""XLA on the CPU has no fast kernel if neither the input nor the output has more channels than this."""
+
+MOST_PIXELS = 3
+"""The largest number of pixels that `conv_wide` computes as one."""
+
+
+@cache
+def has_fast_kernel() -> bool:
+    """Return whether XLA on this CPU calls a library (YNNPACK) for a convolution.
+
+    Without one it computes the gradients of `lax_vjp`, and every convolution inside a loop, as naive loops.
+    A small convolution is compiled, once in a process, to see what XLA makes of it.
+    """
+    if jax.default_backend() != "cpu":
+        return False
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, 8, 8, 32), (3, 3, 32, 32))]
+    conv = jax.jit(lambda x, kernel: _conv(x, kernel, (1, 1), ((1, 1), (1, 1)), (1, 1)))
+    return "__ynn_fusion" in conv.lower(*shapes).compile().as_text()
+
+
+def conv_wide(
+    x: Float[Array, "n h w c_in"],
+    kernel: Float[Array, "kh kw c_in c_out"],
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+) -> Float[Array, "n h_out w_out c_out"]:
+    """Compute a convolution of one group by `lax.conv_general_dilated`, in a form for which XLA is fast.
+
+    If there are few channels, two or three neighbouring pixels of the output are computed as one pixel with
+    two or three times the features. The kernel for them is wider and holds zeros, which cost less than a slow
+    kernel of XLA.
+    """
+    features = kernel.shape[3]
+    out_size = conv_output_size(
+        x.shape[1:3], kernel.shape[:2], strides=strides, padding=pads, dilation=dilation
+    )
+    width, pixels = out_size[1], FEW_CHANNELS // features + 1
+    few = max(kernel.shape[2:]) <= FEW_CHANNELS and pixels <= min(MOST_PIXELS, width)
+    if not few or dilation[1] > 1:
+        return _conv_padded(x, kernel, strides, pads, dilation)
+    step, missing = strides[1], -width % pixels
+    zero = jnp.zeros((), kernel.dtype)
+    shifted = [
+        lax.pad(kernel, zero, ((0, 0, 0), (i * step, (pixels - 1 - i) * step, 0), (0, 0, 0), (0, 0, 0)))
+        for i in range(pixels)
+    ]
+    left, right = pads[1]
+    y = _conv_padded(
+        x,
+        lax.concatenate(shifted, 3),
+        (strides[0], pixels * step),
+        (pads[0], (left, right + missing * step)),
+        dilation,
+    )
+    return y.reshape(*y.shape[:2], -1, features)[:, :, :width]
+
+
+def _conv_padded(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> Array:
+    """Pad the images first if XLA has no fast kernel that does: if the output or the kernel is larger."""
+    out_size = conv_output_size(
+        x.shape[1:3], kernel.shape[:2], strides=strides, padding=pads, dilation=dilation
+    )
+    if any(max(n, k) > size for n, k, size in zip(out_size, kernel.shape, x.shape[1:3], strict=False)):
+        # The barrier keeps XLA from moving the padding back into the convolution.
+        x, pads = lax.optimization_barrier(pad2d(x, pads)), ((0, 0), (0, 0))
+    return _conv(x, kernel, strides, pads, dilation)
+
+
+def _conv(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> Array:
+    return lax.conv_general_dilated(
+        x, kernel, strides, pads, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
