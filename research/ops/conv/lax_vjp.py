@@ -127,7 +127,7 @@ def _weights(geometry: Geometry) -> Bilinear:
 
 def _is_fast(geometry: Geometry, x: Array) -> bool:
     """Return whether XLA has a fast kernel for the convolution and for those that give its gradients."""
-    return geometry.groups == 1 and x.dtype == jnp.float32 and has_fast_kernel()
+    return geometry.groups == 1 and x.dtype == jnp.float32 and x.size > 0 and has_fast_kernel()
 
 
 def _forward(
