@@ -15,7 +15,7 @@ from research.benchmarks.timing import alternate, make_gemm, quartiles
 from research.benchmarks.train import peak_bytes_of_torch
 from research.frameworks.base import FRAMEWORKS
 from research.ops.conv import CONV_ALGORITHMS, choose_algorithm, conv2d
-from research.ops.padding import conv_output_size, resolve_padding
+from research.ops.padding import Pair, conv_output_size, resolve_padding
 from research.utils.constraints import AtLeastOne, Between, OneOf
 from research.utils.strict import ConfigError
 
@@ -39,12 +39,18 @@ class Layer:
     features: int
     kernel_size: int = 3
     strides: int = 1
+    dilation: int = 1
     is_first: bool = False
+
+    @property
+    def out_size(self) -> Pair:
+        """Return the height and width of the output."""
+        return conv_output_size(self.size, self.kernel_size, strides=self.strides, dilation=self.dilation)
 
     @property
     def gflop(self) -> float:
         """Return the floating-point operations of one pass, two for each multiply-accumulate."""
-        out_h, out_w = conv_output_size(self.size, self.kernel_size, strides=self.strides)
+        out_h, out_w = self.out_size
         macs = self.batch_size * out_h * out_w * self.kernel_size**2 * self.channels * self.features
         return 2e-9 * macs
 
@@ -67,6 +73,23 @@ LAYERS = {
     "modern_cnn conv6": Layer(64, 8, 256, 256),
     "simple_resnet block3": Layer(64, 32, 64, 128, strides=2),
     "simple_resnet shortcut": Layer(64, 32, 64, 128, kernel_size=1, strides=2),
+    "resnet20 stem": Layer(128, 32, 3, 16, is_first=True),
+    "resnet20 stage1": Layer(128, 32, 16, 16),
+    "resnet20 block4": Layer(128, 32, 16, 32, strides=2),
+    "resnet20 stage2": Layer(128, 16, 32, 32),
+    "resnet20 block7": Layer(128, 16, 32, 64, strides=2),
+    "resnet20 stage3": Layer(128, 8, 64, 64),
+    "lenet conv2": Layer(128, 14, 6, 16, kernel_size=5),
+    "densenet growth": Layer(64, 32, 48, 12),
+    "dilated": Layer(32, 32, 64, 64, dilation=2),
+    "resnet50 stem": Layer(8, 224, 3, 64, kernel_size=7, strides=2, is_first=True),
+    "resnet50 stage1": Layer(8, 56, 64, 64),
+    "resnet50 stage4": Layer(8, 7, 512, 512),
+    "resnet50 expand": Layer(8, 56, 64, 256, kernel_size=1),
+    "resnet50 reduce": Layer(8, 56, 256, 64, kernel_size=1),
+    "resnet50 shortcut": Layer(8, 56, 256, 512, kernel_size=1, strides=2),
+    "vgg conv1": Layer(8, 224, 3, 64),
+    "unet conv2": Layer(4, 128, 64, 64),
 }
 
 
@@ -97,11 +120,10 @@ class ConvBenchmarkConfig:
 def draw_arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return images `[N, H, W, C]`, a kernel `[k, k, C, O]` and a gradient of the output, float32."""
     rng = np.random.default_rng(0)
-    out = conv_output_size(layer.size, layer.kernel_size, strides=layer.strides)
     shapes = (
         (layer.batch_size, layer.size, layer.size, layer.channels),
         (layer.kernel_size, layer.kernel_size, layer.channels, layer.features),
-        (layer.batch_size, *out, layer.features),
+        (layer.batch_size, *layer.out_size, layer.features),
     )
     x, kernel, dy = (rng.standard_normal(shape, np.float32) for shape in shapes)
     return x, kernel, dy
@@ -118,7 +140,7 @@ def make_ours(layer: Layer, algorithm: str, name: str) -> tuple[Work, int | None
     """
 
     def outputs(x: Array, kernel: Array, dy: Array) -> Iterable[Array]:
-        conv = partial(conv2d, strides=layer.strides, algorithm=algorithm)
+        conv = partial(conv2d, strides=layer.strides, dilation=layer.dilation, algorithm=algorithm)
         if name == "forward":
             return (conv(x, kernel),)
         y, pullback = jax.vjp(conv, x, kernel)
@@ -157,19 +179,19 @@ def make_torch(layer: Layer, channels_last: bool, name: str) -> tuple[Work, int]
         torch.from_numpy(array).permute(order).to(place).contiguous(memory_format=layout)
         for array, order in zip(draw_arrays(layer), orders, strict=True)
     )
-    reach = max((dy.shape[2] - 1) * layer.strides + layer.kernel_size - layer.size, 0)
-    padding = -(-reach // 2)
-    steps, pads, ones = [layer.strides] * 2, [padding] * 2, [1, 1]
+    span = (layer.kernel_size - 1) * layer.dilation + 1
+    reach = max((dy.shape[2] - 1) * layer.strides + span - layer.size, 0)
+    steps, pads, dilation = [layer.strides] * 2, [-(-reach // 2)] * 2, [layer.dilation] * 2
     wanted = [name != "weight_gradient" and not (name == "all" and layer.is_first), name != "input_gradient"]
 
     def once() -> Any:
         y = None
         if name in ("forward", "all"):
-            y = torch.nn.functional.conv2d(x, kernel, stride=steps, padding=pads)
+            y = torch.nn.functional.conv2d(x, kernel, stride=steps, padding=pads, dilation=dilation)
         if name == "forward":
             return y
         gradient = torch.ops.aten.convolution_backward
-        return y, gradient(dy, x, kernel, None, steps, pads, ones, False, [0, 0], 1, [*wanted, False])
+        return y, gradient(dy, x, kernel, None, steps, pads, dilation, False, [0, 0], 1, [*wanted, False])
 
     def work(repeats: int) -> None:
         for _ in range(repeats):
@@ -219,9 +241,9 @@ def time_layer(layer: Layer, config: ConvBenchmarkConfig) -> dict[str, Any]:
         for algorithm, times in ms.items()
     }
     x, kernel, _ = draw_arrays(layer)
-    strides = layer.strides, layer.strides
-    pads = resolve_padding("SAME", x.shape[1:3], kernel.shape[:2], strides)
-    chosen = choose_algorithm(jnp.asarray(x), jnp.asarray(kernel), strides, pads, (1, 1), 1)
+    strides, dilation = (layer.strides, layer.strides), (layer.dilation, layer.dilation)
+    pads = resolve_padding("SAME", x.shape[1:3], kernel.shape[:2], strides, dilation)
+    chosen = choose_algorithm(jnp.asarray(x), jnp.asarray(kernel), strides, pads, dilation, 1)
     totals = {a: times["all"]["median"] for a, times in ms.items() if a in CONV_ALGORITHMS}
     fastest = min(totals, key=lambda algorithm: totals[algorithm]) if totals else None
     return {

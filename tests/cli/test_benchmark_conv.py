@@ -5,7 +5,7 @@ import pytest
 from research.benchmarks.conv import PASSES
 from research.ops.conv import CONV_ALGORITHMS
 
-SMALL = ("layers=[plain conv3]", "algorithms=[im2col,winograd4]", "batch_size=2", "rounds=2", "repeats=1")
+SMALL = ("layers=[plain conv3]", "algorithms=[im2col,winograd4]", "batch_size=16", "rounds=2", "repeats=1")
 
 
 def test_times_each_pass_and_says_what_auto_takes(call, tmp_path):
@@ -18,7 +18,7 @@ def test_times_each_pass_and_says_what_auto_takes(call, tmp_path):
     times = {name: layer["ms"][name]["all"]["median"] for name in layer["ms"]}
     assert layer["chosen"] == "winograd4"
     assert layer["slower"] == times["winograd4"] / min(times.values()) >= 1
-    assert layer["gflop"] == pytest.approx(2e-9 * 2 * 7 * 7 * 9 * 64 * 64)
+    assert layer["gflop"] == pytest.approx(2e-9 * 16 * 7 * 7 * 9 * 64 * 64)
     assert {path.suffix for path in (tmp_path / "outputs/benchmark_conv").iterdir()} == {
         ".json",
         ".svg",
