@@ -9,6 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from research.ops.conv.algorithm import ConvAlgorithm
+from research.ops.conv.depthwise import MAX_CHANNELS, conv2d_depthwise
 from research.ops.conv.fast import has_fast_kernel
 from research.ops.conv.fft import conv2d_fft
 from research.ops.conv.im2col import conv2d_im2col
@@ -35,6 +36,7 @@ CONV_ALGORITHMS: dict[str, ConvAlgorithm] = {
     "lax_vjp": conv2d_lax_vjp,
     "im2col": conv2d_im2col,
     "shifted": conv2d_shifted,
+    "depthwise": conv2d_depthwise,
     "winograd2": conv2d_winograd2,
     "winograd4": conv2d_winograd4,
     "fft": conv2d_fft,
@@ -114,8 +116,9 @@ def choose_algorithm(
     """Return the name of the algorithm that `auto` stands for. It is known while tracing.
 
     On GPU and TPU this is `lax`. On the CPU it is an algorithm which is as fast inside a loop as outside, and
-    which is made of dots under `vmap` over kernels:
+    which is made of dots or of arithmetic on whole images under `vmap` over kernels:
 
+    - `depthwise` for groups of at most `MAX_CHANNELS` channels and features;
     - `winograd4` for 3×3 kernels in float32 with enough channels (`WINOGRAD_CHANNELS`, `WINOGRAD_PRODUCTS`),
       enough pixels (`WINOGRAD_TILE`) and at least as many tiles in the batch as channels on the smaller side;
     - `lax_vjp` for other kernels in float32 above 1×1, if XLA has a fast kernel on this CPU;
@@ -131,6 +134,8 @@ def choose_algorithm(
     )
     if jax.default_backend() != "cpu":
         return "lax"
+    if groups > 1 and max(kernel.shape[2], kernel.shape[3] // groups) <= MAX_CHANNELS:
+        return "depthwise"
     if x.dtype != jnp.float32 or groups > 1 or kernel.shape[:2] == (1, 1):
         return "im2col"
     fewest, most = sorted(kernel.shape[2:])

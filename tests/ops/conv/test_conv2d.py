@@ -283,7 +283,7 @@ def test_drawn_options_against_numpy(case):
     check_against_numpy(able(case), **case)
 
 
-@pytest.mark.parametrize("algorithm", ["im2col", "lax_vjp", "winograd2", "winograd4"])
+@pytest.mark.parametrize("algorithm", ["im2col", "lax_vjp", "depthwise", "winograd2", "winograd4"])
 def test_a_few_images_at_a_time_are_the_whole_batch(algorithm, monkeypatch):
     """Five images, two at a time: also where one is missing from the last two, and one more derivative."""
     rng = np.random.default_rng(0)

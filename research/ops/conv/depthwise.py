@@ -1,0 +1,169 @@
+"""Convolution whose groups have few channels, as sums of shifted images times one weight for each feature."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from functools import cache, reduce
+from operator import add
+
+import jax.numpy as jnp
+from jax import Array, lax
+from jaxtyping import Float
+
+from research.ops.conv.chunks import sum_images
+from research.ops.conv.gradient import Bilinear, make_bilinear, strided_input_gradient
+from research.ops.conv.im2col import conv2d_im2col
+from research.ops.conv.patches import window_slice
+from research.ops.padding import Pads, Pair, conv_output_size, pad2d
+from research.ops.precision import accumulation_dtype
+
+MAX_CHANNELS = 8
+"""The largest number of channels or features of a group that is not left to `im2col`."""
+
+MAX_SUMS, MAX_TERMS = 9, 8
+"""The number of sums of products that one loop over the pixels computes, and the number of their terms."""
+
+
+def conv2d_depthwise(
+    x: Float[Array, "n h w c_in"],
+    kernel: Float[Array, "kh kw c_group c_out"],
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    groups: int,
+) -> Float[Array, "n h_out w_out c_out"]:
+    r"""Compute `conv2d` by arithmetic on whole images instead of matrix products.
+
+    For a depthwise convolution this is
+
+    $$
+    y = \sum_{a,b} \mathrm{shift}_{a,b}(x) \odot k_{a,b}
+    $$
+
+    which XLA fuses into one pass over the image. With groups of $c$ channels, the convolution is the sum of
+    $c$ such convolutions, of images whose channels are rotated within each group. The gradient of a kernel
+    element is the sum over all pixels of a shifted image times the gradient of the output. Reverse mode works
+    to any order; forward mode (`jax.jvp`) is not available. Groups with more than `MAX_CHANNELS` channels or
+    features are convolved by `conv2d_im2col`.
+    """
+    if max(kernel.shape[2], kernel.shape[3] // groups) > MAX_CHANNELS:
+        return conv2d_im2col(x, kernel, strides, pads, dilation, groups)
+    sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
+    return _make_conv(*sizes, strides, pads, dilation, groups)(x, kernel)
+
+
+@cache
+def _make_conv(
+    in_size: Pair, kernel_size: Pair, strides: Pair, pads: Pads, dilation: Pair, groups: int
+) -> Bilinear:
+    """Return the convolution of images and kernel, with its gradients."""
+
+    def conv(x: Array, kernel: Array, pads: Pads, strides: Pair = (1, 1)) -> Array:
+        return _forward(x, kernel, strides, pads, dilation, groups)
+
+    def input_gradient(dy: Array, kernel: Array) -> Array:
+        return strided_input_gradient(conv, dy, kernel, in_size, strides, pads, dilation, groups)
+
+    def weight_gradient(x: Array, dy: Array) -> Array:
+        def sums_of_some(x: Array, dy: Array) -> Array:
+            images = _rotations(pad2d(x, pads), dy.shape[3], groups)
+            starts = itertools.product(
+                *(range(0, k * d, d) for k, d in zip(kernel_size, dilation, strict=True))
+            )
+            return _sums(images, list(starts), strides, dy)
+
+        channels, features = x.shape[3] // groups, dy.shape[3]
+        sums_per_pixel = math.prod(kernel_size) * channels / MAX_TERMS
+        bytes_per_image = 2 * math.prod(x.shape[1:]) + (1 + sums_per_pixel) * math.prod(dy.shape[1:])
+        sums = sum_images(sums_of_some, x, dy, int(bytes_per_image * x.dtype.itemsize))
+        return _diagonals(sums.reshape(*kernel_size, channels, features), groups, 1).astype(x.dtype)
+
+    return make_bilinear(lambda x, kernel: conv(x, kernel, pads, strides), input_gradient, weight_gradient)
+
+
+def _forward(
+    x: Float[Array, "n h w c_in"],
+    kernel: Float[Array, "kh kw c_group c_out"],
+    strides: Pair,
+    pads: Pads,
+    dilation: Pair,
+    groups: int,
+) -> Float[Array, "n h_out w_out c_out"]:
+    """Return the convolution."""
+    kh, kw, channels, features = kernel.shape
+    out_size = conv_output_size(x.shape[1:3], (kh, kw), strides=strides, padding=pads, dilation=dilation)
+    kernel = _diagonals(kernel.astype(accumulation_dtype(x)), groups, -1)
+    images = _rotations(pad2d(x, pads), features, groups)
+
+    def term(a: int, b: int, r: int) -> Array:
+        start = a * dilation[0], b * dilation[1]
+        return window_slice(images[r], start, out_size, strides) * kernel[a : a + 1, b : b + 1, r : r + 1]
+
+    # Each row of the kernel has a sum of its own, because a processor adds several sums at the same time.
+    rows = [reduce(add, [term(a, b, r) for b in range(kw)]) for r in range(channels) for a in range(kh)]
+    return reduce(add, rows).astype(x.dtype)
+
+
+def _sums(
+    images: Sequence[Float[Array, "n h_pad w_pad c_out"]],
+    starts: Sequence[Pair],
+    strides: Pair,
+    dy: Float[Array, "n h_out w_out c_out"],
+) -> Float[Array, "sums c_out"]:
+    """Return the sums over all pixels of `dy` times the images, shifted by each of `starts`.
+
+    XLA on the CPU sums over leading axes for one feature after the other, unless the terms are so few that
+    LLVM unrolls them. So the rows of each image, or the images, are cut into at most `MAX_TERMS` parts, and
+    one pass over the pixels of a part adds the products of all parts, for several shifts at the same time.
+    What is left is small.
+    """
+    n, rows, columns, features = dy.shape
+    dtype = accumulation_dtype(dy)
+    by_rows, by_images = (max(i for i in range(1, MAX_TERMS + 1) if size % i == 0) for size in (rows, n))
+    parts = (
+        (n, by_rows, rows // by_rows)
+        if by_rows > 3 or by_rows >= by_images
+        else (1, by_images, n // by_images * rows)
+    )
+
+    def split(x: Array) -> Array:
+        return x.reshape(*parts, columns, features).astype(dtype)
+
+    # This zero is made from dy, because under shard_map a value may differ between devices.
+    zero = lax.full_like(dy, 0, dtype, shape=())
+    factor, sums = split(dy), []
+    shifts = [(image, start) for start in starts for image in images]
+    for first in range(0, len(shifts), MAX_SUMS):
+        windows = [
+            window_slice(x, at, (rows, columns), strides) for x, at in shifts[first : first + MAX_SUMS]
+        ]
+        products = [split(window) * factor for window in windows]
+        sums += lax.reduce(products, [zero] * len(products), lambda x, y: [*map(add, x, y)], (1,))
+    return jnp.stack([x.reshape(-1, features) for x in sums]).sum(1)
+
+
+def _rotations(
+    x: Float[Array, "n h w c_in"], features: int, groups: int
+) -> list[Float[Array, "n h w {features}"]]:
+    """Return for each $r < c$ the images whose feature $j$ of a group is its channel $(j + r) \\bmod c$."""
+    channels, per_group = x.shape[3] // groups, features // groups
+    split = x.reshape(*x.shape[:3], groups, channels)
+
+    def rotated(r: int) -> Array:
+        whole = [split] * ((per_group - 1) // channels)
+        repeated = lax.concatenate([split[..., r:], *whole, split[..., :r]], 4)
+        return repeated[..., :per_group].reshape(*x.shape[:3], features)
+
+    # Without the barrier, XLA computes padding and rotation again for each kernel element.
+    return lax.optimization_barrier([x] if channels == per_group == 1 else [*map(rotated, range(channels))])
+
+
+def _diagonals(
+    kernel: Float[Array, "kh kw c_group c_out"], groups: int, sign: int
+) -> Float[Array, "kh kw c_group c_out"]:
+    """Rotate the channels of feature $j$ of each group by $j$, for `sign` -1 to the front and for 1 back."""
+    if kernel.shape[2] == 1:
+        return kernel
+    split = kernel.reshape(*kernel.shape[:3], groups, -1)
+    rolled = [jnp.roll(split[..., j : j + 1], sign * j, 2) for j in range(split.shape[4])]
+    return lax.optimization_barrier(lax.concatenate(rolled, 4).reshape(kernel.shape))
