@@ -41,6 +41,7 @@ class Layer:
     strides: int = 1
     dilation: int = 1
     is_first: bool = False
+    groups: int = 1
 
     @property
     def out_size(self) -> Pair:
@@ -52,7 +53,7 @@ class Layer:
         """Return the floating-point operations of one pass, two for each multiply-accumulate."""
         out_h, out_w = self.out_size
         macs = self.batch_size * out_h * out_w * self.kernel_size**2 * self.channels * self.features
-        return 2e-9 * macs
+        return 2e-9 * macs / self.groups
 
     def num_passes(self, name: str) -> int:
         """Return how many passes `all` stands for: the passes that training needs."""
@@ -90,6 +91,11 @@ LAYERS = {
     "resnet50 shortcut": Layer(8, 56, 256, 512, kernel_size=1, strides=2),
     "vgg conv1": Layer(8, 224, 3, 64),
     "unet conv2": Layer(4, 128, 64, 64),
+    "depthwise 32": Layer(64, 32, 32, 32, groups=32),
+    "depthwise 256": Layer(64, 8, 256, 256, groups=256),
+    "depthwise strided": Layer(64, 16, 128, 128, strides=2, groups=128),
+    "depthwise 7x7": Layer(16, 28, 96, 96, kernel_size=7, groups=96),
+    "32 groups": Layer(16, 28, 128, 128, groups=32),
 }
 
 
@@ -122,7 +128,7 @@ def draw_arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     shapes = (
         (layer.batch_size, layer.size, layer.size, layer.channels),
-        (layer.kernel_size, layer.kernel_size, layer.channels, layer.features),
+        (layer.kernel_size, layer.kernel_size, layer.channels // layer.groups, layer.features),
         (layer.batch_size, *layer.out_size, layer.features),
     )
     x, kernel, dy = (rng.standard_normal(shape, np.float32) for shape in shapes)
@@ -140,7 +146,13 @@ def make_ours(layer: Layer, algorithm: str, name: str) -> tuple[Work, int | None
     """
 
     def outputs(x: Array, kernel: Array, dy: Array) -> Iterable[Array]:
-        conv = partial(conv2d, strides=layer.strides, dilation=layer.dilation, algorithm=algorithm)
+        conv = partial(
+            conv2d,
+            strides=layer.strides,
+            dilation=layer.dilation,
+            groups=layer.groups,
+            algorithm=algorithm,
+        )
         if name == "forward":
             return (conv(x, kernel),)
         y, pullback = jax.vjp(conv, x, kernel)
@@ -150,8 +162,9 @@ def make_ours(layer: Layer, algorithm: str, name: str) -> tuple[Work, int | None
         return (dx,) if name == "input_gradient" else (dkernel,)
 
     def step(index: Array, arrays: Arrays) -> Arrays:
-        # each step reads what the step before wrote, so that XLA cannot remove any
-        values = [lax.dynamic_index_in_dim(out.ravel(), index, keepdims=False) for out in outputs(*arrays)]
+        # Each step reads what the step before wrote, so that XLA cannot remove any. The outputs go through a
+        # conditional, because XLA would compute only the element that is read of an output that is a fusion.
+        values = [lax.cond(index < 0, jnp.sum, lambda out: out.ravel()[0], out) for out in outputs(*arrays)]
         x, kernel, dy = (array.at[(0,) * array.ndim].set(sum(values) * 1e-3) for array in arrays)
         return x, kernel, dy
 
@@ -182,16 +195,18 @@ def make_torch(layer: Layer, channels_last: bool, name: str) -> tuple[Work, int]
     span = (layer.kernel_size - 1) * layer.dilation + 1
     reach = max((dy.shape[2] - 1) * layer.strides + span - layer.size, 0)
     steps, pads, dilation = [layer.strides] * 2, [-(-reach // 2)] * 2, [layer.dilation] * 2
+    groups = layer.groups
     wanted = [name != "weight_gradient" and not (name == "all" and layer.is_first), name != "input_gradient"]
 
     def once() -> Any:
         y = None
         if name in ("forward", "all"):
-            y = torch.nn.functional.conv2d(x, kernel, stride=steps, padding=pads, dilation=dilation)
+            y = torch.nn.functional.conv2d(x, kernel, None, steps, pads, dilation, groups)
         if name == "forward":
             return y
         gradient = torch.ops.aten.convolution_backward
-        return y, gradient(dy, x, kernel, None, steps, pads, dilation, False, [0, 0], 1, [*wanted, False])
+        wants = [*wanted, False]
+        return y, gradient(dy, x, kernel, None, steps, pads, dilation, False, [0, 0], groups, wants)
 
     def work(repeats: int) -> None:
         for _ in range(repeats):
@@ -243,7 +258,7 @@ def time_layer(layer: Layer, config: ConvBenchmarkConfig) -> dict[str, Any]:
     x, kernel, _ = draw_arrays(layer)
     strides, dilation = (layer.strides, layer.strides), (layer.dilation, layer.dilation)
     pads = resolve_padding("SAME", x.shape[1:3], kernel.shape[:2], strides, dilation)
-    chosen = choose_algorithm(jnp.asarray(x), jnp.asarray(kernel), strides, pads, dilation, 1)
+    chosen = choose_algorithm(jnp.asarray(x), jnp.asarray(kernel), strides, pads, dilation, layer.groups)
     totals = {a: times["all"]["median"] for a, times in ms.items() if a in CONV_ALGORITHMS}
     fastest = min(totals, key=lambda algorithm: totals[algorithm]) if totals else None
     return {
