@@ -14,6 +14,7 @@ from research.ops.conv.chunks import sum_images
 from research.ops.conv.gradient import Bilinear, make_bilinear, strided_input_gradient
 from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.patches import window_slice
+from research.ops.conv.rotations import rotate_images, rotate_kernel
 from research.ops.padding import Pads, Pair, conv_output_size, pad2d
 from research.ops.precision import accumulation_dtype
 
@@ -66,7 +67,7 @@ def _make_conv(
 
     def weight_gradient(x: Array, dy: Array) -> Array:
         def sums_of_some(x: Array, dy: Array) -> Array:
-            images = _rotations(pad2d(x, pads), dy.shape[3], groups)
+            images = rotate_images(pad2d(x, pads), dy.shape[3], groups)
             starts = itertools.product(
                 *(range(0, k * d, d) for k, d in zip(kernel_size, dilation, strict=True))
             )
@@ -76,7 +77,7 @@ def _make_conv(
         sums_per_pixel = math.prod(kernel_size) * channels / MAX_TERMS
         bytes_per_image = 2 * math.prod(x.shape[1:]) + (1 + sums_per_pixel) * math.prod(dy.shape[1:])
         sums = sum_images(sums_of_some, x, dy, int(bytes_per_image * x.dtype.itemsize))
-        return _diagonals(sums.reshape(*kernel_size, channels, features), groups, 1).astype(x.dtype)
+        return rotate_kernel(sums.reshape(*kernel_size, channels, features), groups, 1).astype(x.dtype)
 
     return make_bilinear(lambda x, kernel: conv(x, kernel, pads, strides), input_gradient, weight_gradient)
 
@@ -92,8 +93,8 @@ def _forward(
     """Return the convolution."""
     kh, kw, channels, features = kernel.shape
     out_size = conv_output_size(x.shape[1:3], (kh, kw), strides=strides, padding=pads, dilation=dilation)
-    kernel = _diagonals(kernel.astype(accumulation_dtype(x)), groups, -1)
-    images = _rotations(pad2d(x, pads), features, groups)
+    kernel = rotate_kernel(kernel.astype(accumulation_dtype(x)), groups, -1)
+    images = rotate_images(pad2d(x, pads), features, groups)
 
     def term(a: int, b: int, r: int) -> Array:
         start = a * dilation[0], b * dilation[1]
@@ -140,30 +141,3 @@ def _sums(
         products = [split(window) * factor for window in windows]
         sums += lax.reduce(products, [zero] * len(products), lambda x, y: [*map(add, x, y)], (1,))
     return jnp.stack([x.reshape(-1, features) for x in sums]).sum(1)
-
-
-def _rotations(
-    x: Float[Array, "n h w c_in"], features: int, groups: int
-) -> list[Float[Array, "n h w {features}"]]:
-    """Return for each $r < c$ the images whose feature $j$ of a group is its channel $(j + r) \\bmod c$."""
-    channels, per_group = x.shape[3] // groups, features // groups
-    split = x.reshape(*x.shape[:3], groups, channels)
-
-    def rotated(r: int) -> Array:
-        whole = [split] * ((per_group - 1) // channels)
-        repeated = lax.concatenate([split[..., r:], *whole, split[..., :r]], 4)
-        return repeated[..., :per_group].reshape(*x.shape[:3], features)
-
-    # Without the barrier, XLA computes padding and rotation again for each kernel element.
-    return lax.optimization_barrier([x] if channels == per_group == 1 else [*map(rotated, range(channels))])
-
-
-def _diagonals(
-    kernel: Float[Array, "kh kw c_group c_out"], groups: int, sign: int
-) -> Float[Array, "kh kw c_group c_out"]:
-    """Rotate the channels of feature $j$ of each group by $j$, for `sign` -1 to the front and for 1 back."""
-    if kernel.shape[2] == 1:
-        return kernel
-    split = kernel.reshape(*kernel.shape[:3], groups, -1)
-    rolled = [jnp.roll(split[..., j : j + 1], sign * j, 2) for j in range(split.shape[4])]
-    return lax.optimization_barrier(lax.concatenate(rolled, 4).reshape(kernel.shape))

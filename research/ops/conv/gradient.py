@@ -104,7 +104,9 @@ def make_bilinear(forward: Bilinear, input_gradient: Bilinear, weight_gradient: 
         input_gradient: the gradient of the images, a function of the gradient of the output and the kernel.
         weight_gradient: the gradient of the kernel, a function of the images and the gradient of the output.
     """
-    conv, conv_dx, conv_dkernel = map(jax.custom_vjp, (forward, input_gradient, weight_gradient))
+    conv = jax.custom_vjp(lambda x, kernel: forward(x, kernel))
+    conv_dx = jax.custom_vjp(lambda dy, kernel: input_gradient(dy, kernel))
+    conv_dkernel = jax.custom_vjp(lambda x, dy: weight_gradient(x, dy))
 
     def defvjp(function: Any, first: Gradient, second: Gradient) -> None:
         """Define the gradients of `function` by two functions of both arguments and the cotangent."""

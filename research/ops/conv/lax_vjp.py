@@ -1,9 +1,8 @@
 """Convolution by the compiler, with gradients that are written by hand."""
 
 import math
-from collections.abc import Callable
 from functools import cache, partial
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -14,19 +13,13 @@ from jaxtyping import Float
 from research.ops.conv.algorithm import ConvAlgorithm
 from research.ops.conv.chunks import sum_images
 from research.ops.conv.fast import conv_wide, has_fast_kernel
-from research.ops.conv.gradient import input_gradient
+from research.ops.conv.gradient import Bilinear, make_bilinear, strided_input_gradient
 from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.lax import conv2d_lax
 from research.ops.conv.subpixel import subpixel_input_gradient
 from research.ops.conv.weight_gradient import weight_gradient
 from research.ops.padding import Pads, Pair
 from research.ops.precision import accumulation_dtype
-
-Bilinear = Callable[[Array, Array], Array]
-"""A function of two arrays that is linear in each of them."""
-
-Gradient = Callable[[Array, Array, Array], Array]
-"""A function of the two arguments of a `Bilinear` and the cotangent of its result."""
 
 
 @runtime_checkable
@@ -70,27 +63,10 @@ def conv2d_lax_vjp(
 
 @cache
 def _make_conv(geometry: Geometry) -> Bilinear:
-    """Return the convolution of images and kernel.
-
-    The convolution and its two gradients are bilinear, so each of the three is a gradient of the other two.
-    """
+    """Return the convolution of images and kernel."""
     forward = _unless_kernels_vary(partial(_forward, geometry))
     backward = _unless_kernels_vary(partial(_input_gradient, geometry))
-    conv = jax.custom_vjp(lambda x, kernel: forward(x, kernel))
-    conv_dx = jax.custom_vjp(lambda dy, kernel: backward(dy, kernel))
-    conv_dkernel = jax.custom_vjp(_weights(geometry))
-
-    def defvjp(function: Any, first: Gradient, second: Gradient) -> None:
-        """Define the gradients of `function` by two functions of both arguments and the cotangent."""
-        function.defvjp(
-            lambda a, b: (function(a, b), (a, b)),
-            lambda saved, g: (first(saved[0], saved[1], g), second(saved[0], saved[1], g)),
-        )
-
-    defvjp(conv, lambda x, k, dy: conv_dx(dy, k), lambda x, k, dy: conv_dkernel(x, dy))
-    defvjp(conv_dx, lambda dy, k, dx: conv(dx, k), lambda dy, k, dx: conv_dkernel(dx, dy))
-    defvjp(conv_dkernel, lambda x, dy, dk: conv_dx(dy, dk), lambda x, dy, dk: conv(x, dk))
-    return conv
+    return make_bilinear(forward, backward, _weights(geometry))
 
 
 def _unless_kernels_vary(function: Convolve) -> Bilinear:
@@ -163,7 +139,7 @@ def _input_gradient(
     With strides, it is that of a convolution with strides of 1, for `dy` with zeros between its pixels. With
     one group and no dilation, convolutions of `dy` as it is are enough.
     """
-    in_size, kernel_size, strides, pads, dilation, groups = geometry
+    in_size, _, strides, pads, dilation, groups = geometry
     if groups == 1 and dilation == (1, 1) and max(strides) > 1:
         return subpixel_input_gradient(
             lambda dy, kernel, pads: _forward(
@@ -178,18 +154,11 @@ def _input_gradient(
             strides,
             pads,
         )
-    dy = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *((0, 0, s - 1) for s in strides), (0, 0, 0)))
 
     def conv(dy: Array, kernel: Array, pads: Pads) -> Array:
         return _forward(geometry._replace(strides=(1, 1), pads=pads), dy, kernel, convolve)
 
-    # With strides, the last window may end before the last pixel. So the padding at the bottom and right is
-    # computed from the sizes; it may be smaller than the padding of the convolution, and negative.
-    (top, bottom), (left, right) = (
-        (low, size + (k - 1) * d - n - low)
-        for n, size, k, d, (low, _) in zip(in_size, dy.shape[1:3], kernel_size, dilation, pads, strict=True)
-    )
-    return input_gradient(conv, dy, kernel, ((top, bottom), (left, right)), dilation, groups)
+    return strided_input_gradient(conv, dy, kernel, in_size, strides, pads, dilation, groups)
 
 
 def _weight_gradient(
