@@ -255,6 +255,7 @@ def test_auto(is_fast, other, monkeypatch):
     assert chosen(3, 64) == chosen(16, 32) == chosen(64, 64, size=4) == chosen(64, 64, size=3) == other
     assert chosen(32, 64, strides=2) == chosen(32, 64, dilation=2) == chosen(32, 64, 5) == other
     assert chosen(32, 64, 1) == chosen(32, 64, groups=2) == chosen(32, 64, dtype="bfloat16") == "im2col"
+    assert chosen(8, 8, groups=8) == chosen(32, 64, groups=8, strides=2) == "depthwise"
     for backend in ("gpu", "tpu"):
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
         assert chosen(32, 64) == "lax"
