@@ -113,7 +113,7 @@ MISTAKES = {
     ),
     "algorithm": (
         {"model.algorithm": "fast"},
-        "model.algorithm=fast is not allowed; give one of auto, fft, im2col,",
+        "model.algorithm=fast is not allowed; give one of auto, depthwise, fft, im2col,",
     ),
     "negative batch": (
         {"training.batch_size": -1},

@@ -86,7 +86,7 @@ def test_what_an_algorithm_does_not_do(algorithm, kernel_size, options, message)
 def test_unknown_algorithm_and_mixed_dtypes():
     x, kernel = jnp.ones((1, 4, 4, 1)), jnp.ones((3, 3, 1, 1))
     with pytest.raises(
-        ValueError, match="unknown convolution algorithm 'fast'; allowed: auto, fft, im2col, lax"
+        ValueError, match="unknown convolution algorithm 'fast'; allowed: auto, depthwise, fft, im2col, lax"
     ):
         conv2d(x, kernel, algorithm="fast")
     with pytest.raises(TypeError, match="x is float32, kernel is bfloat16"):
