@@ -119,8 +119,9 @@ def choose_algorithm(
     which is made of dots or of arithmetic on whole images under `vmap` over kernels:
 
     - `depthwise` for groups of at most `MAX_CHANNELS` channels and features;
-    - `winograd4` for 3×3 kernels in float32 with enough channels (`WINOGRAD_CHANNELS`, `WINOGRAD_PRODUCTS`),
-      enough pixels (`WINOGRAD_TILE`) and at least as many tiles in the batch as channels on the smaller side;
+    - `winograd4` for 3×3 kernels in float32 without strides, if there are enough channels
+      (`WINOGRAD_CHANNELS`, `WINOGRAD_PRODUCTS`), enough pixels (`WINOGRAD_TILE`), and at least as many tiles
+      in the batch as channels on the smaller side;
     - `lax_vjp` for other kernels in float32 above 1×1, if XLA has a fast kernel on this CPU;
     - `im2col` otherwise.
 
@@ -142,7 +143,7 @@ def choose_algorithm(
     tiles = x.shape[0] * math.prod(-(-n // WINOGRAD_TILE) for n in out_size)
     enough = fewest >= WINOGRAD_CHANNELS and fewest * most >= WINOGRAD_PRODUCTS
     enough = enough and min(out_size) >= WINOGRAD_TILE and tiles >= fewest
-    if kernel.shape[:2] == (3, 3) and strides == dilation == (1, 1) and enough:
+    if kernel.shape[:2] == (3, 3) and strides == (1, 1) and enough:
         return "winograd4"
     return "lax_vjp" if has_fast_kernel() else "im2col"
 

@@ -15,6 +15,9 @@ FEW_CHANNELS = 16
 MOST_PIXELS = 3
 """The largest number of pixels that `conv_wide` computes as one."""
 
+NARROW = 4
+"""The largest number of input channels for which `conv_wide` joins pixels of the input, too."""
+
 
 @cache
 def has_fast_kernel() -> bool:
@@ -41,7 +44,7 @@ def conv_wide(
 
     If there are few channels, two or three neighbouring pixels of the output are computed as one pixel with
     two or three times the features. The kernel for them is wider and holds zeros, which cost less than a slow
-    kernel of XLA.
+    kernel of XLA. If the input has very few channels, its pixels are joined in the same way.
     """
     features = kernel.shape[3]
     out_size = conv_output_size(
@@ -51,21 +54,27 @@ def conv_wide(
     few = max(kernel.shape[2:]) <= FEW_CHANNELS and pixels <= min(MOST_PIXELS, width)
     if not few or dilation[1] > 1:
         return _conv_padded(x, kernel, strides, pads, dilation)
-    step, missing = strides[1], -width % pixels
-    zero = jnp.zeros((), kernel.dtype)
+    step, count = strides[1], -(-width // pixels)
+    block, left = pixels * step, pads[1][0]
+    channels, zero = x.shape[3], jnp.zeros((), x.dtype)
+    span = kernel.shape[1] + block - step  # the columns that the pixels see together
+    if channels <= NARROW:
+        span += -span % block
     shifted = [
-        lax.pad(kernel, zero, ((0, 0, 0), (i * step, (pixels - 1 - i) * step, 0), (0, 0, 0), (0, 0, 0)))
-        for i in range(pixels)
+        lax.pad(kernel, zero, ((0, 0, 0), (i, span - kernel.shape[1] - i, 0), (0, 0, 0), (0, 0, 0)))
+        for i in range(0, block, step)
     ]
-    left, right = pads[1]
-    y = _conv_padded(
-        x,
-        lax.concatenate(shifted, 3),
-        (strides[0], pixels * step),
-        (pads[0], (left, right + missing * step)),
-        dilation,
-    )
-    return y.reshape(*y.shape[:2], -1, features)[:, :, :width]
+    kernel = lax.concatenate(shifted, 3)
+    right = (count - 1) * block + span - left - x.shape[2]
+    if channels <= NARROW:
+        x = lax.pad(x, zero, ((0, 0, 0), (0, 0, 0), (left, right, 0), (0, 0, 0)))
+        x = x.reshape(*x.shape[:2], -1, block * channels)
+        kernel = kernel.reshape(kernel.shape[0], -1, block * channels, pixels * features)
+        left, right, block = 0, 0, 1
+    elif right < 0:
+        x, right = x[:, :, :right], 0
+    y = _conv_padded(x, kernel, (strides[0], block), (pads[0], (left, right)), dilation)
+    return y.reshape(*y.shape[:2], count * pixels, features)[:, :, :width]
 
 
 def _conv_padded(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> Array:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from research.ops.conv.chunks import map_images, sum_images
 from research.ops.conv.gradient import input_gradient
 from research.ops.conv.groups import join_kernel, join_patches, split_kernel, split_patches
+from research.ops.conv.phases import dilated_by_phases
 from research.ops.conv.winograd_tiles import (
     input_tiles,
     kernel_gradient,
@@ -50,20 +51,23 @@ def conv2d_winograd(
         kernel: the kernel, which must be 3×3.
         strides: the strides, which must be 1.
         pads: the padding in pixels.
-        dilation: the dilation, which must be 1.
+        dilation: the dilation.
         groups: the number of groups of channels.
         tile: the side $m$ of the square of outputs that one tile gives, 2 or 4.
 
     Raises:
-        ValueError: the kernel is not 3×3, or strides or dilation are above 1.
+        ValueError: the kernel is not 3×3, or strides are above 1.
 
     Source: Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015, section 4.
     """
-    given = {"kernel size": kernel.shape[:2], "strides": strides, "dilation": dilation}
-    for (what, value), allowed in zip(given.items(), ((3, 3), (1, 1), (1, 1)), strict=True):
+    for what, value, allowed in (("kernel size", kernel.shape[:2], (3, 3)), ("strides", strides, (1, 1))):
         if value != allowed:
             raise ValueError(f"winograd{tile} convolves with {what} {allowed} only, got {value}; use im2col")
-    return _conv2d(x, kernel, pads, groups, tile)
+
+    def conv(x: Array, kernel: Array, pads: Pads) -> Array:
+        return _conv2d(x, kernel, pads, groups, tile)
+
+    return conv(x, kernel, pads) if dilation == (1, 1) else dilated_by_phases(conv, x, kernel, pads, dilation)
 
 
 conv2d_winograd2 = partial(conv2d_winograd, tile=2)

@@ -74,7 +74,6 @@ def test_errors_say_the_numbers(x_shape, kernel_shape, options, message, algorit
             {"strides": (1, 2)},
             r"winograd4 convolves with strides \(1, 1\) only, got \(1, 2\)",
         ),
-        ("winograd4", 3, {"dilation": 2}, r"winograd4 convolves with dilation \(1, 1\) only, got \(2, 2\)"),
     ],
 )
 def test_what_an_algorithm_does_not_do(algorithm, kernel_size, options, message):
