@@ -11,7 +11,7 @@ from research.ops.padding import Pads, Pair, conv_output_size, pad2d
 def dilated_by_phases(
     conv: Callable[[Array, Array, Pads], Array],
     x: Float[Array, "n h w c_in"],
-    kernel: Float[Array, "kh kw c_in c_out"],
+    kernel: Float[Array, "kh kw c_group c_out"],
     pads: Pads,
     dilation: Pair,
 ) -> Float[Array, "n h_out w_out c_out"]:

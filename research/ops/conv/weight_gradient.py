@@ -10,7 +10,7 @@ from jaxtyping import Float
 from research.ops.conv.chunks import CHUNK_BYTES, sum_images
 from research.ops.padding import Pads, Pair
 
-SMALLER = 5
+SMALLER = 2
 """A chunk of `weight_gradient` has so many times fewer bytes than other chunks."""
 
 
