@@ -137,8 +137,9 @@ class DataConfig:
         for key, sources in ONLY_FROM.items():
             value = getattr(self, key)
             if self.source not in sources and value != getattr(DataConfig, key):
+                shown = list(value) if isinstance(value, tuple) else value
                 raise ConfigError(
-                    f"data.{key}={value} is not allowed with data.source={self.source}; "
+                    f"data.{key}={shown} is not allowed with data.source={self.source}; "
                     f"give data={' or data='.join(sources)}, or leave it out"
                 )
         for key in NEEDED_BY.get(self.source, ()):

@@ -1,6 +1,7 @@
 """The images of a user in an npz file with the arrays `x` and `y`."""
 
 import os
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,8 @@ class NpzImages:
         """Return `x` or an empty array, the labels, the shape `(H, W, C)`, the classes, and the column."""
         path, name = self.locate(), self.groups or self.time or "y"
         try:
+            if path.exists() and not zipfile.is_zipfile(path):
+                raise DataError("it is no npz file")
             with np.load(path, allow_pickle=False) as arrays:
                 if missing := {"x", "y", name} - set(arrays.files):
                     held = ", ".join(arrays.files) or "none"
@@ -92,9 +95,10 @@ class NpzImages:
         except FileNotFoundError:
             raise DataError(f"data.path={self.path} does not exist; give an npz file") from None
         except Exception as error:  # a damaged file raises one of many types
+            wanted = "x and y" if name == "y" else f"x, y and {name}"
             raise DataError(
                 f"data.path={self.path} cannot be read ({first_line(error)}); give an npz file with the "
-                "arrays x and y"
+                f"arrays {wanted}"
             ) from error
         if dtype != np.uint8 or len(shape) not in (3, 4) or (*shape, 1)[3] not in MODES or 0 in shape:
             raise DataError(

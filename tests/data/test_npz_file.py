@@ -46,7 +46,7 @@ def test_the_content_counts(tmp_path):
         ({"x": X, "y": np.zeros(20)}, "has y of float64 [20]"),
         ({"x": X, "y": np.zeros(20, int)}, "has the one class 0"),
         ({"x": X, "y": np.array([None] * 20)}, "cannot be read (Object arrays cannot be loaded"),
-        (b"PK nothing", "cannot be read ("),
+        (b"PK nothing", "cannot be read (it is no npz file); give an npz file with the arrays x and y"),
     ],
 )
 def test_a_wrong_file(tmp_path, arrays, message):
