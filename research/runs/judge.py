@@ -1,5 +1,6 @@
 """The scores of a trained network on the test split of its run, or on other images."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,9 @@ from research.data import (
     cache_folder,
 )
 from research.data.decode import decode_image
-from research.data.image_folder import decode_files
+from research.data.image_folder import ReadFiles, decode_files, fits
 from research.data.listing import list_new_images, refuse_unknown_classes
+from research.data.stored import StoredImages
 from research.records import read_run
 from research.records.class_scores import balanced_accuracy, count_confusions, macro_f1
 from research.runs.build import eval_batch_size
@@ -143,16 +145,17 @@ def _decode_new(path: Path, inputs: InputSpec) -> Split:
     listing = list_new_images(path, inputs.class_names)
     listing.refuse(listing.problems, hint="")
     files = listing.files["test"]
+    paths, labels = [file.path for file, _ in files], np.array([label for _, label in files], np.int32)
     shape = inputs.image_shape
+    if not fits(len(files), shape, None):
+        reader = ReadFiles(path, listing.root, tuple(paths), shape, inputs.resizing)
+        return Split(StoredImages(reader, np.arange(len(files)), shape), labels)
     images, reasons = decode_files(
-        [file.path for file, _ in files],
-        lambda path: decode_image(path, shape, inputs.resizing),
-        shape,
-        f"decoding {path.name}",
+        paths, lambda path: decode_image(path, shape, inputs.resizing), shape, f"decoding {path.name}"
     )
-    damaged = {file.path: why for (file, _), why in zip(files, reasons, strict=True) if why}
-    listing.refuse(damaged, hint="")
-    return Split(images, np.array([label for _, label in files], np.int32))
+    shown = (os.path.relpath(each, listing.root) for each in paths)
+    listing.refuse({name: why for name, why in zip(shown, reasons, strict=True) if why}, hint="")
+    return Split(images, labels)
 
 
 def _read_test_split(data: str, inputs: InputSpec, data_dir: str | Path | None) -> tuple[Split, str]:
@@ -171,7 +174,7 @@ def _read_test_split(data: str, inputs: InputSpec, data_dir: str | Path | None) 
                 f"{data} is no folder, CSV file or npz file, and no dataset; give a path, the name of a "
                 f"prepared dataset, or one of {', '.join(sorted(DATASETS))}"
             ) from error
-    source, _ = images.read(cache_folder())
+    source, _ = images.read(cache_folder(), in_memory=None)
     split = source.test or source.train
     if split.images.shape[1:] != inputs.image_shape:
         sizes = ["x".join(map(str, shape)) for shape in (split.images.shape[1:], inputs.image_shape)]

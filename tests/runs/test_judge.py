@@ -33,7 +33,7 @@ def photos(tmp_path_factory):
     return folder
 
 
-def test_new_images_are_judged_by_the_names_of_their_classes(finished, photos):
+def test_new_images_are_judged_by_the_names_of_their_classes(finished, photos, monkeypatch):
     arrays = read_run(finished).arrays()
     right = (arrays["test_logits"].argmax(-1) == arrays["test_labels"])[:60][arrays["test_labels"][:60] > 0]
     found = judge(finished, photos)
@@ -49,6 +49,8 @@ def test_new_images_are_judged_by_the_names_of_their_classes(finished, photos):
     assert lines[5].split()[:3] == ["class", "images", "recall"]
     assert lines[7].split()[:2] == ["0", "0"]
     assert judge(finished, "digits").counts.sum() == 1797
+    monkeypatch.setattr("research.runs.judge.fits", lambda *_: False)  # the images stay on disk
+    np.testing.assert_array_equal(judge(finished, photos).logits, found.logits)
 
 
 def test_arrays_are_judged_by_the_names_of_their_classes(finished, tmp_path):
@@ -78,7 +80,10 @@ def test_images_that_cannot_be_judged_are_refused(finished, tmp_path):
     (tmp_path / "zebra").rmdir()
     assert judge(finished, tmp_path).labels.tolist() == [3, 3]
     (tmp_path / "3" / "b.png").write_bytes(b"no image")
-    refused(tmp_path, "has 1 file that cannot be used: ")
+    refused(
+        tmp_path,
+        "has 1 file that cannot be used: 3/b.png (it cannot be decoded: it is not in one of ",
+    )
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 9, 9), np.uint8), y=np.arange(4))
     refused(tmp_path / "x.npz", "has images of 9x9x1 (height, width, channels), and the network reads 8x8x1")
 
