@@ -19,6 +19,7 @@ from research.data import DATASETS, RECIPES, RESIZINGS, DataError, Inspection, P
 from research.studies.figures.style import canvas, label
 from research.studies.report.text_table import Table
 from research.training.mixing import mix_images
+from research.utils.files import made_folder
 from research.utils.strict import construct
 
 SHOWN = 10
@@ -73,13 +74,13 @@ def text_of(found: Inspection) -> str:
     lines += [str(Table(("class", *counts, "all"), rows)), ""]
     if found.left_out:
         named = [f"{name} ({reason})" for name, reason in found.left_out.items()]
-        lines += [f"{len(named)} files that cannot be used:", *(f"  {each}" for each in named)]
+        lines += [f"files that cannot be used: {len(named)}", *(f"  {each}" for each in named)]
     for what, pairs in (
         ("pairs of equal or nearly equal images", found.pairs()),
-        ("such pairs between the test split and the others (leakage)", found.leaks()),
-        ("such pairs with different classes", found.contradictions()),
+        ("of these, pairs between the test split and the others (leakage)", found.leaks()),
+        ("of these, pairs with different classes", found.contradictions()),
     ):
-        lines += [f"{len(pairs)} {what}" + (":" if pairs else "")]
+        lines += [f"{what}: {len(pairs)}"]
         lines += [f"  {found.names[i]} and {found.names[j]}" for i, j in pairs[:SHOWN]]
         lines += [f"  and {len(pairs) - SHOWN} more"] if len(pairs) > SHOWN else []
     return "\n".join(lines)
@@ -182,6 +183,13 @@ def command() -> int:
     config = config_of(arguments)
     if config.path and arguments.out.resolve().is_relative_to(Path(config.path).resolve()):
         raise ConfigError(f"--out={arguments.out} is not allowed, because it is a part of {config.path}")
+    try:
+        with made_folder(arguments.out):  # this only checks that the folder can be made
+            pass
+    except OSError as error:
+        raise ConfigError(
+            f"--out={arguments.out} cannot be written: {error.strerror}; give a folder"
+        ) from error
     try:
         found = inspect_images(config.images)
     except DataError:

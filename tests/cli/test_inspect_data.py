@@ -51,6 +51,7 @@ def test_a_look_at_a_folder_and_a_run_on_it(call, photos, tmp_path):
         ),
         (["x.npz"], "data.path=x.npz does not exist; give an npz file"),
         (["."], "--out=inspect-data is not allowed, because it is a part of ."),
+        (["digits", "--out=/dev/null"], "--out=/dev/null cannot be written: File exists; give a folder"),
         (["digits", "--image-size", "8"], "argument --image-size: expected 2 arguments"),
         (["digits", "--augmentation=weak"], "argument --augmentation: invalid choice: 'weak'"),
         (["digits", "--augmentation=strong", "--dir"], "argument --dir: expected one argument"),
