@@ -22,7 +22,7 @@ from research.cli.jobs import Sweep
 from research.cli.keys import Command
 from research.cli.log import RunLog
 from research.cli.wrapper import pop_keys, read_folder, run_command
-from research.config import Config, ConfigError, SweepConfig
+from research.config import Config, ConfigError, InitFromConfig, SweepConfig
 from research.records import RunResult
 from research.runs.build import check
 from research.runs.callbacks import ProgressBar
@@ -72,6 +72,8 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
     num_runs = config.training.runs_per_program
     is_group = num_runs > 1 and not (folder / "config.yaml").exists()
     sweeps = hydra.mode == RunMode.MULTIRUN
+    if not sweeps and config.init_from.run is None and config.init_from != InitFromConfig():
+        raise ConfigError("init_from.match and init_from.head need init_from; give init_from=FOLDER")
     log = [] if sweeps else [RunLog(folder)]
     if resume and not is_group and not sweeps:
         if not config.distributed.is_on:

@@ -95,7 +95,8 @@ def start_from(
         if not taken:
             others = ", ".join(name for name in by_path(here) if takes(InitFromConfig(), name, new_head))
             raise ConfigError(
-                f"init_from.match={start.match} is not allowed, because it takes no array of {others}"
+                f"init_from.match={start.match} is not allowed, because it takes no array; give a pattern "
+                f"that takes some of {others}"
             )
         there = checkpoint.restore(final, here, partial(takes, start, new_head=new_head))
     except checkpoint.CheckpointError as error:

@@ -50,6 +50,10 @@ MISTAKES = {
         ["-m", "+study=deep"],
         "study=deep is not allowed; give one of activation, architecture, augmentation,",
     ),
+    "a pattern without a run": (
+        ["init_from.match=conv1"],
+        "init_from.match and init_from.head need init_from; give init_from=FOLDER",
+    ),
     "tuning without -m": (
         ["+study=optimizer"],
         "study.tuning is only allowed in a sweep on this machine; give -m",
