@@ -31,9 +31,14 @@ INIT_FROM = "init_from.run"
 PATHS = ("data.path", "data.dir", "data.cache_dir", INIT_FROM, "loss.teacher", "run")
 """The keys whose values are paths, which may hold any character."""
 
+MATCH = "init_from.match"
+"""The key whose value is a pattern. Hydra does not parse a pattern such as `!conv2` without quotes."""
+
 
 def quote_path(word: str) -> str:
-    """Return a word of a command line so that Hydra reads the value of a key of `PATHS` as it is written.
+    """Return a word of a command line so that Hydra reads a path or a pattern as it is written.
+
+    These are the values of the keys of `PATHS` and of `MATCH`.
 
     Values that Hydra reads so anyway, quoted ones, `null`, interpolations and functions such as `choice(a,b)`
     are left as they are. A list becomes a sweep over its items.
@@ -43,15 +48,19 @@ def quote_path(word: str) -> str:
         data.path='größe (1),b' data.path='a','b c'
         >>> print(quote_path("init_from=a b"), quote_path("init_from={run: a}"))
         init_from.run=a b init_from={run: a}
+        >>> print(quote_path("init_from.match=!conv2"), quote_path("init_from.match=conv1,conv2"))
+        init_from.match='!conv2' init_from.match=conv1,conv2
     """
     key, _, value = word.partition("=")
     if key == "init_from" and not value.startswith("{"):
         word, key = f"{INIT_FROM}={value}", INIT_FROM
-    if key.lstrip("+") not in PATHS or value == "" or FUNCTION.match(value):
+    if key.lstrip("+") not in (*PATHS, MATCH) or value == "" or FUNCTION.match(value):
         return word
     override = parse_word(word)
-    if override is None or override.is_choice_sweep():
+    if override is None or (override.is_choice_sweep() and key != MATCH):
         return f"{key}={_quoted(value)}"
+    if key == MATCH:
+        return word
     parsed = override.value()
     if isinstance(parsed, list):
         return f"{key}={','.join(map(_quoted, parsed))}"
