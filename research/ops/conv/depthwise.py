@@ -98,7 +98,8 @@ def _forward(
 
     def term(a: int, b: int, r: int) -> Array:
         start = a * dilation[0], b * dilation[1]
-        return window_slice(images[r], start, out_size, strides) * kernel[a : a + 1, b : b + 1, r : r + 1]
+        window = window_slice(images[r], start, out_size, strides).astype(kernel.dtype)
+        return window * kernel[a : a + 1, b : b + 1, r : r + 1]
 
     # Each row of the kernel has a sum of its own, because a processor adds several sums at the same time.
     rows = [reduce(add, [term(a, b, r) for b in range(kw)]) for r in range(channels) for a in range(kh)]
