@@ -1,5 +1,6 @@
 """The training examples of the epochs of a run, as arrays on the devices of a layout."""
 
+import gc
 import tempfile
 from collections.abc import Generator, Iterable
 from contextlib import closing
@@ -67,6 +68,10 @@ def make_feed(layout: Layout, images: Images, labels: np.ndarray, window: int | 
                     of_window = layout.put_columns(labels[chosen], batch_size)
                     stop = int((chosen[:, 0] != PADDING).sum())
                     yield (part, of_window, None), max(0, first - skipped - offset), stop
+            if workers:
+                # The exception with which Grain ends refers to itself, and it holds the last images of each
+                # worker process in shared memory, which Python would report as leaked.
+                gc.collect()
 
     return windows
 
