@@ -100,12 +100,20 @@ def onnx_runtime_int8(trained: TrainedNetwork, batch_size: int) -> Logits:
 
 
 def torch_network(trained: TrainedNetwork, batch_size: int, *, compiled: bool = False) -> Logits:
-    """Return the network in PyTorch with channels last, eagerly or by `torch.compile`."""
+    """Return the network in PyTorch with channels last, eagerly or by `torch.compile`.
+
+    Args:
+        trained: the network.
+        batch_size: the number of images.
+        compiled: compile the network for this number of images.
+
+    Raises:
+        NotImplementedError: `torch.compile` fails, for example because the machine has no C++ compiler.
+    """
     import torch
 
     from research.frameworks.networks import pytorch as networks
 
-    del batch_size
     place, image_shape = torch_device(), trained.inputs.image_shape
     network: Any = networks.build(trained.net, image_shape)
     networks.load(network, flatten(trained.params) | flatten(trained.model_state))
@@ -117,6 +125,13 @@ def torch_network(trained: TrainedNetwork, batch_size: int, *, compiled: bool = 
         return network((images.permute(0, 3, 1, 2).float() / 255 - mean) / std)
 
     call = torch.compile(apply, dynamic=False) if compiled else apply
+    if compiled:
+        try:
+            with torch.inference_mode():
+                call(torch.zeros(batch_size, *image_shape, dtype=torch.uint8, device=place))
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise NotImplementedError(f"torch.compile cannot compile the network: {reason}") from error
 
     def logits(images: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

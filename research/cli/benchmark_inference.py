@@ -25,6 +25,7 @@ from research.cli.arguments import Arguments, add_flags, check_choice, read_flag
 from research.cli.keys import FORMATS
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
+from research.deploy.compile import compute_in_calling_thread
 from research.utils.constraints import OneOf
 
 
@@ -49,6 +50,7 @@ def command() -> int:
             f"--batch-sizes={arguments.batch_sizes} is not allowed; give numbers, such as {sizes}"
         )
     config = read_flags(InferenceBenchmarkConfig, arguments)
+    compute_in_calling_thread()
     result = benchmark_inference(arguments.run, config, list(map(int, batch_sizes)), names)
     if arguments.format == "json":
         print(json.dumps(result, indent=2))

@@ -38,7 +38,7 @@ def command() -> int:
         raise ConfigError(f"serve needs {', '.join(missing)}: pip install 'cnn-research[serve]'")
     import uvicorn
 
-    from research.deploy.compile import BATCH_SIZES
+    from research.deploy.compile import BATCH_SIZES, compute_in_calling_thread
     from research.deploy.predict import Predictor
     from research.deploy.serve import ServeConfig, make_app
 
@@ -52,6 +52,7 @@ def command() -> int:
     arguments = parser.parse_args()
     check_choice("--tta", arguments.tta, TTA)
     config = read_flags(ServeConfig, arguments)
+    compute_in_calling_thread()
     with _listen(arguments.host, arguments.port) as listener:
         predictor = Predictor.from_run(arguments.run, arguments.tta, BATCH_SIZES, arguments.others)
         test_logits = records.read_run(arguments.run).arrays().get("test_logits")

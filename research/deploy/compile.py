@@ -9,7 +9,7 @@ import numpy as np
 from research.deploy.fold import fold_batch_norm
 from research.deploy.formats import Logits
 from research.deploy.prune import remove_channels
-from research.deploy.winograd import transform_kernels
+from research.deploy.winograd import choose_transformed_algorithm, transform_kernels
 from research.layers.rewrite import with_inference_algorithms
 from research.runs.load import TrainedNetwork
 from research.training.evaluate import make_predict
@@ -17,6 +17,15 @@ from research.utils.xla import CompilerOptions
 
 BATCH_SIZES = (1, 8, 64)
 """The numbers of images for which a service compiles its network. `predict` uses only the largest one."""
+
+
+def compute_in_calling_thread() -> None:
+    """Make JAX compute on the CPU in the thread that calls a program.
+
+    Otherwise another thread computes, and waking it takes 0.1 ms a call. This has no effect after JAX has
+    started.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
 
 
 def compile_inference(
@@ -45,7 +54,8 @@ def compile_inference(
         images = jax.ShapeDtypeStruct((size, *trained.inputs.image_shape), np.uint8)
         net, prepared = folded, params
         if jax.default_backend() == "cpu" and trained.preprocess.dtype == "float32":
-            net, prepared = transform_kernels(with_inference_algorithms(net, images.shape), params)
+            net = with_inference_algorithms(net, images.shape, choose_transformed_algorithm)
+            net, prepared = transform_kernels(net, params)
         predict = make_predict(net, trained.preprocess, tta or trained.config.training.tta)
         if size == 1:  # constants need not be passed, which would take a tenth of the time of a call
             call = partial(predict, *jax.device_get((prepared, state)))

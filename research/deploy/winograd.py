@@ -1,5 +1,6 @@
 """Convolutions whose kernels are transformed once, before inference, instead of in each call."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +13,51 @@ from research.layers.base import Array, Key, by_path, cast
 from research.layers.rewrite import rewrite_by_path
 from research.ops.conv.winograd import conv2d_transformed
 from research.ops.conv.winograd_tiles import transform_kernel
-from research.ops.padding import pad2d, resolve_padding
+from research.ops.padding import Pair, pad2d, resolve_padding
 from research.ops.precision import as_float
 from research.utils.nested import nested
 
 TILES = {"winograd2": 2, "winograd4": 4}
 """The side of the square of outputs that one tile computes, by the name of the algorithm."""
+
+NARROW, WIDE, LARGE_KERNEL, MANY_TILES = 32, 64, 128 * 256, 16
+"""Limits of `choose_transformed_algorithm`; `docs/benchmarks/log.md` has the times that they rest on."""
+
+
+def choose_transformed_algorithm(
+    num_images: int,
+    out_size: Pair,
+    kernel_shape: tuple[int, ...],
+    strides: Pair = (1, 1),
+    dilation: Pair = (1, 1),
+) -> str:
+    """Return the name of the algorithm that is fastest on the CPU if its kernel is transformed beforehand.
+
+    It is `winograd4` for 3×3 kernels with at least 32 input and 32 output channels, and `lax` otherwise, with
+    two exceptions. Below 64 channels, `lax` is faster where the tiles cover more than 1.5 times the output.
+    With few tiles, `winograd2` is faster for a large kernel, because it reads fewer transformed weights.
+
+    Args:
+        num_images: the number of images.
+        out_size: the height and width of the output.
+        kernel_shape: `(kh, kw, C_in, C_out)`.
+        strides: the step of the window.
+        dilation: the distance of neighbouring kernel elements.
+
+    Example:
+        >>> choose_transformed_algorithm(1, (14, 14), (3, 3, 32, 64))
+        'winograd4'
+        >>> choose_transformed_algorithm(1, (5, 5), (3, 3, 32, 64))
+        'lax'
+    """
+    num_channels = min(kernel_shape[2:])
+    if kernel_shape[:2] != (3, 3) or not strides == dilation == (1, 1) or num_channels < NARROW:
+        return "lax"
+    tiles = math.prod(-(-size // 4) for size in out_size)
+    if num_channels < WIDE and 16 * tiles > 1.5 * math.prod(out_size):
+        return "lax"
+    is_large = math.prod(kernel_shape[2:]) > LARGE_KERNEL
+    return "winograd2" if is_large and num_images * tiles < MANY_TILES else "winograd4"
 
 
 @dataclass(frozen=True)

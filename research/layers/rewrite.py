@@ -118,22 +118,28 @@ def with_algorithm(net: T, algorithm: str, kinds: tuple[type, ...] = (Conv2D,)) 
     )
 
 
-def with_inference_algorithms(layer: T, in_shape: Shape) -> T:
-    """Return the network with the algorithms that `choose_inference_algorithm` chooses for its convolutions.
+def with_inference_algorithms(
+    layer: T, in_shape: Shape, choose: Callable[..., str] = choose_inference_algorithm
+) -> T:
+    """Return the network with the algorithms that are fastest for inference in its convolutions.
 
     Only convolutions in float32 whose algorithm is "auto" and that have one group are changed.
 
     Args:
         layer: the network, or a layer of it. Only layers inside `Sequential` and `Residual` are changed.
         in_shape: the shape `[N, H, W, C]` of the images that the layer takes.
+        choose: the function that chooses the algorithm of a convolution. It takes the arguments of
+            `choose_inference_algorithm`.
     """
     if isinstance(layer, Residual):
-        branches = {name: with_inference_algorithms(inner, in_shape) for name, inner in layer.branches()}
+        branches = {
+            name: with_inference_algorithms(inner, in_shape, choose) for name, inner in layer.branches()
+        }
         return dataclasses.replace(layer, **branches)
     if isinstance(layer, Sequential):
         layers = []
         for name, inner in layer.layers:
-            layers.append((name, with_inference_algorithms(inner, in_shape)))
+            layers.append((name, with_inference_algorithms(inner, in_shape, choose)))
             in_shape = out_shape(inner, *abstract_init(inner, in_shape), in_shape)
         return dataclasses.replace(layer, layers=tuple(layers))
     if not isinstance(layer, Conv2D) or layer.algorithm != "auto" or layer.groups != 1:
@@ -142,5 +148,5 @@ def with_inference_algorithms(layer: T, in_shape: Shape) -> T:
     num_images, height, width, _ = out_shape(layer, params, state, in_shape)
     strides, dilation = pair(layer.strides, "strides"), pair(layer.dilation, "dilation")
     kernel_shape = params["kernel"].shape
-    chosen = choose_inference_algorithm(num_images, (height, width), kernel_shape, strides, dilation)
+    chosen = choose(num_images, (height, width), kernel_shape, strides, dilation)
     return dataclasses.replace(layer, algorithm=chosen)

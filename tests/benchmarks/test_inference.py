@@ -4,6 +4,9 @@ import pytest
 from research.benchmarks.inference import IMPLEMENTATIONS, InferenceBenchmarkConfig, benchmark_inference
 
 
+@pytest.mark.filterwarnings(
+    "ignore:`torch.jit:DeprecationWarning"
+)  # torch.compile imports what it deprecates
 @pytest.mark.parametrize(
     "names", [("ours", "ours_lax", "torch"), pytest.param(tuple(IMPLEMENTATIONS), marks=pytest.mark.slow)]
 )

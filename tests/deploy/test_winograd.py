@@ -5,7 +5,7 @@ import jax
 import numpy as np
 import pytest
 
-from research.deploy.winograd import transform_kernels
+from research.deploy.winograd import choose_transformed_algorithm, transform_kernels
 from research.layers import Conv2D, Flatten, Residual, Sequential
 from research.layers.base import abstract_init, by_path
 from research.layers.rewrite import with_inference_algorithms
@@ -45,3 +45,15 @@ def test_each_convolution_has_the_algorithm_for_its_shape():
     }  # fmt: skip
     large: Any = with_inference_algorithms(Sequential(tuple(layers)), (4, 16, 16, 3)).layers
     assert dict(large)["last"].algorithm == "winograd4"
+
+
+def test_transformed_kernels_make_winograd_worthwhile_from_32_channels_on():
+    def chosen(*shape: int, size: int = 14, num_images: int = 1) -> str:
+        return choose_transformed_algorithm(num_images, (size, size), shape)
+
+    assert chosen(3, 3, 32, 64) == chosen(3, 3, 32, 32, size=8) == chosen(3, 3, 64, 64, size=5) == "winograd4"
+    assert chosen(3, 3, 31, 64) == chosen(3, 3, 32, 63, size=5) == chosen(1, 1, 64, 64) == "lax"
+    assert chosen(3, 3, 512, 512, size=7) == "winograd2"
+    assert chosen(3, 3, 512, 512, size=7, num_images=4) == "winograd4"
+    assert choose_transformed_algorithm(1, (14, 14), (3, 3, 32, 64), strides=(2, 2)) == "lax"
+    assert choose_transformed_algorithm(1, (14, 14), (3, 3, 32, 64), dilation=(2, 2)) == "lax"
