@@ -18,6 +18,7 @@ COMMANDS = {
         "benchmark-conv",
         "benchmark-inference",
         "benchmark-scaling",
+        "benchmark-sweep",
     ),
     "understand": ("inspect-data", "inspect-model", "profile-model", "check-gradients", "show-augmentations"),
     "use": ("evaluate", "predict", "serve", "export", "compress"),

@@ -115,9 +115,12 @@ def check_folder(folder: str | Path, *, resume: bool = False) -> None:
         OccupiedError: the folder holds a run that this version cannot read, or files of another program.
     """
     folder = Path(folder)
-    if not any((folder / name).exists() for name in FILES):
+    present = [name for name in FILES if (folder / name).exists()]
+    if not present:
         return
     try:
+        if present == ["config.yaml"] and _has_checksum(_read_bytes(folder / "config.yaml", {})):
+            return  # a planned run
         status = read_run(folder).status
     except (FileNotFoundError, RecordError) as error:
         if resume and is_run(folder) and not _has_ended(folder):
@@ -328,11 +331,16 @@ def _config_path(folder: str | Path) -> Path:
     return path
 
 
+def _has_checksum(content: bytes) -> bool:
+    """Return whether the first line of a `config.yaml` is the checksum of the rest."""
+    first, _, rest = content.partition(b"\n")
+    return first.decode(errors="replace") == f"{CHECKSUM_LINE}{hashlib.sha256(rest).hexdigest()}"
+
+
 def _parse_config(text: str) -> dict[str, Any]:
-    first, _, rest = text.partition("\n")
-    if first != f"{CHECKSUM_LINE}{hashlib.sha256(rest.encode()).hexdigest()}":
+    if not _has_checksum(text.encode()):
         raise ValueError("its first line is not the checksum of the rest")
-    config = read_yaml(rest)
+    config = read_yaml(text)
     if not isinstance(config, dict):
         raise ValueError("not a mapping")
     return config

@@ -1,13 +1,13 @@
 """The model card of a run: what its network was trained on, how well it works, and where it does not."""
 
 import numpy as np
-import yaml
 from scipy.special import ndtri, softmax
 
 from research.config import Config
 from research.data import Dataset
 from research.records import RunResult
 from research.utils.strict import to_plain
+from research.utils.yaml_text import write_yaml
 
 NUM_BINS = 15
 """The number of bins of equal width for the calibration error."""
@@ -34,7 +34,7 @@ def model_card(config: Config, result: RunResult, dataset: Dataset, logits: np.n
     keys = ("model", "optimizer", "schedule", "loss", "init_from")
     recipe = {key: to_plain(getattr(config, key)) for key in keys}
     recipe["augmentations"] = to_plain(config.data.augmentations)
-    recipe_text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True).strip()
+    recipe_text = write_yaml(recipe).strip()
     training, origin = config.training, result.provenance
     versions = ", ".join(f"{name} {version}" for name, version in origin["versions"].items())
     changed = " with changes" if origin["dirty"] else ""

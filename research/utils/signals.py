@@ -1,7 +1,7 @@
 """Signals that end a run, as a value that code can read, so that a run can end between two steps."""
 
+import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,12 +35,12 @@ def noticed_signals(
         yield lambda: None
         return
     received: list[signal.Signals] = []
-    reader, writer = socket.socketpair()
-    writer.setblocking(False)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
     ended = threading.Event()
 
     def watch() -> None:
-        while number := reader.recv(1):  # one byte is the number of a signal; there is none after close
+        while number := os.read(reader, 1):  # one byte is the number of a signal; there is none after close
             if number[0] in handlers:
                 if not ended.wait(seconds):
                     give_up(signal.Signals(number[0]))
@@ -52,7 +52,7 @@ def noticed_signals(
     # `getsignal` returns None for a handler that was not set from Python
     noticed = [number for number in SIGNALS if signal.getsignal(number) not in (signal.SIG_IGN, None)]
     handlers = {number: signal.signal(number, note) for number in noticed}
-    previous = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    previous = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
@@ -62,6 +62,6 @@ def noticed_signals(
         signal.set_wakeup_fd(previous)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        writer.close()
+        os.close(writer)
         watcher.join()
-        reader.close()
+        os.close(reader)

@@ -4,9 +4,12 @@ import time
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from research.training import checkpoint
+from research.utils.files import seal, sha256
 
 
 @pytest.fixture
@@ -18,6 +21,40 @@ def test_what_is_saved_is_restored_to_the_bit(tree, tmp_path, assert_same):
     checkpoint.save(tmp_path / "final", tree)
     shapes = jax.eval_shape(lambda: tree)
     assert_same(tree, checkpoint.restore(tmp_path / "final", shapes))
+
+
+def test_every_dtype_shape_and_kind_of_key_is_restored(tmp_path, assert_same):
+    tree = {
+        "scalar": jnp.int32(7),
+        "empty": jnp.zeros((0, 3)),
+        "brain": jnp.arange(5, dtype=jnp.bfloat16) / 3,
+        "transposed": np.arange(6.0, dtype=np.float16).reshape(2, 3).T,
+        "file": jnp.array([True, False]),
+        "key": jax.random.key_data(jax.random.key(3)),
+    }
+    checkpoint.save(tmp_path / "final", tree)
+    found = checkpoint.restore(tmp_path / "final", tree)
+    assert_same(tree, found)
+    assert {name: leaf.dtype for name, leaf in found.items()} == {n: leaf.dtype for n, leaf in tree.items()}
+    key = {"key": jax.random.key(5)}
+    checkpoint.save(tmp_path / "key", key)
+    assert jax.random.key_data(checkpoint.restore(tmp_path / "key", key)["key"]).tolist() == [0, 5]
+
+
+def test_a_checkpoint_that_orbax_wrote_is_read(tree, tmp_path, assert_same):
+    folder = tmp_path / "final"
+    with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as checkpointer:
+        arrays = {"params/conv/kernel": np.asarray(tree["params"]["conv"]["kernel"])}
+        checkpointer.save(folder / "arrays", args=ocp.args.StandardSave(arrays))
+    files = {str(path.relative_to(folder)): sha256(path) for path in folder.rglob("*") if path.is_file()}
+    (folder / checkpoint.MANIFEST).write_text(seal({"format": 1, "meta": {"a": 1}, "files": files}))
+    assert checkpoint.read_meta(folder) == {"a": 1}
+    assert_same(tree, checkpoint.restore(folder, tree))
+    wider = {"params": {"conv": {"kernel": jnp.zeros((2, 4))}}, "model_state": {}}
+    with pytest.raises(
+        checkpoint.CheckpointError, match=r"kernel is float32 \(2, 3\) there, float32 \(2, 4\)"
+    ):
+        checkpoint.restore(folder, wider)
 
 
 def test_saving_again_replaces(tree, tmp_path, assert_same):
