@@ -118,7 +118,8 @@ def open_sweep(command: Command, words: Sequence[str]) -> Sweep | None:
         overrides = [*arguments.overrides, "hydra.mode=MULTIRUN"]
         master = loader.load_configuration(name, overrides, RunMode.MULTIRUN)
         swept = [f"{key}={value}" for key, value in (master.hydra.sweeper.get("params") or {}).items()]
-        parsed = OverridesParser.create(loader).parse_overrides([*swept, *master.hydra.overrides.task])
+        task: Any = OmegaConf.to_container(master.hydra.overrides.task, resolve=False)
+        parsed = OverridesParser.create(loader).parse_overrides([*swept, *task])
         return Sweep(loader, master, [*chain(*BasicSweeper.split_arguments(parsed, None))])
 
 

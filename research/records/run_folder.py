@@ -154,8 +154,10 @@ def start_run(
     check_folder(folder, resume=resume)
     folder.mkdir(parents=True, exist_ok=True)
     lines = "".join(json.dumps(line) + "\n" for line in metrics)
+    path, text = folder / "config.yaml", _config_text(config)
+    is_same = path.exists() and path.read_bytes() == text  # a planned run
     with (
-        replaced(folder / "config.yaml", _config_text(config)),
+        contextlib.nullcontext() if is_same else replaced(path, text),
         replaced(folder / "metrics.jsonl", lines.encode()),
     ):
         fresh = () if resume else (STATISTICS_FILE, TRACKING_FILE)

@@ -73,7 +73,8 @@ class Worker:
         Raises:
             BrokenProcessPool: the process died.
         """
-        process = self._pool.submit(os.getpid).result()  # this starts the process
+        # the first call starts the process
+        process = self._process = self._process or self._pool.submit(os.getpid).result()
         future = self._pool.submit(function, *arguments, **keywords)
         told = False
         while not wait([future], timeout=0.2).done:
@@ -92,6 +93,7 @@ class Worker:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         context = multiprocessing.get_context("spawn")
+        self._process: int | None = None
         self._pool = ProcessPoolExecutor(
             max_workers=1, mp_context=context, initializer=_begin, initargs=(cache_settings(),)
         )
