@@ -1,8 +1,8 @@
 """Measure what a sweep costs outside the training of its runs: time and memory, by the number of runs.
 
 The command plans sweeps of a small network and trains some of their runs. The other runs get the result of
-one of these. Then it launches each sweep again and writes its report. 10,000 runs take some minutes, and 1 GB
-of disk until the command has ended.
+one of these. Then it launches each sweep again and writes its report. 10,000 runs take some minutes, and
+0.4 GB of disk until the command has ended.
 
 Examples:
     cnn-research benchmark-sweep --runs 100,1000

@@ -40,14 +40,9 @@ class Checkpoints:
         keep: number of newest checkpoints that are kept.
         data_checksum: checksum of the data on which the run is trained.
         xla_flags: the flags of XLA with which it is trained.
-
-    Raises:
-        CheckpointError: the path of the folder has a backslash.
     """
 
     def __init__(self, folder: Path, *, keep: int, data_checksum: str, xla_flags: str = "") -> None:
-        if "\\" in str(folder.absolute()):  # TensorStore would read it as a separator
-            raise CheckpointError(f"{folder} has a backslash in its path; choose another folder")
         self._folder = folder
         # a process died while it wrote these; `checkpoint.save` names them
         self._unreadable = [*folder.glob(".step-*.*"), *folder.glob(f".{FINAL}.*")]

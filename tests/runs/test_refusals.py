@@ -234,10 +234,9 @@ def test_on_a_full_disk_a_run_that_continues_is_left_as_it_is(examples, tmp_path
     assert run(config(), folder, resume=True).status == "completed"
 
 
-def test_a_path_that_checkpoints_cannot_have_leaves_no_folder(tmp_path):
-    with pytest.raises(CheckpointError, match="backslash"):
-        run(config(), tmp_path / "a\\b")
-    assert contents(tmp_path) == {}
+def test_a_path_may_have_a_backslash(tmp_path):
+    assert run(config(), tmp_path / "a\\b").status == "completed"
+    assert records.is_finished(tmp_path / "a\\b")
 
 
 @pytest.mark.parametrize("change", [of_format_2, lambda folder: cut(folder / "result.json")])

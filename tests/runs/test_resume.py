@@ -249,12 +249,6 @@ def test_a_finished_run_with_checkpoints_is_called_finished(tmp_path):
         run(config(), tmp_path / "run")
 
 
-def test_a_backslash_in_the_path_is_refused_before_the_training(tmp_path):
-    with pytest.raises(CheckpointError, match="has a backslash in its path; choose another folder"):
-        run(config(), tmp_path / "a\\b")
-    assert not (tmp_path / "a\\b" / "checkpoints").exists()
-
-
 def test_a_checkpoint_of_other_data_is_refused(interrupted):
     for path in saved(interrupted):
         meta = checkpoint.read_meta(path)
