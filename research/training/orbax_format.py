@@ -20,7 +20,8 @@ def read_signatures(folder: Path) -> dict[str, list[Any]]:
         Exception: the checkpoint cannot be read; the error has one of many types.
     """
     with _checkpointer() as checkpointer:
-        stored = checkpointer.metadata(folder.absolute() / "arrays").item_metadata.tree
+        metadata: Any = checkpointer.metadata(folder.absolute() / "arrays").item_metadata
+    stored = metadata.tree
     for name, array in stored.items():
         chunk = getattr(array.storage, "chunk_shape", None) or ()
         if math.prod(chunk) > max(math.prod(array.shape), 1):
