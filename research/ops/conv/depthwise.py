@@ -68,10 +68,9 @@ def _make_conv(
     def weight_gradient(x: Array, dy: Array) -> Array:
         def sums_of_some(x: Array, dy: Array) -> Array:
             images = rotate_images(pad2d(x, pads), dy.shape[3], groups)
-            starts = itertools.product(
-                *(range(0, k * d, d) for k, d in zip(kernel_size, dilation, strict=True))
-            )
-            return _sums(images, list(starts), strides, dy)
+            rows, columns = (range(0, k * d, d) for k, d in zip(kernel_size, dilation, strict=True))
+            starts = list(itertools.product(rows, columns))
+            return _sums(images, starts, strides, dy)
 
         channels, features = x.shape[3] // groups, dy.shape[3]
         sums_per_pixel = math.prod(kernel_size) * channels / MAX_TERMS
