@@ -18,6 +18,7 @@ from research.layers.rewrite import rewrite
 from research.runs.load import TrainedNetwork
 from research.training.evaluate import make_predict
 from research.training.tta import average_views
+from research.utils.cpus import num_cpus
 from research.utils.strict import to_plain
 
 Logits = Callable[[np.ndarray], np.ndarray]
@@ -110,10 +111,12 @@ def write_onnx(trained: TrainedNetwork) -> bytes:
 
 
 def load_onnx(content: bytes, trained: TrainedNetwork) -> Logits:
-    """Return the model of the file, run by ONNX Runtime on the CPU."""
+    """Return the model of the file, run by ONNX Runtime on the processors that this process may use."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_cpus()  # by default there is a thread for each core of the machine
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     return lambda images: np.asarray(session.run(["logits"], {"images": images})[0])
 
 
