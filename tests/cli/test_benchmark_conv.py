@@ -49,7 +49,7 @@ def test_errors_are_small(call):
     ("argument", "sentence"),
     [
         ("report=all", "report=all is not allowed; give one of error, speed"),
-        ("layers=[conv9]", "layers=conv9 is not allowed; give one of densenet growth,"),
+        ("layers=[conv9]", "layers=conv9 is not allowed; give one of 32 groups, densenet growth,"),
         ("layers=[]", "layers=[] is not allowed; give at least one name"),
         ("algorithms=[]", "algorithms=[] is not allowed; give at least one name"),
         ("rounds=1", "rounds=1 is not allowed; give a whole number, at least 2"),
