@@ -107,7 +107,7 @@ class ConvBenchmarkConfig:
         layers: names of the layers.
         algorithms: names of the algorithms, those of PyTorch among them.
         batch_size: number of images; null: that of the network's benchmark.
-        rounds: number of timings of each, in turn.
+        rounds: number of timings of each algorithm, in turn.
         repeats: number of passes in one timing, in one compiled loop.
     """
 
@@ -136,7 +136,7 @@ def draw_arrays(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def make_ours(layer: Layer, algorithm: str, name: str) -> tuple[Work, int | None]:
-    """Compile one pass, repeated inside a loop as an epoch repeats it.
+    """Compile one pass inside a loop, as an epoch runs it.
 
     Returns:
         `work(repeats)` and the bytes of temporary memory of its program.
@@ -162,8 +162,8 @@ def make_ours(layer: Layer, algorithm: str, name: str) -> tuple[Work, int | None
         return (dx,) if name == "input_gradient" else (dkernel,)
 
     def step(index: Array, arrays: Arrays) -> Arrays:
-        # Each step reads what the step before wrote, so that XLA cannot remove any. The outputs go through a
-        # conditional, because XLA would compute only the element that is read of an output that is a fusion.
+        # Each step reads what the step before wrote, so that XLA cannot remove any step. If an output is a
+        # fusion, XLA would compute only the element that is read. The conditional prevents that.
         values = [lax.cond(index < 0, jnp.sum, lambda out: out.ravel()[0], out) for out in outputs(*arrays)]
         x, kernel, dy = (array.at[(0,) * array.ndim].set(sum(values) * 1e-3) for array in arrays)
         return x, kernel, dy
@@ -181,7 +181,7 @@ def make_ours(layer: Layer, algorithm: str, name: str) -> tuple[Work, int | None
 
 
 def make_torch(layer: Layer, channels_last: bool, name: str) -> tuple[Work, int]:
-    """Return the same pass in PyTorch, in one memory layout, and its memory in bytes with its outputs."""
+    """Return the same pass in PyTorch, in one memory layout, and its memory in bytes, outputs included."""
     import torch
 
     from research.benchmarks.other_frameworks import synchronize_torch, torch_device

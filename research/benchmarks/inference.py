@@ -32,7 +32,8 @@ BATCH_SIZES = (1, 8, 64, 256)
 WARM_UP_SECONDS = 0.05
 """How long an implementation computes before it is timed in a round.
 
-The threads of ONNX Runtime and PyTorch keep a core busy for a while after a call, and slow the next program.
+The threads of ONNX Runtime and PyTorch keep a core busy for a while after a call, which slows the next
+implementation.
 """
 
 
@@ -90,7 +91,7 @@ def onnx_runtime(trained: TrainedNetwork, batch_size: int) -> Logits:
 def onnx_runtime_int8(trained: TrainedNetwork, batch_size: int) -> Logits:
     """Return the exported network in ONNX Runtime, whose convolutions and dense layers compute in int8.
 
-    The ranges of its activations are those of images of noise, since the time does not depend on them. So its
+    The ranges of the activations are measured on noise, since the time does not depend on them. So the
     logits say nothing about the accuracy in int8, which `deploy.compress` measures.
     """
     del batch_size

@@ -19,7 +19,7 @@ from typing import Any
 from research import records
 
 WORDS = ("model=tiny", "training.epochs=1", "data.train_limit=64")
-"""The keys of the runs: a small network and few images, so that the training takes a millisecond."""
+"""The keys of the runs: a small network and few images, so that a run trains for about a millisecond."""
 
 EARLY = 10
 """The number of finished runs at which the memory is measured first."""
@@ -33,8 +33,8 @@ def benchmark_sweep(folder: Path, sizes: Sequence[int], num_trained: int = 100) 
     Args:
         folder: a new folder for the sweeps.
         sizes: the numbers of runs, each larger than `EARLY`.
-        num_trained: the number of runs that are trained in each sweep, larger than `EARLY`. The others get
-            the result of one of them.
+        num_trained: the number of runs that are trained in each sweep, larger than `EARLY`. The other runs
+            get the result of one of these.
 
     Returns:
         For each number: `num_runs`; `plan_s` and `recognise_s` (processor seconds until all runs are planned,
@@ -59,7 +59,7 @@ def benchmark_sweep(folder: Path, sizes: Sequence[int], num_trained: int = 100) 
 
 
 def _train(words: Sequence[str], sweep: Path, num_runs: int, num_trained: int) -> dict[str, Any]:
-    """Launch a sweep, end it when some runs are trained, and return what it took until then."""
+    """Launch a sweep, end it when some runs are trained, and return its times and memory until then."""
     process, log = _start(words, sweep)
     found: dict[str, Any] = {}
     memory: list[tuple[float, float]] = []

@@ -115,14 +115,14 @@ def choose_algorithm(
 ) -> str:
     """Return the name of the algorithm that `auto` stands for. It is known while tracing.
 
-    On GPU and TPU this is `lax`. On the CPU it is an algorithm which is as fast inside a loop as outside, and
-    which is made of dots or of arithmetic on whole images under `vmap` over kernels:
+    On GPU and TPU this is `lax`. On the CPU it is an algorithm that is as fast inside a loop as outside, and
+    that uses dots or arithmetic on whole images under `vmap` over kernels:
 
     - `depthwise` for groups of at most `MAX_CHANNELS` channels and features;
-    - `winograd4` for 3×3 kernels in float32 without strides, if there are enough channels
+    - `winograd4` for 3×3 kernels in float32 with one group and strides of 1, if there are enough channels
       (`WINOGRAD_CHANNELS`, `WINOGRAD_PRODUCTS`), enough pixels (`WINOGRAD_TILE`), and at least as many tiles
       in the batch as channels on the smaller side;
-    - `lax_vjp` for other kernels in float32 above 1×1, if XLA has a fast kernel on this CPU;
+    - `lax_vjp` for other kernels in float32 above 1×1 with one group, if XLA has a fast kernel on this CPU;
     - `im2col` otherwise.
 
     The command `benchmark-conv` compares this choice with the measured times.

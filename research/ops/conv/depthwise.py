@@ -19,10 +19,10 @@ from research.ops.padding import Pads, Pair, conv_output_size, pad2d
 from research.ops.precision import accumulation_dtype
 
 MAX_CHANNELS = 8
-"""The largest number of channels or features of a group that is not left to `im2col`."""
+"""Groups with more channels or more features than this are convolved by `conv2d_im2col`."""
 
 MAX_SUMS, MAX_TERMS = 9, 8
-"""The number of sums of products that one loop over the pixels computes, and the number of their terms."""
+"""The largest number of sums that one pass over the pixels computes, and of the terms of each sum."""
 
 
 def conv2d_depthwise(
@@ -41,11 +41,11 @@ def conv2d_depthwise(
     y = \sum_{a,b} \mathrm{shift}_{a,b}(x) \odot k_{a,b}
     $$
 
-    which XLA fuses into one pass over the image. With groups of $c$ channels, the convolution is the sum of
-    $c$ such convolutions, of images whose channels are rotated within each group. The gradient of a kernel
-    element is the sum over all pixels of a shifted image times the gradient of the output. Reverse mode works
-    to any order; forward mode (`jax.jvp`) is not available. Groups with more than `MAX_CHANNELS` channels or
-    features are convolved by `conv2d_im2col`.
+    XLA fuses this sum into one pass over the image. With groups of $c$ channels, the convolution is a sum of
+    $c$ such convolutions, in which the channels of the images are rotated within each group. The gradient of
+    a kernel element is the sum over all pixels of a shifted image times the gradient of the output. Reverse
+    mode works to any order; forward mode (`jax.jvp`) is not available. Groups with more than `MAX_CHANNELS`
+    channels or features are convolved by `conv2d_im2col`.
     """
     if max(kernel.shape[2], kernel.shape[3] // groups) > MAX_CHANNELS:
         return conv2d_im2col(x, kernel, strides, pads, dilation, groups)
@@ -100,7 +100,7 @@ def _forward(
         window = window_slice(images[r], start, out_size, strides).astype(kernel.dtype)
         return window * kernel[a : a + 1, b : b + 1, r : r + 1]
 
-    # Each row of the kernel has a sum of its own, because a processor adds several sums at the same time.
+    # Each row of the kernel has its own sum, because a processor computes several sums at the same time.
     rows = [reduce(add, [term(a, b, r) for b in range(kw)]) for r in range(channels) for a in range(kh)]
     return reduce(add, rows).astype(x.dtype)
 
@@ -113,10 +113,10 @@ def _sums(
 ) -> Float[Array, "sums c_out"]:
     """Return the sums over all pixels of `dy` times the images, shifted by each of `starts`.
 
-    XLA on the CPU sums over leading axes for one feature after the other, unless the terms are so few that
-    LLVM unrolls them. So the rows of each image, or the images, are cut into at most `MAX_TERMS` parts, and
-    one pass over the pixels of a part adds the products of all parts, for several shifts at the same time.
-    What is left is small.
+    XLA on the CPU computes sums over leading axes slowly, one feature after the other, unless a sum has so
+    few terms that LLVM unrolls it. So the rows of each image, or the images, are cut into at most `MAX_TERMS`
+    parts. One pass over the pixels of a part adds the products of all parts, for several shifts at the same
+    time. The arrays that remain to be summed are small.
     """
     n, rows, columns, features = dy.shape
     dtype = accumulation_dtype(dy)
@@ -130,7 +130,7 @@ def _sums(
     def split(x: Array) -> Array:
         return x.reshape(*parts, columns, features).astype(dtype)
 
-    # This zero is made from dy, because under shard_map a value may differ between devices.
+    # The zero is made from dy so that, under shard_map, it varies over the same devices as dy.
     zero = lax.full_like(dy, 0, dtype, shape=())
     factor, sums = split(dy), []
     shifts = [(image, start) for start in starts for image in images]

@@ -10,21 +10,21 @@ from jaxtyping import Float
 from research.ops.padding import Pads, Pair, conv_output_size, pad2d
 
 FEW_CHANNELS = 16
-"""XLA on the CPU has no fast kernel if neither the input nor the output has more channels than this."""
+"""XLA on the CPU has no fast kernel if both input and output have at most this many channels."""
 
 MOST_PIXELS = 3
 """The largest number of pixels that `conv_wide` computes as one."""
 
 NARROW = 4
-"""The largest number of input channels for which `conv_wide` joins pixels of the input, too."""
+"""The largest number of input channels for which `conv_wide` joins neighbouring pixels of the input, too."""
 
 
 @cache
 def has_fast_kernel() -> bool:
     """Return whether XLA on this CPU calls a library (YNNPACK) for a convolution.
 
-    Without one it computes the gradients of `lax_vjp`, and every convolution inside a loop, as naive loops.
-    A small convolution is compiled, once in a process, to see what XLA makes of it.
+    Without the library, XLA computes the gradients of `lax_vjp`, and every convolution inside a loop, as
+    naive loops. To find out, this function compiles a small convolution once in a process.
     """
     if jax.default_backend() != "cpu":
         return False
@@ -43,8 +43,9 @@ def conv_wide(
     """Compute a convolution of one group by `lax.conv_general_dilated`, in a form for which XLA is fast.
 
     If there are few channels, two or three neighbouring pixels of the output are computed as one pixel with
-    two or three times the features. The kernel for them is wider and holds zeros, which cost less than a slow
-    kernel of XLA. If the input has very few channels, its pixels are joined in the same way.
+    two or three times the features. The convolution kernel then is wider and contains zeros. Multiplying by
+    them costs less time than a slow convolution. If the input has at most `NARROW` channels, its pixels are
+    joined in the same way.
     """
     features = kernel.shape[3]
     out_size = conv_output_size(
@@ -78,7 +79,10 @@ def conv_wide(
 
 
 def _conv_padded(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> Array:
-    """Pad the images first if XLA has no fast kernel that does: if the output or the kernel is larger."""
+    """Return the convolution, and pad the images before it if the output or the kernel is larger than them.
+
+    In these cases XLA has no fast kernel that pads.
+    """
     out_size = conv_output_size(
         x.shape[1:3], kernel.shape[:2], strides=strides, padding=pads, dilation=dilation
     )
@@ -89,6 +93,7 @@ def _conv_padded(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: P
 
 
 def _conv(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> Array:
+    """Return the compiler's convolution of one group."""
     return lax.conv_general_dilated(
         x, kernel, strides, pads, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )

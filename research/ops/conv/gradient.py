@@ -31,7 +31,8 @@ def input_gradient(
     \frac{\partial L}{\partial x} = \mathrm{conv}(dy, \mathrm{flip}(k)^T)
     $$
 
-    The padding of this convolution is $(k - 1)\,d - p$ on each side. Where that is negative, `dy` is cropped.
+    The padding of this convolution is $(k - 1)\,d - p$ on each side. Where the padding is negative, `dy` is
+    cropped.
 
     Args:
         conv: the function `conv(x, kernel, pads)`, with the dilation and the groups of the convolution.
@@ -66,7 +67,7 @@ def strided_input_gradient(
 ) -> Float[Array, "n h w c_in"]:
     """Return the gradient of the input of a convolution with any strides.
 
-    It is that of a convolution with strides of 1, for `dy` with zeros between its pixels.
+    It is the gradient of a convolution with strides of 1, for `dy` with zeros between its pixels.
 
     Args:
         conv: the function `conv(x, kernel, pads)` with strides of 1.
@@ -83,7 +84,7 @@ def strided_input_gradient(
     """
     dy = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *((0, 0, s - 1) for s in strides), (0, 0, 0)))
     # With strides, the last window may end before the last pixel. So the padding at the bottom and right is
-    # computed from the sizes; it may be smaller than the padding of the convolution, and negative.
+    # computed from the sizes. It may be smaller than the padding of the convolution, and even negative.
     (top, bottom), (left, right) = (
         (low, size + (k - 1) * d - n - low)
         for n, size, k, d, (low, _) in zip(
@@ -103,6 +104,9 @@ def make_bilinear(forward: Bilinear, input_gradient: Bilinear, weight_gradient: 
         forward: the convolution of images and kernel.
         input_gradient: the gradient of the images, a function of the gradient of the output and the kernel.
         weight_gradient: the gradient of the kernel, a function of the images and the gradient of the output.
+
+    Returns:
+        The convolution of images and kernel.
     """
     conv = jax.custom_vjp(lambda x, kernel: forward(x, kernel))
     conv_dx = jax.custom_vjp(lambda dy, kernel: input_gradient(dy, kernel))

@@ -52,10 +52,11 @@ def conv2d_lax_vjp(
 ) -> Float[Array, "n h_out w_out c_out"]:
     """Compute `conv2d` by `lax.conv_general_dilated`, with gradients that are fast on the CPU.
 
-    The gradients are written in the forms for which XLA on the CPU has fast kernels. The gradient of the
-    images is a convolution of the output's gradient with the flipped kernel. The gradient of the kernel is a
-    sum of dots over the patches of a few images at a time. Under `vmap` over kernels, `conv2d_im2col` is used
-    instead. Reverse mode works to any order; forward mode (`jax.jvp`) is not available.
+    All passes are written in forms for which XLA on the CPU has fast kernels. The gradient of the images is a
+    convolution of the output's gradient with the flipped kernel. The gradient of the kernel is a convolution
+    along the rows (`weight_gradient`) where XLA has a fast kernel for it, and a sum of dots over patches
+    otherwise. Under `vmap` over kernels, `conv2d_im2col` is used instead. Reverse mode works to any order;
+    forward mode (`jax.jvp`) is not available.
     """
     sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
     return _make_conv(Geometry(*sizes, strides, pads, dilation, groups))(x, kernel)
@@ -63,14 +64,14 @@ def conv2d_lax_vjp(
 
 @cache
 def _make_conv(geometry: Geometry) -> Bilinear:
-    """Return the convolution of images and kernel."""
+    """Return the convolution of images and kernel, with its gradients."""
     forward = _unless_kernels_vary(partial(_forward, geometry))
     backward = _unless_kernels_vary(partial(_input_gradient, geometry))
     return make_bilinear(forward, backward, _weights(geometry))
 
 
 def _unless_kernels_vary(function: Convolve) -> Bilinear:
-    """Return `function` without its last argument. Under `vmap` over kernels, it convolves by im2col."""
+    """Return `function` without `convolve`, which is `conv2d_im2col` under `vmap` over kernels."""
     mapped = custom_vmap(function)
 
     @mapped.def_vmap
@@ -85,7 +86,10 @@ def _unless_kernels_vary(function: Convolve) -> Bilinear:
 
 
 def _weights(geometry: Geometry) -> Bilinear:
-    """Return the gradient of the kernel as a convolution if that is fast, and by dots under `vmap`."""
+    """Return the function that gives the gradient of the kernel.
+
+    It is a convolution where XLA has a fast kernel for it, and a sum of dots otherwise and under `vmap`.
+    """
     by_dots = partial(_weight_gradient, geometry)
 
     @custom_vmap
@@ -112,9 +116,9 @@ def _forward(
     kernel: Float[Array, "kh kw c_group c_out"],
     convolve: ConvAlgorithm = conv2d_lax,
 ) -> Float[Array, "n h_out w_out c_out"]:
-    """Return the convolution, after adding the part of the border that is wider than the kernel."""
+    """Return the convolution. The part of the padding that is wider than the kernel is added before it."""
     _, kernel_size, strides, pads, dilation, groups = geometry
-    # XLA on the CPU falls back to a naive loop if the border is wider than the kernel.
+    # XLA on the CPU falls back to a naive loop if the padding is wider than the kernel.
     reach = [(k - 1) * d for k, d in zip(kernel_size, dilation, strict=True)]
     rest = [[max(p - r, 0) for p in sides] for sides, r in zip(pads, reach, strict=True)]
     if any(map(any, rest)):
@@ -136,8 +140,8 @@ def _input_gradient(
 ) -> Float[Array, "n h w c_in"]:
     """Return the gradient of the images.
 
-    With strides, it is that of a convolution with strides of 1, for `dy` with zeros between its pixels. With
-    one group and no dilation, convolutions of `dy` as it is are enough.
+    With strides above 1, one group and no dilation, the gradient is several convolutions of `dy`. Otherwise
+    it is one convolution of `dy`, with zeros between the pixels of `dy` if there are strides.
     """
     in_size, _, strides, pads, dilation, groups = geometry
     if groups == 1 and dilation == (1, 1) and max(strides) > 1:
@@ -175,7 +179,7 @@ def _patches_dot(
     """Return the gradient of the kernel by one dot per kernel row, over patches `[kw * C, pixels]` of rows.
 
     The patches have the channels first, for two reasons. XLA on the CPU has a fast dot for `[M, K] [K, N]`
-    only. And the patches of the next kernel row are then a slice of the same array, not a copy.
+    only, and the patches of the next kernel row are a slice of the same array instead of a copy.
     """
     _, (kh, kw), (sh, sw), pads, (dh, dw), groups = geometry
     n, rows, columns, features = dy.shape

@@ -17,8 +17,9 @@ def dilated_by_phases(
 ) -> Float[Array, "n h_out w_out c_out"]:
     """Return a convolution with dilation and strides of 1, by a convolution without dilation.
 
-    An output sees only pixels whose rows and columns leave the same remainders as its own when divided by the
-    dilation. So the pixels with the same remainders are an image of their own.
+    Each element of the output is computed from pixels whose distances are multiples of the dilation. So the
+    padded image is split into `dilation[0] * dilation[1]` smaller images, each of which has every
+    `dilation[0]`-th row and every `dilation[1]`-th column. They are convolved without dilation.
 
     Args:
         conv: the function `conv(x, kernel, pads)`, which has strides and dilation of 1.
@@ -26,6 +27,9 @@ def dilated_by_phases(
         kernel: the kernel.
         pads: the padding in pixels.
         dilation: the dilation.
+
+    Returns:
+        The output `[N, H_out, W_out, C_out]`, with the dtype of the result of `conv`.
     """
     out_size = conv_output_size(x.shape[1:3], kernel.shape[:2], padding=pads, dilation=dilation)
     n, channels, (dh, dw) = x.shape[0], x.shape[3], dilation

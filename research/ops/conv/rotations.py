@@ -1,4 +1,4 @@
-"""Rotations of the channels within each group, which make small groups a few depthwise convolutions."""
+"""Rotations of channels within each group, by which a grouped convolution is a sum of depthwise ones."""
 
 import jax.numpy as jnp
 from jax import Array, lax
@@ -8,7 +8,9 @@ from jaxtyping import Float
 def rotate_images(
     x: Float[Array, "n h w c_in"], features: int, groups: int
 ) -> list[Float[Array, "n h w {features}"]]:
-    r"""Return for each $r < c$ the images whose feature $j$ of a group is its channel $(j + r) \bmod c$.
+    r"""Return the images with rotated channels, for each rotation $r$ from 0 to $c - 1$.
+
+    Here $c$ is the number of channels of a group. Feature $j$ of a group is its channel $(j + r) \bmod c$.
 
     Args:
         x: the images.
@@ -30,12 +32,12 @@ def rotate_images(
 def rotate_kernel(
     kernel: Float[Array, "kh kw c_group c_out"], groups: int, sign: int
 ) -> Float[Array, "kh kw c_group c_out"]:
-    """Return the kernel in which the channels of feature $j$ of each group are rotated by $j$.
+    """Return the kernel with the channels of feature $j$ of each group rotated by $j$.
 
     Args:
         kernel: the kernel.
         groups: the number of groups of channels.
-        sign: -1 to rotate them so that they fit the images of `rotate_images`, and 1 to undo it.
+        sign: -1 rotates the channels so that they fit the images of `rotate_images`, and 1 undoes that.
     """
     if kernel.shape[2] == 1:
         return kernel

@@ -19,8 +19,9 @@ def subpixel_input_gradient(
 ) -> Float[Array, "n h w c_in"]:
     r"""Return the gradient of the input of a convolution with strides, one group and no dilation.
 
-    The pixels of the input whose row and column leave the same remainders when divided by the strides see
-    the same elements of the kernel, so their gradients are a convolution of `dy` with those elements:
+    Consider the pixels of the input whose row and column leave the same remainders $r$ when divided by the
+    strides $s$. All of them are multiplied by the same elements of the kernel, so their gradients are a
+    convolution of `dy` with these elements ($p$ is the padding):
 
     $$
     dx_{s q + r} = \sum_j dy_{q + j}\; k_{r + p - s j}
@@ -49,7 +50,8 @@ def subpixel_input_gradient(
             first = (r + pad) % stride
             taps = jnp.flip(taps[(slice(None),) * axis + (slice(first, None, stride),)], axis)
             count = taps.shape[axis]
-            # the last of these taps sees the pixel of dy at this distance
+            # The first of these gradients needs as many pixels before the first pixel of dy. If the number is
+            # negative, dy is cropped.
             low = count - 1 - (r + pad) // stride
             sides.append((low, steps[axis] + count - 1 - dy.shape[1 + axis] - low))
         if 0 in taps.shape:

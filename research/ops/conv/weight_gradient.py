@@ -11,7 +11,7 @@ from research.ops.conv.chunks import CHUNK_BYTES, sum_images
 from research.ops.padding import Pads, Pair
 
 SMALLER = 2
-"""A chunk of `weight_gradient` has so many times fewer bytes than other chunks."""
+"""The factor by which the chunks of `weight_gradient` have fewer bytes than those of other passes."""
 
 
 def weight_gradient(
@@ -28,10 +28,10 @@ def weight_gradient(
     dk_{a,b,c,o} = \sum_{i} \Big(\sum_{n,j} x_{n,\ i s + a d,\ j s + b d,\ c}\; dy_{n,i,j,o}\Big)
     $$
 
-    The sum over the rows $i$ is a convolution along the rows, with as many rows of kernel as `dy` has. Images
-    and columns are its channels, and kernel column and channel $(b, c)$ are its columns of pixels. So XLA
-    computes dots of the form `[M, K] [K, N]`, which are the fastest, and copies the images once for each
-    column of the kernel only.
+    The sum over the rows $i$ is a convolution along the rows, whose kernel is `dy` and has as many rows as
+    `dy`. Its channels are the pairs of image and column $(n, j)$, and its columns of pixels are the pairs of
+    kernel column and channel $(b, c)$. So XLA computes dots of the form `[M, K] [K, N]`, which are the
+    fastest, and the images are copied only once for each column of the kernel.
 
     Args:
         x: the images.
@@ -45,8 +45,8 @@ def weight_gradient(
         The gradient, with the dtype of `x`.
     """
     image_bytes = (2 + size[1]) * math.prod(x.shape[1:]) * x.dtype.itemsize
-    # A chunk is small, so that it stays in the level-2 cache of one core, but at least
-    # two images. For a single image XLA would move the transpose out of the loop, to a copy of all images.
+    # A chunk is small, so that it stays in the level-2 cache of one core. It has at least two images, because
+    # for single images XLA would move the transpose out of the loop, to a copy of all images.
     image_bytes = min(SMALLER * image_bytes, CHUNK_BYTES // 2)
     return sum_images(partial(_of_some, size, strides, pads, dilation), x, dy, image_bytes)
 

@@ -43,8 +43,8 @@ def conv2d_winograd(
     The products are summed over channels by one dot for each of the $(m + 2)^2$ positions, for a few images
     at a time. The gradients are written by hand and take as few multiplications. Forward mode (`jax.jvp`,
     `jax.jacfwd`) is not available. The computation is in float32, or in float64 if `x` is float64. The
-    transforms lose accuracy, the more the larger the tile is. A gradient of a kernel element that is no more
-    than rounding error is set to zero.
+    transforms lose accuracy, and a larger tile loses more. A gradient of a kernel element that is not larger
+    than its rounding error is set to zero. A convolution with dilation is computed by `dilated_by_phases`.
 
     Args:
         x: the images, as in `conv2d`.
