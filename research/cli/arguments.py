@@ -44,7 +44,7 @@ def check_choice(flag: str, value: str | None, names: Collection[str]) -> None:
 
 
 def add_others(parser: Arguments) -> None:
-    """Add the flag `--with`, which gives further runs that make an ensemble with the run."""
+    """Add the flag `--with`, which names further runs that form an ensemble with the run."""
     described = "folders of further runs, whose probabilities are averaged with those of the run"
     parser.add_argument("--with", nargs="+", default=[], type=Path, dest="others", help=described)
 

@@ -33,7 +33,7 @@ def job(values: dict[str, Any]) -> None:
     """Print a table, or one JSON object."""
     output, benchmark = pop_keys(values, FormatKeys).format, pop_keys(values, BenchmarkConfig)
     config = Config.from_dict(values)
-    if benchmark.stored and benchmark.stored_size is None:  # otherwise it would be refused after all timings
+    if benchmark.stored and benchmark.stored_size is None:  # missing images are refused before any timing
         replace(config.data, in_memory=False).images.locate()
     request_cpu_devices(num_cpu_devices(config))
     result = benchmark_train(config, benchmark)

@@ -83,7 +83,7 @@ def job(sweep: StagedSweep, exit_codes: list[int], values: dict[str, Any]) -> No
     configure_jax(config)
     if sweeps or is_group or config.distributed.is_on:
         leave_accelerators()
-    # resume=true has changed the last configuration
+    # with resume=true, the configuration of the last stage is no longer the planned one
     for stage, each in {**staged.configs, staged.last: config}.items():
         check(each, follows=stage in staged.starts)
     here = sweeps and hydra.runtime.choices["hydra/launcher"] == "basic"

@@ -234,7 +234,8 @@ class Config:
             DataError: the user's images are missing.
         """
         values = self.to_dict()
-        if self.data.source == "table":  # as before there were other sources
+        # keys that were added later do not count at their defaults, so earlier runs keep their fingerprints
+        if self.data.source == "table":
             for key in ("source", *ONLY_FROM):
                 values["data"].pop(key, None)
         else:
@@ -244,7 +245,7 @@ class Config:
         for key in ADDED:
             if getattr(self.data, key) == getattr(DataConfig, key):
                 values["data"].pop(key, None)
-        if self.training.continued_from is None:  # as before there was this key
+        if self.training.continued_from is None:
             del values["training"]["continued_from"]
         if self.training.prune.amount == 0:
             del values["training"]["prune"]
@@ -257,17 +258,17 @@ class Config:
             del values["init_from"]
         else:
             values["init_from"]["run"] = _checksum_of_run("init_from", start.run)
-            if start == InitFromConfig(start.run):  # as before there were other keys
+            if start == InitFromConfig(start.run):
                 values["init_from"] = values["init_from"]["run"]
         if self.loss.name == "distillation":
             values["loss"]["teacher"] = _checksum_of_run("loss.teacher", self.teacher)
         if self.compress is not None:
             runs = [_checksum_of_run("study.compress.runs", run) for run in self.compress.runs]
             values["study"]["compress"]["runs"] = runs
-        for key in ("seed", "compress"):  # as before there were these keys
+        for key in ("seed", "compress"):
             if self.study is not None and getattr(self.study, key) is None:
                 del values["study"][key]
-        if self.debug.overfit_batch is None:  # as before there was this key
+        if self.debug.overfit_batch is None:
             del values["debug"]["overfit_batch"]
         for dotted in NOT_IN_THE_RESULT:
             *sections, key = dotted.split(".")

@@ -40,7 +40,7 @@ def find_duplicates(batches: Iterable[np.ndarray]) -> Duplicates:
     Two images are nearly equal if their difference hashes differ in at most 4 of 64 bits, and their grey
     thumbnails of 16 by 16 pixels have a correlation of at least 0.97. Neither changes much if an image is
     compressed again, brightened or slightly resized. All pairs are compared, which takes about 10 s for
-    50,000 images. About 1 kB is kept of each image.
+    50,000 images. Each image takes about 1 kB of memory.
 
     Args:
         batches: the images in batches `[B, H, W, C]`, uint8. One batch is in memory at a time.

@@ -146,7 +146,7 @@ def pixel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float
 
 
 def statistics_of_counts(counts: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the `pixel_statistics`, from how often each value occurs in each channel, `[C, 256]`."""
+    """Return the result of `pixel_statistics` for images with these counts of `count_values`, `[C, 256]`."""
     values = np.arange(256)
     constant = (counts > 0).sum(axis=1) == 1
     return _statistics(counts.sum(axis=1), counts @ values, counts @ values**2, constant)

@@ -22,8 +22,8 @@ BATCH_SIZES = (1, 8, 64)
 def compute_in_calling_thread() -> None:
     """Make JAX compute on the CPU in the thread that calls a program.
 
-    Otherwise another thread computes, and waking it takes 0.1 ms a call. This has no effect after JAX has
-    started.
+    Otherwise another thread computes, and waking it takes about 0.1 ms for each call of the program. This
+    function has no effect after JAX has started.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
 

@@ -96,7 +96,7 @@ class Predictor:
             others: the folders of further runs; the probabilities of all runs are averaged.
 
         Raises:
-            ConfigError: the runs are no ensemble.
+            ConfigError: the runs do not fit together.
             FileNotFoundError: the folder is not a run.
             RecordError: the run did not complete.
             CheckpointError: its parameters are missing or damaged.

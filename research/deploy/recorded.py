@@ -1,4 +1,4 @@
-"""The compression of finished runs as a run of a study, which records what the file costs."""
+"""A run of a study that compresses finished runs into a file, and records what this file costs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +24,8 @@ def record_compression(config: Config, folder: str | Path) -> RunResult:
     """Write the file that `study.compress` describes, measure it on the test split, and record the result.
 
     Args:
-        config: the configuration of the first run that is compressed, with the study, arm and seed.
+        config: the configuration of the first run that is compressed, with the section `study` and the seed
+            of this run.
         folder: the folder for the file and the result; it is made if it does not exist.
 
     Returns:
@@ -32,7 +33,7 @@ def record_compression(config: Config, folder: str | Path) -> RunResult:
         for each number of images in `deploy.compress.BATCH_SIZES`, `milliseconds_1` and so on.
 
     Raises:
-        ConfigError: the runs are no ensemble, or a package is not installed.
+        ConfigError: the runs do not fit together, or a package is not installed.
         The errors of `load_trained`, `load_data` and `records.start_run`.
     """
     if config.compress is None or not config.compress.runs:

@@ -34,8 +34,9 @@ def choose_transformed_algorithm(
     """Return the name of the algorithm that is fastest on the CPU if its kernel is transformed beforehand.
 
     It is `winograd4` for 3×3 kernels with at least 32 input and 32 output channels, and `lax` otherwise, with
-    two exceptions. Below 64 channels, `lax` is faster where the tiles cover more than 1.5 times the output.
-    With few tiles, `winograd2` is faster for a large kernel, because it reads fewer transformed weights.
+    two exceptions. With fewer than 64 input or output channels, it is `lax` if the tiles cover more than 1.5
+    times the output. With few tiles and a large kernel, it is `winograd2`, which reads fewer transformed
+    weights.
 
     Args:
         num_images: the number of images.

@@ -19,9 +19,9 @@ from research.training.program import Examples, Feed
 def make_feed(layout: Layout, images: Images, labels: np.ndarray, window: int | None = None) -> Feed:
     """Return a function that yields the arrays that the program reads in some epochs.
 
-    Grain reads the images of the next window, and puts them onto the devices, while the program runs the
-    steps of a window. Which images these are follows from the orders and the step alone. One pipeline reads
-    the images of all epochs, so its worker processes start once.
+    While the program runs the steps of a window, Grain reads the images of the next window and puts them onto
+    the devices. The orders and the step alone decide which images these are. One pipeline reads the images of
+    all epochs, so its worker processes start once.
 
     Args:
         layout: the devices.
@@ -69,15 +69,15 @@ def make_feed(layout: Layout, images: Images, labels: np.ndarray, window: int | 
                     stop = int((chosen[:, 0] != PADDING).sum())
                     yield (part, of_window, None), max(0, first - skipped - offset), stop
             if workers:
-                # The exception with which Grain ends refers to itself, and it holds the last images of each
-                # worker process in shared memory, which Python would report as leaked.
+                # The exception with which Grain ends refers to itself, and keeps the last images of each
+                # worker process in shared memory. Python would report this memory as leaked.
                 gc.collect()
 
     return windows
 
 
 PADDING = -1
-"""The index in the rows of a window for which there is no step."""
+"""The value in the rows of a window that belong to no step."""
 
 
 def _write_rows(

@@ -21,15 +21,15 @@ class Stage:
 
     Args:
         name: name of the stage, and of the folder of its runs.
-        do: ``train``, or ``compress`` in a last stage: a run makes an ONNX file of the networks of the last
-            stage before that the arm has, and measures its accuracy, size and time.
+        do: ``train``, or ``compress``, which only the last stage may have. Its runs make ONNX files of the
+            networks of the arm's last training stage, and measure accuracy, size and time of the files.
         base: overrides of this stage, flat, on top of those of the study.
         start: name of the earlier stage whose parameters a run starts from (``from`` in YAML), or None. With
             the loss ``distillation``, a run of that stage is the teacher.
         arms: whether the arms differ in this stage; they always do in the last one.
         only: names of the arms that have this stage; empty: all arms have it.
         runs: number of runs for each seed of the study, each with a seed of its own; ``compress`` makes an
-            ensemble of several.
+            ensemble of them.
         fixed: keys of ``base`` that the command line does not change, such as the size of the training split
             of a pretraining in a sweep over the size of the next stage.
         forms: form of the numbers in the files of ``compress`` by arm, names in `FORMS`; the other arms have

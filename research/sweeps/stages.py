@@ -1,4 +1,4 @@
-"""Sweeps in stages: a run may start from a run of an earlier stage, or make a file of runs of it."""
+"""Sweeps in stages: a run may start from a run of an earlier stage, or compress runs of that stage."""
 
 import dataclasses
 from collections.abc import Mapping

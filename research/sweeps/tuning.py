@@ -76,7 +76,8 @@ def make_trials(config: Config, starts: Mapping[int, Runs] = MappingProxyType({}
 
     Args:
         config: the run.
-        starts: for each seed of the trials, the run from which they start; other seeds start like the run.
+        starts: for each seed of the trials, the runs of the earlier stage from which its trials start. Trials
+            with another seed start like the run.
     """
     study = config.study
     if study is None or study.tuning is None:

@@ -24,7 +24,7 @@ COSTS = {
     "milliseconds": "time of the file for 64 images (ms, median)",
     "megabytes": "size of the file (MB)",
 }
-"""The labels of what `draw_cost` can show."""
+"""The axis label of each cost that `draw_cost` can show."""
 
 MOST_UNEVEN = 8
 """The largest ratio of two distances between neighbouring values on a numeric axis."""
