@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jaxtyping import Float
 
+from research.ops.conv.lax import conv2d_lax
 from research.ops.padding import Pads, Pair, conv_output_size, pad2d
 
 FEW_CHANNELS = 16
@@ -29,7 +30,7 @@ def has_fast_kernel() -> bool:
     if jax.default_backend() != "cpu":
         return False
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, 8, 8, 32), (3, 3, 32, 32))]
-    conv = jax.jit(lambda x, kernel: _conv(x, kernel, (1, 1), ((1, 1), (1, 1)), (1, 1)))
+    conv = jax.jit(lambda x, kernel: conv2d_lax(x, kernel, (1, 1), ((1, 1), (1, 1)), (1, 1), 1))
     return "__ynn_fusion" in (conv.lower(*shapes).compile().as_text() or "")
 
 
@@ -89,11 +90,4 @@ def _conv_padded(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: P
     if any(max(n, k) > size for n, k, size in zip(out_size, kernel.shape, x.shape[1:3], strict=False)):
         # The barrier keeps XLA from moving the padding back into the convolution.
         x, pads = lax.optimization_barrier(pad2d(x, pads)), ((0, 0), (0, 0))
-    return _conv(x, kernel, strides, pads, dilation)
-
-
-def _conv(x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair) -> Array:
-    """Return the compiler's convolution of one group."""
-    return lax.conv_general_dilated(
-        x, kernel, strides, pads, rhs_dilation=dilation, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return conv2d_lax(x, kernel, strides, pads, dilation, 1)

@@ -50,9 +50,21 @@ def input_gradient(
     flipped = flipped.swapaxes(2, 4).reshape(kh, kw, features_out // groups, groups * features_in)
     reach = (kh - 1) * dilation[0], (kw - 1) * dilation[1]
     (top, bottom), (left, right) = ((r - low, r - high) for r, (low, high) in zip(reach, pads, strict=True))
-    crop = [(0, 0, 0), (min(top, 0), min(bottom, 0), 0), (min(left, 0), min(right, 0), 0), (0, 0, 0)]
-    dy = lax.pad(dy, jnp.zeros((), dy.dtype), crop)
-    return conv(dy, flipped, ((max(top, 0), max(bottom, 0)), (max(left, 0), max(right, 0))))
+    dy, pads = crop(dy, ((top, bottom), (left, right)))
+    return conv(dy, flipped, pads)
+
+
+def crop(images: Float[Array, "n h w c"], pads: Pads) -> tuple[Float[Array, "n h_crop w_crop c"], Pads]:
+    """Return the images, cropped on each side with a negative padding, and the padding that remains.
+
+    Args:
+        images: the images.
+        pads: the padding in pixels, which may be negative.
+    """
+    widths = [(min(low, 0), min(high, 0), 0) for low, high in pads]
+    images = lax.pad(images, jnp.zeros((), images.dtype), ((0, 0, 0), *widths, (0, 0, 0)))
+    (top, bottom), (left, right) = pads
+    return images, ((max(top, 0), max(bottom, 0)), (max(left, 0), max(right, 0)))
 
 
 def strided_input_gradient(

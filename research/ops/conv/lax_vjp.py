@@ -117,9 +117,9 @@ def _forward(
     convolve: ConvAlgorithm = conv2d_lax,
 ) -> Float[Array, "n h_out w_out c_out"]:
     """Return the convolution. The part of the padding that is wider than the kernel is added before it."""
-    _, kernel_size, strides, pads, dilation, groups = geometry
+    _, _, strides, pads, dilation, groups = geometry
     # XLA on the CPU falls back to a naive loop if the padding is wider than the kernel.
-    reach = [(k - 1) * d for k, d in zip(kernel_size, dilation, strict=True)]
+    reach = [(k - 1) * d for k, d in zip(kernel.shape[:2], dilation, strict=True)]
     rest = [[max(p - r, 0) for p in sides] for sides, r in zip(pads, reach, strict=True)]
     if any(map(any, rest)):
         x = jnp.pad(x, ((0, 0), *map(tuple, rest), (0, 0)))
@@ -144,24 +144,12 @@ def _input_gradient(
     it is one convolution of `dy`, with zeros between the pixels of `dy` if there are strides.
     """
     in_size, _, strides, pads, dilation, groups = geometry
-    if groups == 1 and dilation == (1, 1) and max(strides) > 1:
-        return subpixel_input_gradient(
-            lambda dy, kernel, pads: _forward(
-                geometry._replace(kernel_size=kernel.shape[:2], strides=(1, 1), pads=pads),
-                dy,
-                kernel,
-                convolve,
-            ),
-            dy,
-            kernel,
-            in_size,
-            strides,
-            pads,
-        )
 
     def conv(dy: Array, kernel: Array, pads: Pads) -> Array:
         return _forward(geometry._replace(strides=(1, 1), pads=pads), dy, kernel, convolve)
 
+    if groups == 1 and dilation == (1, 1) and max(strides) > 1:
+        return subpixel_input_gradient(conv, dy, kernel, in_size, strides, pads)
     return strided_input_gradient(conv, dy, kernel, in_size, strides, pads, dilation, groups)
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jaxtyping import Float
 
+from research.ops.conv.gradient import crop
 from research.ops.padding import Pads, Pair
 
 
@@ -56,10 +57,9 @@ def subpixel_input_gradient(
             sides.append((low, steps[axis] + count - 1 - dy.shape[1 + axis] - low))
         if 0 in taps.shape:
             return jnp.zeros_like(dy, shape=(dy.shape[0], *steps, channels))
-        crop = [(min(low, 0), min(high, 0), 0) for low, high in sides]
-        seen = lax.pad(dy, jnp.zeros((), dy.dtype), ((0, 0, 0), *crop, (0, 0, 0)))
-        vertical, horizontal = ((max(low, 0), max(high, 0)) for low, high in sides)
-        return conv(seen, taps.swapaxes(2, 3), (vertical, horizontal))
+        vertical, horizontal = sides
+        seen, rest = crop(dy, (vertical, horizontal))
+        return conv(seen, taps.swapaxes(2, 3), rest)
 
     rows = [jnp.stack([part(row, column) for column in range(strides[1])], 3) for row in range(strides[0])]
     dx = jnp.stack(rows, 2).reshape(dy.shape[0], steps[0] * strides[0], steps[1] * strides[1], channels)
