@@ -38,6 +38,11 @@ def balanced_accuracy(counts: np.ndarray) -> float:
     return float(np.nanmean(class_scores(counts)[1]))
 
 
+def balanced_scores(counts: np.ndarray) -> dict[str, float]:
+    """Return the scores in which all classes count equally, by their names in `result.json`."""
+    return {"test_balanced_accuracy": balanced_accuracy(counts), "test_macro_f1": macro_f1(counts)}
+
+
 def macro_f1(counts: np.ndarray) -> float:
     """Return the mean F1 score over the classes that occur as a label or a prediction, from confusion counts.
 

@@ -23,7 +23,7 @@ from research.data.image_folder import ReadFiles, decode_files, fits
 from research.data.listing import list_new_images, refuse_unknown_classes
 from research.data.stored import StoredImages
 from research.records import read_run
-from research.records.class_scores import balanced_accuracy, count_confusions, macro_f1
+from research.records.class_scores import balanced_scores, count_confusions
 from research.runs.build import eval_batch_size
 from research.runs.card import wilson_interval
 from research.runs.load import TrainedNetwork, load_data, load_trained
@@ -71,9 +71,7 @@ class Judgement:
     def scores(self) -> dict[str, float]:
         """The scores by their names in `result.json`."""
         loss, accuracy = measure(self.logits, self.labels)
-        counts = self.counts
-        means = {"test_balanced_accuracy": balanced_accuracy(counts), "test_macro_f1": macro_f1(counts)}
-        return {"test_loss": loss, "test_accuracy": accuracy} | means
+        return {"test_loss": loss, "test_accuracy": accuracy} | balanced_scores(self.counts)
 
 
 @run_settings()

@@ -10,7 +10,7 @@ from research import records
 from research.data import Dataset
 from research.layers import Sequential
 from research.parallel.distributed import is_writer, num_processes
-from research.records.class_scores import balanced_accuracy, count_confusions, macro_f1
+from research.records.class_scores import balanced_scores, count_confusions
 from research.training import checkpoint
 from research.training.evaluate import measure, most_confident_mistakes, predict_all
 from research.training.fit import FitResult
@@ -47,7 +47,7 @@ def count_and_score(dataset: Dataset, logits: np.ndarray | None) -> dict[str, fl
     if logits is None:
         return found
     counts = count_confusions(dataset.test.labels, logits.argmax(-1), dataset.num_classes)
-    return found | {"test_balanced_accuracy": balanced_accuracy(counts), "test_macro_f1": macro_f1(counts)}
+    return found | balanced_scores(counts)
 
 
 def measure_run(
