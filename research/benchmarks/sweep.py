@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from research import records
+from research.utils.memory import resident_memory
 
 WORDS = ("model=tiny", "training.epochs=1", "data.train_limit=64")
 """The keys of the runs: a small network and few images, so that a run trains for about a millisecond."""
@@ -130,10 +131,5 @@ def _cpu_seconds(pid: int) -> float:
 def _memory(pid: int) -> tuple[float, float]:
     """Return the memory (MiB) that a process and the largest of its children hold."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return _resident(str(pid)), max(map(_resident, children), default=0.0)
-
-
-def _resident(pid: str) -> float:
-    """Return the memory (MiB) that a process holds."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    held = [resident_memory(process=each) / 2**20 for each in (pid, *children)]
+    return held[0], max(held[1:], default=0.0)

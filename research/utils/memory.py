@@ -17,14 +17,16 @@ def give_back_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def resident_memory(line: str = "VmRSS") -> int:
-    """Return the bytes of main memory that this process holds, and 0 on systems other than Linux.
+def resident_memory(line: str = "VmRSS", process: int | str = "self") -> int:
+    """Return the bytes of main memory that a process holds, and 0 on systems other than Linux.
 
     Args:
-        line: the line of `/proc/self/status`; `VmHWM` is the peak since the start or the last `peak_memory`.
+        line: the line of `/proc/PROCESS/status`; `VmHWM` is the peak since the start or the last
+            `peak_memory`.
+        process: the number of the process; `self` is this process.
     """
     with contextlib.suppress(OSError):
-        for text in Path("/proc/self/status").read_text().splitlines():
+        for text in Path(f"/proc/{process}/status").read_text().splitlines():
             if text.startswith(f"{line}:"):
                 return 1024 * int(text.split()[1])
     return 0
