@@ -1,6 +1,8 @@
 """Batch normalisation with the statistics of the batch, and a gradient that reads the images few times."""
 
 import math
+import operator
+from functools import reduce
 from typing import Any
 
 import jax
@@ -11,6 +13,9 @@ from jaxtyping import Float
 
 from research.ops.norm import check_channels
 from research.ops.precision import accumulation_dtype, as_float
+
+NUM_PARTS = 8
+"""The number of parts of a batch that are added before the sum over the rows. With 16, XLA is slower."""
 
 
 def normalize_batch(
@@ -109,11 +114,13 @@ def _sum(x: Float[Array, "*batch c"]) -> Float[Array, " c"]:
     """Return the sum of each channel."""
     if jax.default_backend() != "cpu":
         return x.sum(range(x.ndim - 1))
-    # On the CPU the sum is a dot with ones, since XLA reduces leading axes 3 to 10 times more slowly. The
-    # ones have four equal rows, since XLA treats a single row as a vector. That is slower and 10 times less
-    # precise, because it adds the numbers one by one.
-    rows = math.prod(x.shape[:-1])
-    return (jnp.ones((4, rows), x.dtype) @ x.reshape(rows, x.shape[-1]))[0]
+    # XLA on the CPU reduces leading axes slowly if the array is the result of arithmetic. But it fuses the
+    # arithmetic with an addition, so `NUM_PARTS` parts of the rows are added first, and the products of batch
+    # normalisation need no memory of their own. The rest is a dot with ones. The ones have four equal rows,
+    # since XLA treats a single row as a vector, which is slower and less precise: it adds one by one.
+    rows = x.reshape(-1, x.shape[-1])
+    total = reduce(operator.add, jnp.split(rows, math.gcd(len(rows), NUM_PARTS)))
+    return (jnp.ones((4, len(total)), x.dtype) @ total)[0]
 
 
 def _like(vector: Float[Array, " c"], x: Float[Array, "*batch c"]) -> Float[Array, "*ones c"]:
