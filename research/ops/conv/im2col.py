@@ -74,7 +74,12 @@ def _backward(
         pixels = math.prod(dy.shape[:3])
         patches = split_patches(patches.reshape(1, pixels, elements, x.shape[3]), groups)
         dy = split_patches(dy.reshape(1, pixels, 1, dy.shape[3]), groups)
-        return jnp.einsum("gtk,gto->gko", patches, dy, preferred_element_type=accumulation_dtype(x))
+        dtype = accumulation_dtype(x)
+        if groups > 1 and jax.default_backend() == "cpu":
+            # XLA on the CPU makes this conversion itself, but not if `vmap` maps `dy` alone. Then it stops with
+            # "Unsupported element type for DotThunk::Execute: BF16 x BF16 = F32".
+            patches, dy = patches.astype(dtype), dy.astype(dtype)
+        return jnp.einsum("gtk,gto->gko", patches, dy, preferred_element_type=dtype)
 
     def input_gradient_of_some(dy: Array) -> Array:
         outputs = split_patches(dy.reshape(1, math.prod(dy.shape[:3]), 1, dy.shape[3]), groups)

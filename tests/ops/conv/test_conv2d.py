@@ -215,6 +215,15 @@ def test_stays_a_dot_under_vmap_and_grad(groups, strides, algorithm):
         np.testing.assert_allclose(batched, expected, rtol=1e-4, atol=1e-5 * float(jnp.abs(expected).max()))
 
 
+def test_grouped_bfloat16_kernels_have_gradients_under_vmap():
+    rng = np.random.default_rng(0)
+    x, kernels = (jnp.asarray(draw(rng, *shape), "bfloat16") for shape in ((2, 5, 5, 4), (2, 3, 3, 2, 4)))
+    gradient = jax.grad(partial(loss, algorithm="im2col", groups=2), 1)
+    batch = quick_jit(jax.vmap(gradient, (None, 0)))(x, kernels)
+    singles = jnp.stack([quick_jit(gradient)(x, kernel) for kernel in kernels])
+    np.testing.assert_allclose(np.float32(batch), np.float32(singles), rtol=1e-2, atol=1e-2)
+
+
 def test_pointwise_im2col_copies_nothing():
     x, kernel = jnp.ones((2, 5, 5, 4)), jnp.ones((1, 1, 4, 3))
     program = jax.make_jaxpr(lambda x, k: conv2d(x, k, algorithm="im2col"))(x, kernel)
