@@ -60,10 +60,11 @@ def text_of(found: Inspection) -> str:
     counts, total = found.counts(), np.bincount(found.labels, minlength=len(found.class_names))
     sizes = [f"{height}x{width} ({count})" for (height, width), count in found.sizes[:3]]
     more = len(found.sizes) - len(sizes)
+    kind = {"train": "training", "test": "test"}[found.main_split]
     lines = [
         f"{found.name}: {len(found.labels)} images in {len(found.class_names)} classes",
         f"height and width: {', '.join(sizes)}" + (f", and {more} other sizes" if more else ""),
-        f"mean {_numbers(found.mean)} and deviation {_numbers(found.std)} of the training images",
+        f"mean {_numbers(found.mean)} and deviation {_numbers(found.std)} of the {kind} images",
         "",
     ]
     order = np.argsort(-total, kind="stable")
@@ -91,10 +92,10 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 
 def draw_samples(found: Inspection, path: Path) -> None:
-    """Draw eight random training images of each of up to ten classes."""
+    """Draw eight random images of `found.main_split` of each of up to ten classes."""
     rng, rows, names = np.random.default_rng(0), [], []
     for index, name in list(enumerate(found.class_names))[:SHOWN]:
-        members = np.flatnonzero((found.labels == index) & (found.splits == "train"))
+        members = np.flatnonzero((found.labels == index) & (found.splits == found.main_split))
         chosen = rng.permutation(members)[:SAMPLES]
         row = np.full((SAMPLES, *found.parts[0].shape[1:]), 255, np.uint8)
         if len(chosen):
@@ -124,7 +125,7 @@ def draw_classes(found: Inspection, path: Path) -> None:
 
 
 def draw_augmented(found: Inspection, recipe: str, path: Path) -> None:
-    """Draw eight variants of eight training images, each beside the image itself.
+    """Draw eight variants of eight images of `found.main_split`, each beside the image itself.
 
     Args:
         found: the images.
@@ -140,7 +141,7 @@ def draw_augmented(found: Inspection, recipe: str, path: Path) -> None:
         preprocess = Preprocess((0.0,) * channels, (1.0,) * channels, augmentations)
     except ValueError as error:
         raise ConfigError(f"--augmentation={recipe} is not allowed: {error}") from error
-    chosen = np.random.default_rng(0).permutation(np.flatnonzero(found.splits == "train"))[:SAMPLES]
+    chosen = np.random.default_rng(0).permutation(np.flatnonzero(found.splits == found.main_split))[:SAMPLES]
     images = jnp.asarray(found.pixels(chosen))
     columns = [np.asarray(preprocess(images))]
     for key in jax.random.split(jax.random.key(0), SAMPLES):

@@ -34,9 +34,10 @@ class Inspection:
         parts: the images of the splits of the source, in memory or on disk.
         labels: the labels `[N]`.
         splits: the split of each image, `[N]`.
+        main_split: `train`, or `test` if there are test images only.
         names: the name of each image: its path in the folder, or its split and position.
         sizes: how often each height and width of the files occurs, the most frequent first.
-        mean: the mean of each channel over the training images, for pixels scaled to [0, 1].
+        mean: the mean of each channel over the images of `main_split`, for pixels scaled to [0, 1].
         std: the standard deviation of each channel over the same pixels.
         duplicates: the images that occur twice.
         left_out: what is wrong with each file that cannot be used, by its name.
@@ -47,6 +48,7 @@ class Inspection:
     parts: tuple[Images, ...]
     labels: np.ndarray
     splits: np.ndarray
+    main_split: str
     names: tuple[str, ...]
     sizes: tuple[tuple[tuple[int, int], int], ...]
     mean: tuple[float, ...]
@@ -83,7 +85,10 @@ class Inspection:
 def inspect_images(
     images: ImageSource, cache_dir: str | Path | None = None, in_memory: bool | None = None
 ) -> Inspection:
-    """Return what a first look at images tells. The splits are those of a run with the default settings.
+    """Return what a first look at images tells.
+
+    The splits are those of a run with the default settings. If there are no training images, they are those
+    of the source.
 
     Args:
         images: the images. Give `skip_damaged=True` to a `FolderImages`, so that damaged files are listed.
@@ -102,16 +107,18 @@ def inspect_images(
         (359, [])
     """
     source, _ = images.read(cache_folder(cache_dir), in_memory)
-    # the splits are made of the indices of the images, which then tell the split of each image
-    starts = np.cumsum([0, *(len(split.labels) for split in source.splits.values())])
-    numbered = {
-        name: Split(np.arange(start, start + len(split.labels)), split.labels)
-        for (name, split), start in zip(source.splits.items(), starts, strict=False)
-    }
-    made = make_splits(images, source._replace(**numbered), 0.1, 0.2, 0)
-    splits = np.empty(starts[-1], object)
-    for name in ("train", "validation", "test"):
-        splits[getattr(made, name).images] = name
+    lengths = [len(split.labels) for split in source.splits.values()]
+    splits = np.repeat(np.array([*source.splits], object), lengths)
+    if len(source.train.labels):
+        # the splits are made of the indices of the images, which then tell the split of each image
+        starts = np.cumsum([0, *lengths])
+        numbered = {
+            name: Split(np.arange(start, start + len(split.labels)), split.labels)
+            for (name, split), start in zip(source.splits.items(), starts, strict=False)
+        }
+        made = make_splits(images, source._replace(**numbered), 0.1, 0.2, 0)
+        for name in ("train", "validation", "test"):
+            splits[getattr(made, name).images] = name
     parts = tuple(split.images for split in source.splits.values())
     if isinstance(images, FolderImages):
         names_by_split = images.names(source)
@@ -123,13 +130,14 @@ def inspect_images(
         positions = {name: range(len(split.labels)) for name, split in source.splits.items()}
         names = tuple(f"{name}[{index}]" for name, indices in positions.items() for index in indices)
         sizes = Counter({parts[0].shape[1:3]: len(splits)})
+    main_split = "train" if len(source.train.labels) else "test"
     counts, done = np.zeros((parts[0].shape[-1], 256), np.int64), 0
 
     def batches() -> Iterator[np.ndarray]:
         nonlocal counts, done
         for part in parts:
             for batch in batches_in_order(part, BATCH):
-                counts += count_values(batch[splits[done : done + len(batch)] == "train"])
+                counts += count_values(batch[splits[done : done + len(batch)] == main_split])
                 done += len(batch)
                 yield batch
 
@@ -141,6 +149,7 @@ def inspect_images(
         parts=parts,
         labels=np.concatenate([split.labels for split in source.splits.values()]),
         splits=splits.astype(str),
+        main_split=main_split,
         names=names,
         sizes=tuple(sizes.most_common()),
         mean=mean,

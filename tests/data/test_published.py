@@ -8,9 +8,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.io import savemat
 
-from research.data import DATASETS, DataError, TableImages, TfdsImages, load_dataset, prepare
+from research.cli.inspect_data import draw_augmented, draw_samples, text_of
+from research.data import DATASETS, DataError, TableImages, TfdsImages, inspect_images, load_dataset, prepare
 from research.data.preparation import published
 from tests.data.server import idx, idx_files
 
@@ -110,6 +112,17 @@ def test_cifar10_1_has_test_images_only(server, prepared, tmp_path):
         DataError, match="cifar10_1 has test images only; train on other images, and give --data"
     ):
         load_dataset("cifar10_1", data_dir=tmp_path, cache_dir=tmp_path / "cache")
+    found = inspect_images(TableImages("cifar10_1", tmp_path), tmp_path / "cache")
+    assert {name: counts.sum() for name, counts in found.counts().items()} == {
+        "train": 0,
+        "validation": 0,
+        "test": 10,
+    }
+    assert found.mean == pytest.approx((pixels / 255).mean((0, 1, 2)))
+    assert "of the test images" in text_of(found)
+    draw_samples(found, tmp_path / "samples.png")
+    assert Image.open(tmp_path / "samples.png").convert("L").getextrema()[0] < 100
+    draw_augmented(found, "standard", tmp_path / "augmented.png")
 
 
 def corrupted(labels: np.ndarray, **arrays: np.ndarray) -> bytes:
