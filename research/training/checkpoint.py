@@ -150,7 +150,9 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DamagedError(f"{path} is damaged: {first_line(error)}") from error
     if manifest["format"] not in (FORMAT, ORBAX_FORMAT):
-        raise CheckpointError(f"{folder} has format {manifest['format']}; this version reads {FORMAT}")
+        raise CheckpointError(
+            f"{folder} has format {manifest['format']}; this version reads {ORBAX_FORMAT} and {FORMAT}"
+        )
     for name, digest in manifest["files"].items():
         if not (folder / name).is_file():
             raise DamagedError(f"{folder / name} is missing")

@@ -233,7 +233,7 @@ def test_a_checkpoint_of_a_newer_format_is_passed_over(interrupted, monkeypatch)
     newest = saved(interrupted)[1]
     checkpoint.save(newest, {"x": jnp.zeros(1)})
     monkeypatch.undo()
-    with pytest.warns(RuntimeWarning, match="step-000000010 has format 3; this version reads 2; continuing"):
+    with pytest.warns(RuntimeWarning, match="000010 has format 3; this version reads 1 and 2; continuing"):
         assert run(config(), interrupted, resume=True).status == "completed"
 
 
