@@ -27,7 +27,7 @@ def command() -> int:
     parser.add_argument("--to", default="float32", help=f"form of the numbers: {OneOf(FORMS)}")
     parser.add_argument("--calibrate", help="folder of images for int8; without it, training images")
     parser.add_argument("--prune", type=float, help="share that is pruned first, such as 0.5")
-    parser.add_argument("--by", default="weight", help="what is pruned: one of channel, weight")
+    parser.add_argument("--by", help="what is pruned: one of channel, weight; without it, weight")
     add_others(parser)
     parser.add_argument("--snapshots", action="store_true", help="take the snapshots of the run")
     parser.add_argument("--average", default="probabilities", help=f"what is averaged: {OneOf(AVERAGES)}")
@@ -40,6 +40,8 @@ def command() -> int:
         raise ConfigError(
             f"--prune={arguments.prune:g} is not allowed; give a number, at least 0 and below 1"
         )
+    if arguments.by is not None and arguments.prune is None:
+        raise ConfigError(f"--by={arguments.by} is not allowed without --prune; give --prune too")
     several = arguments.snapshots or arguments.others
     if arguments.snapshots and arguments.others:
         raise ConfigError("--snapshots is not allowed beside --with; give one of the two")
@@ -50,7 +52,7 @@ def command() -> int:
     else:
         trained = load_ensemble([arguments.run, *arguments.others], arguments.average)
     if arguments.prune:
-        trained = prune_trained(trained, arguments.prune, arguments.by)
+        trained = prune_trained(trained, arguments.prune, arguments.by or "weight")
     report = compress(trained, arguments.run, arguments.to, calibrate=arguments.calibrate, out=arguments.out)
     print(f"{'':9}{'accuracy':>10}{'MB':>8}{'ms for 1':>10}{'ms for 64':>11}")
     shown = {"float32": "before"} | {arguments.to: "after"}

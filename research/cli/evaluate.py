@@ -14,8 +14,10 @@ from research.cli.arguments import Arguments, add_others, check_choice
 from research.cli.wrapper import exit_with
 from research.config import ConfigError
 from research.deploy.ensemble import load_ensemble
+from research.records import read_run
 from research.records.class_scores import balanced_accuracy, class_scores, macro_f1
 from research.runs.judge import Judgement, judge, judge_test_split
+from research.runs.provenance import refuse_other_flags
 from research.studies.report.text_table import Table, percent
 from research.training.tta import TTA
 from research.utils.constraints import OneOf
@@ -44,11 +46,14 @@ def command() -> int:
         folder = str(run).removeprefix("run=")
         call = f"{parser.prog} {folder or 'RUN'}"
         raise ConfigError(f"run={folder} is not allowed; give the folder alone: {call}")
-    network = load_ensemble([run, *arguments.others]) if arguments.others else None
+    others: list[Path] = arguments.others
+    network = load_ensemble([run, *others], tta=arguments.tta) if others else None
     if arguments.data is not None:
         found = judge(run, arguments.data, data_dir=arguments.dir, tta=arguments.tta, network=network)
         print(text_of(found))
         return 0
+    for record in map(read_run, others):
+        refuse_other_flags(record.path, record.outcome)
     found = judge_test_split(run, arguments.tta, network)
     for name, value in found.scores.items():
         print(f"{name.replace('_', ' ')} {value!r}")

@@ -127,12 +127,18 @@ def compress(
         of the network, as `compare` returns it. `accuracy` is null if the dataset of the run is not here.
 
     Raises:
-        ConfigError: the form is unknown, a package is not installed, or an image cannot be read.
+        ConfigError: the form is unknown or needs no calibration, a package is not installed, or an image
+            cannot be read.
         RecordError: an earlier version made the run, and stored no images.
         The errors of `load_data`, if int8 is calibrated on training images.
     """
     if form not in FORMS:
         raise ConfigError(f"--to={form} is not allowed; give {OneOf(FORMS)}")
+    if calibrate is not None and form != "int8":
+        raise ConfigError(
+            f"--calibrate={calibrate} is not allowed with --to={form}, which needs no calibration; leave it "
+            "out"
+        )
     refuse_without_packages()
     run = read_run(folder)
     examples = stored_examples(run)

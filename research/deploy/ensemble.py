@@ -1,6 +1,7 @@
 """Several trained networks as one: their probabilities or their parameters are averaged."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -20,7 +21,9 @@ AVERAGES = ("probabilities", "weights")
 """What of several networks can be averaged."""
 
 
-def load_ensemble(folders: Sequence[str | Path], average: str = "probabilities") -> TrainedNetwork:
+def load_ensemble(
+    folders: Sequence[str | Path], average: str = "probabilities", tta: str | None = None
+) -> TrainedNetwork:
     """Return one network for several completed runs, or the network of the run if there is only one.
 
     Args:
@@ -28,12 +31,18 @@ def load_ensemble(folders: Sequence[str | Path], average: str = "probabilities")
         average: `probabilities` averages the outputs of all networks. `weights` averages their parameters,
             which gives one network that costs no more than one of them. The averaged network is accurate if
             the runs start from the same parameters, or for snapshots whose learning rate stays low.
+        tta: the test-time augmentation, a name in `TTA`; `None` takes that of the runs, which must be equal.
 
     Raises:
         ConfigError: the runs do not fit together, or `average` is unknown.
         The errors of `load_trained`.
     """
-    return average_networks([load_trained(folder) for folder in folders], average, [str(f) for f in folders])
+    networks = [load_trained(folder) for folder in folders]
+    if tta is not None:
+        configs = [each.config for each in networks]
+        configs = [replace(config, training=replace(config.training, tta=tta)) for config in configs]
+        networks = [each._replace(config=config) for each, config in zip(networks, configs, strict=True)]
+    return average_networks(networks, average, [str(folder) for folder in folders])
 
 
 def load_snapshot_ensemble(folder: str | Path, average: str = "probabilities") -> TrainedNetwork:
@@ -77,6 +86,12 @@ def average_networks(
             raise ConfigError(
                 f"{names[0]} and {name} are no ensemble: their images are of another size, scaled or resized "
                 "in another way, or their classes differ; give runs on the same data"
+            )
+        tta = first.config.training.tta, other.config.training.tta
+        if tta[0] != tta[1]:
+            raise ConfigError(
+                f"{names[0]} and {name} are no ensemble: training.tta is {tta[0]} in the first and {tta[1]} "
+                "in the second; give runs with one value, or give --tta to evaluate, predict or serve"
             )
         if average == "weights" and other.config.model != first.config.model:
             raise ConfigError(

@@ -102,7 +102,7 @@ class Predictor:
             CheckpointError: its parameters are missing or damaged.
         """
         with run_settings():
-            trained = load_ensemble([folder, *others])
+            trained = load_ensemble([folder, *others], tta=tta)
             logits = compile_inference(trained, batch_sizes, tta, for_few_calls())
         return cls(trained.inputs, logits, batch_sizes[-1])
 

@@ -1,11 +1,15 @@
 import csv
 import io
 import json
+import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from research.utils.files import seal, unseal
 
 
 def test_predictions_in_three_forms(call, run_folder, tmp_path, monkeypatch):
@@ -40,6 +44,13 @@ def test_predictions_in_three_forms(call, run_folder, tmp_path, monkeypatch):
     accuracy, scores = (outcome.out.splitlines()[1] for outcome in (alone, together))
     assert accuracy == scores
     assert accuracy.startswith("test accuracy 0.")
+    shutil.copytree(run_folder, "other")
+    result = unseal(Path("other/result.json").read_text())
+    result["provenance"]["xla_flags"] = "--xla_cpu_enable_fast_math=true"
+    Path("other/result.json").write_text(seal(result))
+    refused = call("evaluate.py", run_folder, "--with", "other")
+    assert (refused.code, refused.out) == (2, "")
+    assert 'other was made with XLA_FLAGS="--xla_cpu_enable_fast_math=true" and not with' in refused.err
 
     sheet = call("predict.py", run_folder, "photos/b,=ö.png", "missing.png", "--format=csv", "--top=2")
     rows = list(csv.DictReader(io.StringIO(sheet.out)))

@@ -90,6 +90,8 @@ def test_a_pruned_network_is_written_with_a_report(run_folder, trained, tmp_path
         ConfigError, match="--to=int4 is not allowed; give one of bfloat16, float32, int8, int8"
     ):
         compress(small, run_folder, "int4")
+    with pytest.raises(ConfigError, match="--calibrate=photos is not allowed with --to=float32, which"):
+        compress(small, run_folder, "float32", calibrate="photos")
 
 
 def test_images_of_the_calibration_come_from_a_folder_or_the_training_split(run_folder, trained, tmp_path):

@@ -54,11 +54,11 @@ def test_several_runs_are_predicted_and_evaluated_together(snapshots, run_folder
     test, folders = load_data(snapshots).test, (snapshots, run_folder)
     images = np.asarray(test.images)
     expected = np.mean([softmax(logits_of(load_trained(folder), images), -1) for folder in folders], 0)
-    predictions = Predictor.from_run(snapshots, others=[run_folder])(images[:3], top=10)
+    predictions = Predictor.from_run(snapshots, "none", others=[run_folder])(images[:3], top=10)
     for prediction, row in zip(predictions, expected[:3], strict=True):
         assert [name for name, _ in prediction.top] == [str(k) for k in np.argsort(-row)]
         assert prediction.probability == pytest.approx(row.max(), rel=1e-5)
-    measured = evaluate(snapshots, network=load_ensemble(folders))
+    measured = evaluate(snapshots, network=load_ensemble(folders, tta="none"))
     assert measured["test_accuracy"] == (expected.argmax(-1) == test.labels).mean()
 
 
@@ -69,6 +69,8 @@ def test_networks_that_do_not_fit_together_are_refused(snapshots, run_folder):
         ConfigError, match="--average=votes is not allowed; give one of probabilities, weights"
     ):
         load_ensemble([snapshots], "votes")
+    with pytest.raises(ConfigError, match=r"training\.tta is none in the first and flip in the second; give"):
+        load_ensemble([snapshots, run_folder])
     other = trained._replace(inputs=replace(trained.inputs, image_shape=(9, 8, 1)))
     with pytest.raises(ConfigError, match="a and b are no ensemble: their images are of another size"):
         average_networks([trained, other], "probabilities", ["a", "b"])

@@ -76,8 +76,8 @@ def _backward(
         dy = split_patches(dy.reshape(1, pixels, 1, dy.shape[3]), groups)
         dtype = accumulation_dtype(x)
         if groups > 1 and jax.default_backend() == "cpu":
-            # XLA on the CPU makes this conversion itself, but not if `vmap` maps `dy` alone. Then it stops with
-            # "Unsupported element type for DotThunk::Execute: BF16 x BF16 = F32".
+            # XLA on the CPU makes this conversion itself, but not if `vmap` maps `dy` alone. The program then
+            # fails with "Unsupported element type for DotThunk::Execute: BF16 x BF16 = F32".
             patches, dy = patches.astype(dtype), dy.astype(dtype)
         return jnp.einsum("gtk,gto->gko", patches, dy, preferred_element_type=dtype)
 
