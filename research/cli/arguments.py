@@ -8,10 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
-from research.config import ConfigError
 from research.utils.constraints import OneOf
 from research.utils.docstrings import read_arguments
-from research.utils.strict import allowed_values
+from research.utils.strict import ConfigError, allowed_values
 
 T = TypeVar("T")
 

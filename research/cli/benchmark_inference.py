@@ -23,7 +23,7 @@ from research.benchmarks.inference import (
 )
 from research.cli.arguments import Arguments, add_flags, check_choice, read_flags
 from research.cli.keys import FORMATS
-from research.cli.wrapper import exit_with
+from research.cli.wrapper import exit_with_jax
 from research.config import ConfigError
 from research.deploy.compile import compute_in_calling_thread
 from research.utils.constraints import OneOf
@@ -100,4 +100,4 @@ def _short(number: float) -> str:
 
 def main() -> None:
     """Run the command and exit."""
-    exit_with(command)
+    exit_with_jax(command)

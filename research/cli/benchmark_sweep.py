@@ -21,7 +21,7 @@ from rich.table import Table
 from research.benchmarks.sweep import EARLY, benchmark_sweep
 from research.cli.arguments import Arguments, check_choice
 from research.cli.keys import FORMATS
-from research.cli.wrapper import exit_with
+from research.cli.wrapper import exit_with_jax
 from research.config import ConfigError
 from research.utils.constraints import OneOf
 
@@ -73,4 +73,4 @@ def _number(flag: str, word: str) -> int:
 
 def main() -> None:
     """Run the command and exit."""
-    exit_with(command)
+    exit_with_jax(command)

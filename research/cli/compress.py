@@ -12,7 +12,7 @@ Examples:
 from pathlib import Path
 
 from research.cli.arguments import Arguments, add_others, check_choice
-from research.cli.wrapper import exit_with
+from research.cli.wrapper import exit_with_jax
 from research.config import ConfigError
 from research.deploy.compress import FORMS, compress
 from research.deploy.ensemble import AVERAGES, load_ensemble, load_snapshot_ensemble
@@ -67,4 +67,4 @@ def command() -> int:
 
 def main() -> None:
     """Run the command and exit."""
-    exit_with(command)
+    exit_with_jax(command)

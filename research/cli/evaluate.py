@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from research.cli.arguments import Arguments, add_others, check_choice
-from research.cli.wrapper import exit_with
+from research.cli.wrapper import exit_with_jax
 from research.config import ConfigError
 from research.deploy.ensemble import load_ensemble
 from research.records import read_run
@@ -101,4 +101,4 @@ def _tables(found: Judgement) -> str:
 
 def main() -> None:
     """Run the command and exit."""
-    exit_with(command)
+    exit_with_jax(command)

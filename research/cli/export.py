@@ -11,7 +11,7 @@ Examples:
 from pathlib import Path
 
 from research.cli.arguments import Arguments
-from research.cli.wrapper import exit_with
+from research.cli.wrapper import exit_with_jax
 from research.config import ConfigError
 from research.deploy.export import export
 from research.deploy.formats import EXPORT_FORMATS
@@ -39,4 +39,4 @@ def command() -> int:
 
 def main() -> None:
     """Run the command and exit."""
-    exit_with(command)
+    exit_with_jax(command)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from research.cli.arguments import Arguments
-from research.cli.wrapper import exit_with
+from research.cli.wrapper import exit_with_jax
 from research.config import ConfigError, DataConfig, with_recipe
 from research.data import DATASETS, RECIPES, RESIZINGS, DataError, Inspection, Preprocess, inspect_images
 from research.studies.figures.style import canvas, label
@@ -210,4 +210,4 @@ def command() -> int:
 
 def main() -> None:
     """Run the command and exit."""
-    exit_with(command)
+    exit_with_jax(command)

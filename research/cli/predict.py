@@ -20,7 +20,7 @@ from pathlib import Path
 
 from research import records
 from research.cli.arguments import Arguments, add_others, check_choice
-from research.cli.wrapper import exit_with
+from research.cli.wrapper import exit_with_jax
 from research.config import ConfigError
 from research.deploy.predict import Prediction, Predictor, find_images
 from research.training.tta import TTA
@@ -98,4 +98,4 @@ WRITERS = {"table": _table, "csv": _csv, "json": _json}
 
 def main() -> None:
     """Run the command and exit."""
-    exit_with(command)
+    exit_with_jax(command)

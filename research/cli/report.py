@@ -11,13 +11,13 @@ import webbrowser
 from pathlib import Path
 
 from research.cli.arguments import Arguments
-from research.cli.wrapper import exit_with
-from research.config import ConfigError
+from research.cli.exit import exit_with
 from research.studies.findings import FOUND, headlines, title_in_words
 from research.studies.report.search import trials_table
 from research.studies.report.table import arm_table
 from research.studies.report.write import write_studies
 from research.studies.results import read_studies
+from research.utils.strict import ConfigError
 
 
 def command() -> int:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from research import records
 from research.cli.arguments import Arguments, add_flags, add_others, check_choice, read_flags
-from research.cli.wrapper import exit_with
+from research.cli.wrapper import exit_with_jax
 from research.config import ConfigError
 from research.training.tta import TTA
 from research.utils.constraints import OneOf
@@ -102,4 +102,4 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def main() -> None:
     """Run the command and exit."""
-    exit_with(command)
+    exit_with_jax(command)

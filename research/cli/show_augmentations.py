@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from research.cli.arguments import Arguments
-from research.cli.wrapper import exit_with
+from research.cli.wrapper import exit_with_jax
 from research.config import ConfigError
 from research.data import AUGMENTATIONS
 from research.data.augmentation import OF_IMAGES, cutmix, mixup
@@ -90,4 +90,4 @@ def command() -> int:
 
 def main() -> None:
     """Run the command and exit."""
-    exit_with(command)
+    exit_with_jax(command)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from research.cli.arguments import Arguments
-from research.cli.wrapper import exit_with
+from research.cli.exit import exit_with
 from research.records.status import read_status, seconds_left
 
 

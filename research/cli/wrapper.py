@@ -1,12 +1,10 @@
 """How every command runs: compose its configuration, call it, and turn an error into one sentence."""
 
 import difflib
-import errno
 import itertools
 import logging
 import os
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -30,6 +28,7 @@ from omegaconf.errors import (
     OmegaConfBaseException,
 )
 
+from research.cli.exit import exit_with, in_one_line, say, shorten
 from research.cli.help import help_text
 from research.cli.hydra_keys import (
     IN_FILES,
@@ -49,7 +48,6 @@ from research.records import RecordError
 from research.runs.settings import pinned_settings
 from research.runs.worker import RunError
 from research.training.checkpoint import CheckpointError
-from research.utils.streams import protect_output
 from research.utils.strict import construct, is_writable
 
 T = TypeVar("T")
@@ -140,47 +138,37 @@ def run_command(
             os.environ.update(environment)
             return after() if after else 0
 
-    exit_with(work, command)
+    exit_with_jax(work, command)
 
 
-def exit_with(work: Callable[[], int], command: Command | None = None) -> NoReturn:
+def exit_with_jax(work: Callable[[], int], command: Command | None = None) -> NoReturn:
     """Exit with the code that `work` returns, or with one sentence and 2 if the user can correct the error.
 
     Args:
         work: does the work and returns the exit code.
         command: the command; an error about an unknown key lists its keys.
     """
-    protect_output()
-    warnings.showwarning = lambda message, *_: _say(message)
-    logger = logging.getLogger("research")
-    logger.handlers = [SayHandler()]
-    logger.propagate = False  # Hydra gives the root logger a handler of its own
-    logger.setLevel(logging.INFO)
-    try:
-        with pinned_settings():
-            code = work()
-    except USER_ERRORS as error:
-        code = _say(_shorten(_sentence(error, command)))
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        reason = str(error).partition("RESOURCE_EXHAUSTED: ")[2].splitlines()[0]
-        code = _say(f"the memory does not suffice: {reason}")
-    except RunError as error:
-        code = _say(error, 1)
-    except (RuntimeError, AssertionError):
-        platforms = os.environ.get("JAX_PLATFORMS")
-        if not platforms or _starts(jax.devices):
-            raise
-        code = _say(f"JAX_PLATFORMS={platforms} is not allowed; JAX has no such device here, give cpu")
-    except KeyboardInterrupt:
-        code = _say("interrupted", 130)
-    sys.stdout.flush()
-    error = getattr(sys.stdout, "error", None)
-    nobody_reads = (errno.EPIPE, errno.EIO)  # the reader of a pipe, or the terminal, has ended
-    if error is not None and error.errno not in nobody_reads:
-        code = code or _say(f"the output is not complete: {error.strerror}", 1)
-    sys.exit(code)
+
+    def work_with_jax() -> int:
+        try:
+            with pinned_settings():
+                return work()
+        except USER_ERRORS as error:
+            return say(shorten(_sentence(error, command)))
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            reason = str(error).partition("RESOURCE_EXHAUSTED: ")[2].splitlines()[0]
+            return say(f"the memory does not suffice: {reason}")
+        except RunError as error:
+            return say(error, 1)
+        except (RuntimeError, AssertionError):
+            platforms = os.environ.get("JAX_PLATFORMS")
+            if not platforms or _starts(jax.devices):
+                raise
+            return say(f"JAX_PLATFORMS={platforms} is not allowed; JAX has no such device here, give cpu")
+
+    exit_with(work_with_jax)
 
 
 def check_flags(words: list[str]) -> None:
@@ -270,19 +258,6 @@ def compose_again(command: Command, words: list[str]) -> Any:
         return hydra.compose(command.config_name, overrides=words)
 
 
-class SayHandler(logging.Handler):
-    """Prints the messages of a run, such as which parameters it takes from another run."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print the message of a record."""
-        _say(record.getMessage())
-
-
-def _say(what: object, code: int = 2) -> int:
-    print(f"{Path(sys.argv[0]).name}: {what}", file=sys.stderr)
-    return code
-
-
 def _starts(start: Callable[[], Any]) -> bool:
     try:
         start()
@@ -323,11 +298,7 @@ def read_optional_folder(values: dict[str, Any], key: str) -> Path | None:
 
 def _sentence(error: Exception, command: Command | None) -> str:
     """Return an error as one line that names the key, the value and what is allowed."""
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
     text = str(error)
-    if isinstance(error, MemoryError):
-        return f"the memory does not suffice: {text or 'no size is known'}"
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ConfigKeyError | ConfigAttributeError) and cause.full_key and command:
@@ -347,14 +318,7 @@ def _sentence(error: Exception, command: Command | None) -> str:
         return f"{error.full_key} cannot be resolved: {text.splitlines()[0]}"
     if isinstance(error, MissingMandatoryValue):
         return f"{error.full_key} is missing; give {error.full_key}=..."
-    return " ".join(text.split())
-
-
-def _shorten(text: str, longest: int = 700) -> str:
-    """Return the text, without its middle if it is long. The end of an error says what is allowed."""
-    text = text.encode(errors="backslashreplace").decode()
-    half = longest // 2
-    return text if len(text) <= longest else f"{text[:half]} ... {text[-half:]}"
+    return in_one_line(error)
 
 
 def _unknown_key(key: str, command: Command) -> str:

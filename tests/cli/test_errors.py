@@ -320,7 +320,7 @@ def test_what_cannot_be_printed_is_one_sentence():
         command = [
             sys.executable,
             "-c",
-            "from research.cli.wrapper import exit_with; exit_with(lambda: print(1) or 0)",
+            "from research.cli.exit import exit_with; exit_with(lambda: print(1) or 0)",
         ]
         buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
         ended = subprocess.run(
@@ -330,7 +330,7 @@ def test_what_cannot_be_printed_is_one_sentence():
     assert ended.stderr == "-c: the output is not complete: No space left on device\n"
 
 
-PRINT = "from research.cli.wrapper import exit_with; exit_with(lambda: print('— ä', flush=True) or {code})"
+PRINT = "from research.cli.exit import exit_with; exit_with(lambda: print('— ä', flush=True) or {code})"
 
 
 @pytest.mark.parametrize(

@@ -169,8 +169,9 @@ def test_a_damaged_file_of_arrays_is_named_before_anything_is_written(tmp_path, 
 
 
 @pytest.mark.integration
-def test_studies_need_no_training_code():
-    code = "import sys, research.studies.report.write; print({'jax', 'optax', 'hydra'} & sys.modules.keys())"
+def test_reports_and_the_status_of_a_sweep_need_no_training_code():
+    commands = "research.cli.report, research.cli.sweep_status"
+    code = f"import sys, {commands}; print({{'jax', 'optax', 'hydra'}} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 
