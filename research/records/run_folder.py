@@ -26,7 +26,7 @@ from research.records.result import FINISHED, RESULT_FORMAT, RunResult
 from research.records.tracking import TRACKING_FILE
 from research.utils.files import SEAL, naming, replaced, seal, sha256, unseal, write_atomically
 from research.utils.nested import dotted_keys
-from research.utils.yaml_text import read_yaml, write_yaml
+from research.utils.yaml_text import read_yaml_sections, write_yaml
 
 CHECKSUM_LINE = "# sha256 "
 
@@ -342,7 +342,7 @@ def _has_checksum(content: bytes) -> bool:
 def _parse_config(text: str) -> dict[str, Any]:
     if not _has_checksum(text.encode()):
         raise ValueError("its first line is not the checksum of the rest")
-    config = read_yaml(text)
+    config = read_yaml_sections(text)
     if not isinstance(config, dict):
         raise ValueError("not a mapping")
     return config

@@ -1,8 +1,12 @@
 """A reader for YAML that refuses a key that a mapping holds twice, where PyYAML takes the last one."""
 
+import re
+from functools import lru_cache
 from typing import Any
 
 import yaml
+
+SECTION_START = re.compile("^(?=[a-z])", re.MULTILINE)
 
 
 def read_yaml(text: str) -> Any:
@@ -26,6 +30,42 @@ def read_yaml(text: str) -> Any:
         return _FastLoader(text).get_single_data()
     except yaml.YAMLError:
         return _Loader(text).get_single_data()  # its error shows the place in the text
+
+
+def read_yaml_sections(text: str) -> Any:
+    """Return the plain values of a YAML document as `read_yaml` does, but parse sections of equal text once.
+
+    This is fast for the configurations of a sweep, which are equal but for a few lines.
+
+    Raises:
+        yaml.YAMLError: the text is no YAML, or a mapping in it holds a key twice.
+
+    Example:
+        >>> read_yaml_sections("seed: 1\\nmodel:\\n  depth: 3")
+        {'seed': 1, 'model': {'depth': 3}}
+    """
+    try:
+        sections = [_read_section(section) for section in SECTION_START.split(text)]
+    except yaml.YAMLError:  # also if a section refers to another one
+        return read_yaml(text)
+    values = {key: _copy(value) for section in sections for key, value in section.items()}
+    is_whole = values and len(values) == sum(map(len, sections))
+    return values if is_whole else read_yaml(text)
+
+
+@lru_cache(maxsize=256)
+def _read_section(text: str) -> dict[Any, Any]:
+    values = _FastLoader(text).get_single_data()
+    if not isinstance(values, dict | None):
+        raise yaml.YAMLError("it is no part of a mapping")
+    return values or {}
+
+
+def _copy(value: Any) -> Any:
+    """Return a copy of plain values; `copy.deepcopy` takes ten times as long."""
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def write_yaml(values: Any) -> str:

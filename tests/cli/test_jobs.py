@@ -82,8 +82,9 @@ def test_random_sweeps_are_those_of_hydra():
 
 
 @pytest.mark.slow  # Hydra needs 0.1 s for each of 1,500 jobs; the test above has the first of these sweeps
-def test_many_random_sweeps_are_those_of_hydra():
-    assert check_sweeps(range(300)) > 1000
+@pytest.mark.parametrize("first", range(0, 300, 50))
+def test_many_random_sweeps_are_those_of_hydra(first):
+    assert check_sweeps(range(first, first + 50)) > 100
 
 
 def test_values_are_put_into_one_composition(monkeypatch):
