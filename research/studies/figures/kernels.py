@@ -1,9 +1,10 @@
 """The figure of how hand-made kernels respond to simple patterns, for comparison with learned kernels."""
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
-from scipy.ndimage import correlate
 
+from research.studies.figures.network import mosaic
 from research.studies.figures.style import canvas
 from research.studies.predictions import shown_arm
 from research.studies.results import StudyResults
@@ -45,19 +46,31 @@ def kernel_responses(study: StudyResults) -> Figure | None:
     if not any(run.arrays(("first_kernels",)) for run in runs):
         return None
     patterns = make_patterns()
-    with canvas(len(patterns), 1 + len(KERNELS), (9.4, 5.8)) as (figure, axes):
-        for row, (pattern, image) in zip(axes, patterns.items(), strict=True):
-            for panel in row:
-                panel.set(xticks=[], yticks=[])
-                panel.grid(False)
-            row[0].imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-            row[0].set_ylabel(pattern)
-            for panel, kernel in zip(row[1:], KERNELS.values(), strict=True):
-                # the border is cut off, because the kernel reads padding there
-                response = correlate(image, kernel.astype(np.float64))[1:-1, 1:-1]
-                # the rounding errors of a response of zero are not shown as colours
-                largest = max(float(np.abs(response).max()), 1e-6)
-                panel.imshow(response, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
-        for panel, name in zip(axes[0], ("input", *KERNELS), strict=True):
-            panel.set_title(name)
+    names = ("input", *KERNELS)
+    tiles = [tile for pattern in patterns.values() for tile in _tiles(pattern)]
+    size = len(tiles[0])
+    # one picture, because a panel for each tile takes five times as long
+    picture = mosaic(np.stack(tiles), aspect=len(names) / len(patterns))
+    with canvas(1, 1, (9.4, 4.7)) as (figure, axes):
+        panel = axes[0, 0]
+        panel.imshow(picture, interpolation="nearest")
+        step = (picture.shape[1] - size) / (len(names) - 1)
+        for axis, texts in ((panel.xaxis, names), (panel.yaxis, patterns)):
+            axis.set_ticks([size / 2 + step * place for place in range(len(texts))], list(texts))
+        panel.tick_params(length=0, labeltop=True, labelbottom=False)
+        panel.spines[:].set_visible(False)
+        panel.grid(False)
         return figure
+
+
+def _tiles(pattern: np.ndarray) -> list[np.ndarray]:
+    """Return a pattern and the responses of the kernels in colour, without the border, [H - 2, W - 2, 3]."""
+    inside = pattern[1:-1, 1:-1]
+    windows = np.lib.stride_tricks.sliding_window_view(pattern, (3, 3))
+    tiles = [inside[..., None].repeat(3, -1)]
+    for kernel in KERNELS.values():
+        response = np.einsum("ijkl,kl->ij", windows, kernel)
+        # the rounding errors of a response of zero are not shown as colours
+        largest = max(float(np.abs(response).max()), 1e-6)
+        tiles.append(matplotlib.colormaps["RdBu_r"](0.5 + 0.5 * response / largest)[..., :3])
+    return tiles

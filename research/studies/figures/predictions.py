@@ -127,6 +127,7 @@ def draw_confidences(axes: Axes, predictions: Predictions) -> None:
         chosen = 100 * predictions.confidence[predictions.correct == right]
         axes.hist(chosen, bounds, color=colour, alpha=0.55, label=f"{name}: {chosen.size:,}")
     axes.set(xlim=(0, 100), yscale="log", xlabel="confidence (%)", ylabel="predictions")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_minor_formatter(NullFormatter())
     low, high = 0.7, max(axes.get_ylim()[1], 1.0)
     axes.set_ylim(low, high * (high / low) ** 0.3)  # room for the legend
