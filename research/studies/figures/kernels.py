@@ -53,7 +53,7 @@ def kernel_responses(study: StudyResults) -> Figure | None:
     picture = mosaic(np.stack(tiles), aspect=len(names) / len(patterns))
     with canvas(1, 1, (9.4, 4.7)) as (figure, axes):
         panel = axes[0, 0]
-        panel.imshow(picture, interpolation="nearest")
+        panel.imshow(np.uint8(255 * picture), interpolation="nearest")
         step = (picture.shape[1] - size) / (len(names) - 1)
         for axis, texts in ((panel.xaxis, names), (panel.yaxis, patterns)):
             axis.set_ticks([size / 2 + step * place for place in range(len(texts))], list(texts))
