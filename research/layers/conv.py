@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from research.layers.base import Array, Key, Params, Shape, State, cast, make_hashable, out_shape
 from research.layers.initializers import INITIALIZERS
+from research.ops.channels import add_bias
 from research.ops.conv import CONV_ALGORITHMS, conv2d
 from research.ops.padding import Padding, Size, pair
 from research.ops.precision import as_float
@@ -104,7 +105,7 @@ class Conv2D:
             algorithm=self.algorithm,
         )
         if self.use_bias:
-            y += cast(params["bias"], x)[None, None, None, :]
+            y = add_bias(y, cast(params["bias"], x))
         return y, {}
 
 

@@ -1,8 +1,6 @@
 """Batch normalisation with the statistics of the batch, and a gradient that reads the images few times."""
 
 import math
-import operator
-from functools import reduce
 from typing import Any
 
 import jax
@@ -11,11 +9,9 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+from research.ops.channels import sum_channels
 from research.ops.norm import check_channels
 from research.ops.precision import accumulation_dtype, as_float
-
-NUM_PARTS = 8
-"""The number of parts of a batch that are added before the sum over the rows. With 16, XLA is slower."""
 
 
 def normalize_batch(
@@ -90,7 +86,7 @@ def _backward(
     dy, _, _ = cotangents
     wide, dy = x.astype(mean.dtype), dy.astype(mean.dtype)
     centred = wide - _like(mean, x)
-    dbias, dscale = _sum(dy), _sum(dy * centred) * inverse
+    dbias, dscale = sum_channels(dy), sum_channels(dy * centred) * inverse
     means = dbias, dscale * inverse
     if axis_name is not None:
         means = lax.pmean(means, axis_name)
@@ -101,26 +97,13 @@ def _backward(
 
 def _mean(x: Float[Array, "*batch c"], axis_name: str | None) -> Float[Array, " c"]:
     """Return the mean of each channel, over all devices of `axis_name`."""
-    mean = _sum(x) / _count(x)
+    mean = sum_channels(x) / _count(x)
     return mean if axis_name is None else lax.pmean(mean, axis_name)
 
 
 def _count(x: Float[Array, "*batch c"]) -> int:
     """Return the number of values of each channel, or 1 if there are none, so that their mean is 0."""
     return max(math.prod(x.shape[:-1]), 1)
-
-
-def _sum(x: Float[Array, "*batch c"]) -> Float[Array, " c"]:
-    """Return the sum of each channel."""
-    if jax.default_backend() != "cpu":
-        return x.sum(range(x.ndim - 1))
-    # XLA on the CPU reduces leading axes slowly if the array is the result of arithmetic. But it fuses the
-    # arithmetic with an addition, so `NUM_PARTS` parts of the rows are added first, and the products of batch
-    # normalisation need no memory of their own. The rest is a dot with ones. The ones have four equal rows,
-    # since XLA treats a single row as a vector, which is slower and less precise: it adds one by one.
-    rows = x.reshape(-1, x.shape[-1])
-    total = reduce(operator.add, jnp.split(rows, math.gcd(len(rows), NUM_PARTS)))
-    return (jnp.ones((4, len(total)), x.dtype) @ total)[0]
 
 
 def _like(vector: Float[Array, " c"], x: Float[Array, "*batch c"]) -> Float[Array, "*ones c"]:
