@@ -15,6 +15,7 @@ from research.ops.conv.fft import conv2d_fft
 from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.lax import conv2d_lax
 from research.ops.conv.lax_vjp import conv2d_lax_vjp
+from research.ops.conv.onednn import conv2d_onednn
 from research.ops.conv.shifted import conv2d_shifted
 from research.ops.conv.winograd import conv2d_winograd2, conv2d_winograd4
 from research.ops.padding import Padding, Pads, Pair, Size, conv_output_size, pad2d, pair, resolve_padding
@@ -34,6 +35,7 @@ WINOGRAD_TILE = 4
 CONV_ALGORITHMS: dict[str, ConvAlgorithm] = {
     "lax": conv2d_lax,
     "lax_vjp": conv2d_lax_vjp,
+    "onednn": conv2d_onednn,
     "im2col": conv2d_im2col,
     "shifted": conv2d_shifted,
     "depthwise": conv2d_depthwise,

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from functools import cache, reduce
+from functools import cache, partial, reduce
 from operator import add
 
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jax import Array, lax
 from jaxtyping import Float
 
 from research.ops.conv.chunks import sum_images
+from research.ops.conv.geometry import Geometry
 from research.ops.conv.gradient import Bilinear, make_bilinear, strided_input_gradient
 from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.patches import window_slice
@@ -50,14 +51,13 @@ def conv2d_depthwise(
     if max(kernel.shape[2], kernel.shape[3] // groups) > MAX_CHANNELS:
         return conv2d_im2col(x, kernel, strides, pads, dilation, groups)
     sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
-    return _make_conv(*sizes, strides, pads, dilation, groups)(x, kernel)
+    return _make_conv(Geometry(*sizes, strides, pads, dilation, groups))(x, kernel)
 
 
 @cache
-def _make_conv(
-    in_size: Pair, kernel_size: Pair, strides: Pair, pads: Pads, dilation: Pair, groups: int
-) -> Bilinear:
+def _make_conv(geometry: Geometry) -> Bilinear:
     """Return the convolution of images and kernel, with its gradients."""
+    in_size, _, strides, pads, dilation, groups = geometry
 
     def conv(x: Array, kernel: Array, pads: Pads, strides: Pair = (1, 1)) -> Array:
         return _forward(x, kernel, strides, pads, dilation, groups)
@@ -65,20 +65,30 @@ def _make_conv(
     def input_gradient(dy: Array, kernel: Array) -> Array:
         return strided_input_gradient(conv, dy, kernel, in_size, strides, pads, dilation, groups)
 
-    def weight_gradient(x: Array, dy: Array) -> Array:
-        def sums_of_some(x: Array, dy: Array) -> Array:
-            images = rotate_images(pad2d(x, pads), dy.shape[3], groups)
-            rows, columns = (range(0, k * d, d) for k, d in zip(kernel_size, dilation, strict=True))
-            starts = list(itertools.product(rows, columns))
-            return _sums(images, starts, strides, dy)
+    return make_bilinear(
+        lambda x, kernel: conv(x, kernel, pads, strides),
+        input_gradient,
+        partial(depthwise_weight_gradient, geometry),
+    )
 
-        channels, features = x.shape[3] // groups, dy.shape[3]
-        sums_per_pixel = math.prod(kernel_size) * channels / MAX_TERMS
-        bytes_per_image = 2 * math.prod(x.shape[1:]) + (1 + sums_per_pixel) * math.prod(dy.shape[1:])
-        sums = sum_images(sums_of_some, x, dy, int(bytes_per_image * x.dtype.itemsize))
-        return rotate_kernel(sums.reshape(*kernel_size, channels, features), groups, 1).astype(x.dtype)
 
-    return make_bilinear(lambda x, kernel: conv(x, kernel, pads, strides), input_gradient, weight_gradient)
+def depthwise_weight_gradient(
+    geometry: Geometry, x: Float[Array, "n h w c_in"], dy: Float[Array, "n h_out w_out c_out"]
+) -> Float[Array, "kh kw c_group c_out"]:
+    """Return the gradient of the kernel, as sums over the pixels of shifted images times `dy`."""
+    _, kernel_size, strides, pads, dilation, groups = geometry
+
+    def sums_of_some(x: Array, dy: Array) -> Array:
+        images = rotate_images(pad2d(x, pads), dy.shape[3], groups)
+        rows, columns = (range(0, k * d, d) for k, d in zip(kernel_size, dilation, strict=True))
+        starts = list(itertools.product(rows, columns))
+        return _sums(images, starts, strides, dy)
+
+    channels, features = x.shape[3] // groups, dy.shape[3]
+    sums_per_pixel = math.prod(kernel_size) * channels / MAX_TERMS
+    bytes_per_image = 2 * math.prod(x.shape[1:]) + (1 + sums_per_pixel) * math.prod(dy.shape[1:])
+    sums = sum_images(sums_of_some, x, dy, int(bytes_per_image * x.dtype.itemsize))
+    return rotate_kernel(sums.reshape(*kernel_size, channels, features), groups, 1).astype(x.dtype)
 
 
 def _forward(

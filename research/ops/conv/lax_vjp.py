@@ -2,44 +2,25 @@
 
 import math
 from functools import cache, partial
-from typing import NamedTuple, Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
 from jaxtyping import Float
 
-from research.ops.conv.algorithm import ConvAlgorithm
 from research.ops.conv.chunks import sum_images
 from research.ops.conv.fast import conv_wide, has_fast_kernel
-from research.ops.conv.gradient import Bilinear, make_bilinear, strided_input_gradient
-from research.ops.conv.im2col import conv2d_im2col
+from research.ops.conv.geometry import (
+    Geometry,
+    convolve_im2col,
+    convolved_input_gradient,
+    unless_kernels_vary,
+    unless_mapped,
+)
+from research.ops.conv.gradient import Bilinear, make_bilinear
 from research.ops.conv.lax import conv2d_lax
-from research.ops.conv.subpixel import subpixel_input_gradient
 from research.ops.conv.weight_gradient import weight_gradient
 from research.ops.padding import Pads, Pair
 from research.ops.precision import accumulation_dtype
-
-
-@runtime_checkable
-class Convolve(Protocol):
-    """A function of images and a kernel that convolves by a given algorithm."""
-
-    def __call__(self, images: Array, kernel: Array, /, *, convolve: ConvAlgorithm = ...) -> Array:
-        """Return the convolution, or one of its gradients."""
-        ...
-
-
-class Geometry(NamedTuple):
-    """The arguments of a convolution that are not arrays, and the sizes of its images and kernel."""
-
-    in_size: Pair
-    kernel_size: Pair
-    strides: Pair
-    pads: Pads
-    dilation: Pair
-    groups: int
 
 
 def conv2d_lax_vjp(
@@ -65,44 +46,20 @@ def conv2d_lax_vjp(
 @cache
 def _make_conv(geometry: Geometry) -> Bilinear:
     """Return the convolution of images and kernel, with its gradients."""
-    forward = _unless_kernels_vary(partial(_forward, geometry))
-    backward = _unless_kernels_vary(partial(_input_gradient, geometry))
-    return make_bilinear(forward, backward, _weights(geometry))
+    input_gradient = partial(convolved_input_gradient, _forward, geometry)
+    by_patches = partial(convolved_input_gradient, convolve_im2col, geometry)
+    return make_bilinear(
+        unless_kernels_vary(partial(_forward, geometry), partial(convolve_im2col, geometry)),
+        unless_kernels_vary(input_gradient, by_patches),
+        unless_mapped(partial(_weights, geometry), partial(patches_weight_gradient, geometry)),
+    )
 
 
-def _unless_kernels_vary(function: Convolve) -> Bilinear:
-    """Return `function` without `convolve`, which is `conv2d_im2col` under `vmap` over kernels."""
-    mapped = custom_vmap(function)
-
-    @mapped.def_vmap
-    def _(size: int, in_batched: list[bool], images: Array, kernel: Array) -> tuple[Array, bool]:
-        if in_batched[1]:
-            axes = 0 if in_batched[0] else None, 0
-            return jax.vmap(partial(function, convolve=conv2d_im2col), axes)(images, kernel), True
-        y = mapped(images.reshape(size * images.shape[1], *images.shape[2:]), kernel)
-        return y.reshape(size, images.shape[1], *y.shape[1:]), True
-
-    return mapped
-
-
-def _weights(geometry: Geometry) -> Bilinear:
-    """Return the function that gives the gradient of the kernel.
-
-    It is a convolution where XLA has a fast kernel for it, and a sum of dots otherwise and under `vmap`.
-    """
-    by_dots = partial(_weight_gradient, geometry)
-
-    @custom_vmap
-    def gradient(x: Array, dy: Array) -> Array:
-        if not _is_fast(geometry, x):
-            return by_dots(x, dy)
+def _weights(geometry: Geometry, x: Array, dy: Array) -> Array:
+    """Return the gradient of the kernel, as a convolution if XLA has a fast kernel, and by dots otherwise."""
+    if _is_fast(geometry, x):
         return weight_gradient(x, dy, *geometry[1:5])
-
-    @gradient.def_vmap
-    def _(size: int, in_batched: list[bool], x: Array, dy: Array) -> tuple[Array, bool]:
-        return jax.vmap(by_dots, [0 if batched else None for batched in in_batched])(x, dy), True
-
-    return lambda x, dy: gradient(x, dy)
+    return patches_weight_gradient(geometry, x, dy)
 
 
 def _is_fast(geometry: Geometry, x: Array) -> bool:
@@ -111,10 +68,7 @@ def _is_fast(geometry: Geometry, x: Array) -> bool:
 
 
 def _forward(
-    geometry: Geometry,
-    x: Float[Array, "n h w c_in"],
-    kernel: Float[Array, "kh kw c_group c_out"],
-    convolve: ConvAlgorithm = conv2d_lax,
+    geometry: Geometry, x: Float[Array, "n h w c_in"], kernel: Float[Array, "kh kw c_group c_out"]
 ) -> Float[Array, "n h_out w_out c_out"]:
     """Return the convolution. The part of the padding that is wider than the kernel is added before it."""
     _, _, strides, pads, dilation, groups = geometry
@@ -127,33 +81,12 @@ def _forward(
             [p - q for p, q in zip(*both, strict=True)] for both in zip(pads, rest, strict=True)
         )
         pads = (top, bottom), (left, right)
-    if convolve is conv2d_lax and _is_fast(geometry, x):
+    if _is_fast(geometry, x):
         return conv_wide(x, kernel, strides, pads, dilation)
-    return convolve(x, kernel, strides, pads, dilation, groups)
+    return conv2d_lax(x, kernel, strides, pads, dilation, groups)
 
 
-def _input_gradient(
-    geometry: Geometry,
-    dy: Float[Array, "n h_out w_out c_out"],
-    kernel: Float[Array, "kh kw c_group c_out"],
-    convolve: ConvAlgorithm = conv2d_lax,
-) -> Float[Array, "n h w c_in"]:
-    """Return the gradient of the images.
-
-    With strides above 1, one group and no dilation, the gradient is several convolutions of `dy`. Otherwise
-    it is one convolution of `dy`, with zeros between the pixels of `dy` if there are strides.
-    """
-    in_size, _, strides, pads, dilation, groups = geometry
-
-    def conv(dy: Array, kernel: Array, pads: Pads) -> Array:
-        return _forward(geometry._replace(strides=(1, 1), pads=pads), dy, kernel, convolve)
-
-    if groups == 1 and dilation == (1, 1) and max(strides) > 1:
-        return subpixel_input_gradient(conv, dy, kernel, in_size, strides, pads)
-    return strided_input_gradient(conv, dy, kernel, in_size, strides, pads, dilation, groups)
-
-
-def _weight_gradient(
+def patches_weight_gradient(
     geometry: Geometry, x: Float[Array, "n h w c_in"], dy: Float[Array, "n h_out w_out c_out"]
 ) -> Float[Array, "kh kw c_group c_out"]:
     """Return the gradient of the kernel, as a sum of dots over a few images at a time."""

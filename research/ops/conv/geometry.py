@@ -1,0 +1,83 @@
+"""The arguments of a convolution that are not arrays, and the gradient of its images for them."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+from jax import Array
+from jax.custom_batching import custom_vmap
+from jaxtyping import Float
+
+from research.ops.conv.gradient import Bilinear, strided_input_gradient
+from research.ops.conv.im2col import conv2d_im2col
+from research.ops.conv.subpixel import subpixel_input_gradient
+from research.ops.padding import Pads, Pair
+
+
+class Geometry(NamedTuple):
+    """The arguments of a convolution that are not arrays, and the sizes of its images and kernel."""
+
+    in_size: Pair
+    kernel_size: Pair
+    strides: Pair
+    pads: Pads
+    dilation: Pair
+    groups: int
+
+
+Convolve = Callable[[Geometry, Array, Array], Array]
+"""A function that convolves images with a kernel. It uses neither `in_size` nor `kernel_size`."""
+
+
+def convolve_im2col(geometry: Geometry, x: Array, kernel: Array) -> Array:
+    """Convolve by `conv2d_im2col`."""
+    return conv2d_im2col(x, kernel, *geometry[2:])
+
+
+def convolved_input_gradient(
+    convolve: Convolve,
+    geometry: Geometry,
+    dy: Float[Array, "n h_out w_out c_out"],
+    kernel: Float[Array, "kh kw c_group c_out"],
+) -> Float[Array, "n h w c_in"]:
+    """Return the gradient of the images.
+
+    With strides above 1, one group and no dilation, the gradient is several convolutions of `dy`. Otherwise
+    it is one convolution of `dy`, with zeros between the pixels of `dy` if there are strides.
+    """
+    in_size, _, strides, pads, dilation, groups = geometry
+
+    def conv(dy: Array, kernel: Array, pads: Pads) -> Array:
+        return convolve(geometry._replace(strides=(1, 1), pads=pads), dy, kernel)
+
+    if groups == 1 and dilation == (1, 1) and max(strides) > 1:
+        return subpixel_input_gradient(conv, dy, kernel, in_size, strides, pads)
+    return strided_input_gradient(conv, dy, kernel, in_size, strides, pads, dilation, groups)
+
+
+def unless_kernels_vary(function: Bilinear, otherwise: Bilinear) -> Bilinear:
+    """Return `function` of images and kernel, which becomes `otherwise` under `vmap` over kernels.
+
+    Under `vmap` over the images alone, all images are one batch.
+    """
+    mapped = custom_vmap(function)
+
+    @mapped.def_vmap
+    def _(size: int, in_batched: list[bool], images: Array, kernel: Array) -> tuple[Array, bool]:
+        if in_batched[1]:
+            return jax.vmap(otherwise, (0 if in_batched[0] else None, 0))(images, kernel), True
+        y = mapped(images.reshape(size * images.shape[1], *images.shape[2:]), kernel)
+        return y.reshape(size, images.shape[1], *y.shape[1:]), True
+
+    return mapped
+
+
+def unless_mapped(function: Bilinear, otherwise: Bilinear) -> Bilinear:
+    """Return `function` of images and gradients, which becomes `otherwise` under `vmap`."""
+    mapped = custom_vmap(function)
+
+    @mapped.def_vmap
+    def _(size: int, in_batched: list[bool], x: Array, dy: Array) -> tuple[Array, bool]:
+        return jax.vmap(otherwise, [0 if batched else None for batched in in_batched])(x, dy), True
+
+    return mapped
