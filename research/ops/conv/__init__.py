@@ -16,6 +16,7 @@ from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.lax import conv2d_lax
 from research.ops.conv.lax_vjp import conv2d_lax_vjp
 from research.ops.conv.onednn import conv2d_onednn
+from research.ops.conv.onednn_call import has_onednn
 from research.ops.conv.shifted import conv2d_shifted
 from research.ops.conv.winograd import conv2d_winograd2, conv2d_winograd4
 from research.ops.padding import Padding, Pads, Pair, Size, conv_output_size, pad2d, pair, resolve_padding
@@ -28,6 +29,16 @@ WINOGRAD_CHANNELS = 12
 
 WINOGRAD_PRODUCTS = 576
 """`auto` picks `winograd4` only if C_in * C_out is at least this."""
+
+ONEDNN_PRODUCTS = 1024
+"""`auto` picks `winograd4` instead of `onednn` only if C_in * C_out is at least this."""
+
+ONEDNN_FLOPS = 50e6
+"""`auto` picks `onednn` only for convolutions with at least this many floating-point operations.
+
+JAX cannot store a compiled program that calls oneDNN, so each process compiles it again. This costs a small
+network more time than faster convolutions save.
+"""
 
 WINOGRAD_TILE = 4
 """`auto` picks `winograd4` only if the output has at least 4 rows and 4 columns of pixels."""
@@ -118,13 +129,16 @@ def choose_algorithm(
     """Return the name of the algorithm that `auto` stands for. It is known while tracing.
 
     On GPU and TPU this is `lax`. On the CPU it is an algorithm that is as fast inside a loop as outside, and
-    that uses dots or arithmetic on whole images under `vmap` over kernels:
+    that uses dots or arithmetic on whole images under `vmap` over kernels. It is the first of these that
+    applies:
 
+    - `im2col` for 1×1 kernels with one group, and in other dtypes than float32 unless the groups are small;
+    - `winograd4` for 3×3 kernels with one group and strides of 1, if there are enough channels
+      (`WINOGRAD_CHANNELS`, `WINOGRAD_PRODUCTS`, `ONEDNN_PRODUCTS`), enough pixels (`WINOGRAD_TILE`), and at
+      least as many tiles in the batch as channels on the smaller side;
+    - `onednn` for convolutions that are not small (`ONEDNN_FLOPS`), if XLA contains oneDNN;
     - `depthwise` for groups of at most `MAX_CHANNELS` channels and features;
-    - `winograd4` for 3×3 kernels in float32 with one group and strides of 1, if there are enough channels
-      (`WINOGRAD_CHANNELS`, `WINOGRAD_PRODUCTS`), enough pixels (`WINOGRAD_TILE`), and at least as many tiles
-      in the batch as channels on the smaller side;
-    - `lax_vjp` for other kernels in float32 above 1×1 with one group, if XLA has a fast kernel on this CPU;
+    - `lax_vjp` for one group, if XLA has a fast kernel on this CPU;
     - `im2col` otherwise.
 
     The command `benchmark-conv` compares this choice with the measured times.
@@ -137,16 +151,23 @@ def choose_algorithm(
     )
     if jax.default_backend() != "cpu":
         return "lax"
-    if groups > 1 and max(kernel.shape[2], kernel.shape[3] // groups) <= MAX_CHANNELS:
-        return "depthwise"
-    if x.dtype != jnp.float32 or groups > 1 or kernel.shape[:2] == (1, 1):
+    is_float32 = x.dtype == jnp.float32
+    flops = 2 * x.shape[0] * math.prod(out_size) * kernel.size
+    by_onednn = is_float32 and flops >= ONEDNN_FLOPS and has_onednn()
+    if groups > 1:
+        is_narrow = max(kernel.shape[2], kernel.shape[3] // groups) <= MAX_CHANNELS
+        return "onednn" if by_onednn else "depthwise" if is_narrow else "im2col"
+    if not is_float32 or kernel.shape[:2] == (1, 1):
         return "im2col"
     fewest, most = sorted(kernel.shape[2:])
     tiles = x.shape[0] * math.prod(-(-n // WINOGRAD_TILE) for n in out_size)
-    enough = fewest >= WINOGRAD_CHANNELS and fewest * most >= WINOGRAD_PRODUCTS
+    products = ONEDNN_PRODUCTS if by_onednn else WINOGRAD_PRODUCTS
+    enough = fewest >= WINOGRAD_CHANNELS and fewest * most >= products
     enough = enough and min(out_size) >= WINOGRAD_TILE and tiles >= fewest
     if kernel.shape[:2] == (3, 3) and strides == (1, 1) and enough:
         return "winograd4"
+    if by_onednn:
+        return "onednn"
     return "lax_vjp" if has_fast_kernel() else "im2col"
 
 

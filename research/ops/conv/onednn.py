@@ -25,7 +25,7 @@ from research.ops.padding import Pads, Pair
 SMALLER = 3
 """The factor by which the chunks of the weight gradient have fewer bytes than those of other passes."""
 
-FEWEST_IMAGES = 4
+FEWEST_IMAGES = 8
 """The number of images in a chunk of the weight gradient, where oneDNN takes them for channels."""
 
 
