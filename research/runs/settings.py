@@ -100,8 +100,6 @@ def run_settings() -> Iterator[None]:
     The programs are kept in the folder of the user's setting `jax_compilation_cache_dir`, or else in a folder
     that only this user can write.
     """
-    # XLA cannot serialize a program that calls oneDNN. Such a program is compiled in each process.
-    warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry.*std::bad_alloc")
     with _shared_by_threads(), _settings(PINNED | _chosen_cache()):
         yield
 

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import warnings
 from functools import cache
 
 import jax
@@ -59,6 +60,8 @@ def call_onednn(
         groups: the number of groups of channels.
         kernel_axes: the axes of `kernel` for its height, its width, its input channels and its features.
     """
+    # XLA cannot store a program that calls oneDNN, so each process compiles it again.
+    warnings.filterwarnings("ignore", "Error writing persistent compilation cache entry.*std::bad_alloc")
     axes = {"batch_dim": "0", "feature_dim": "3", "spatial_dims": ["1", "2"]}
     kh, kw, channels, features = kernel_axes
     (top, bottom), (left, right) = pads
@@ -86,7 +89,9 @@ def call_onednn(
     }
     size = kernel.shape[kh], kernel.shape[kw]
     out_size = conv_output_size(x.shape[1:3], size, strides=strides, padding=pads, dilation=dilation)
-    result = jax.ShapeDtypeStruct((x.shape[0], *out_size, kernel.shape[features]), x.dtype)
+    # Under shard_map, the result varies over the same devices as a product of images and kernel.
+    product = jax.eval_shape(lambda x, kernel: x.ravel()[0] * kernel.ravel()[0], x, kernel)
+    result = product.update(shape=(x.shape[0], *out_size, kernel.shape[features]))
     call = jax.ffi.ffi_call(
         TARGET,
         result,

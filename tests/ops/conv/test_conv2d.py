@@ -193,7 +193,11 @@ def loss(x, kernel, **options):
     ("algorithm", "strides", "groups"),
     [
         ("auto", 1, 1),
-        *((algorithm, count, count) for algorithm in ("im2col", "lax_vjp", "shifted") for count in (1, 2)),
+        *(
+            (algorithm, count, count)
+            for algorithm in ("im2col", "lax_vjp", "onednn", "shifted")
+            for count in (1, 2)
+        ),
         ("winograd2", 1, 2),
         ("winograd4", 1, 1),
         ("winograd4", 1, 2),
@@ -261,6 +265,7 @@ def test_a_gpu_takes_more_images_at_a_time(monkeypatch):
 @pytest.mark.parametrize(("is_fast", "other"), [(True, "lax_vjp"), (False, "im2col")])
 def test_auto(is_fast, other, monkeypatch):
     monkeypatch.setattr(conv, "has_fast_kernel", lambda: is_fast)
+    monkeypatch.setattr(conv, "has_onednn", lambda: False)
     assert chosen(48, 12) == chosen(32, 64, dilation=2) == chosen(64, 64, size=4, batch=64) == "winograd4"
     assert chosen(3, 64) == chosen(16, 32) == chosen(64, 64, size=4) == chosen(64, 64, size=3) == other
     assert chosen(32, 64, strides=2) == chosen(32, 64, 5) == other
@@ -269,6 +274,17 @@ def test_auto(is_fast, other, monkeypatch):
     for backend in ("gpu", "tpu"):
         monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
         assert chosen(32, 64) == "lax"
+
+
+def test_auto_with_onednn(monkeypatch):
+    monkeypatch.setattr(conv, "has_fast_kernel", lambda: True)
+    monkeypatch.setattr(conv, "has_onednn", lambda: True)
+    monkeypatch.setattr(conv, "ONEDNN_FLOPS", 2 * 32 * 8 * 8 * 9 * 16 * 32)
+    assert chosen(16, 32) == chosen(48, 12) == chosen(32, 64, 5) == chosen(64, 64, groups=8) == "onednn"
+    assert chosen(16, 31) == chosen(16, 32, batch=31) == "lax_vjp"
+    assert chosen(32, 32) == chosen(32, 64, dilation=2) == "winograd4"
+    assert chosen(64, 64, 1) == chosen(64, 64, dtype="bfloat16") == "im2col"
+    assert chosen(8, 8, groups=8) == "depthwise"
 
 
 GEOMETRIES = st.fixed_dictionaries(
@@ -294,7 +310,7 @@ def test_drawn_options_against_numpy(case):
     check_against_numpy(able(case), **case)
 
 
-@pytest.mark.parametrize("algorithm", ["im2col", "lax_vjp", "depthwise", "winograd2", "winograd4"])
+@pytest.mark.parametrize("algorithm", ["im2col", "lax_vjp", "onednn", "depthwise", "winograd2", "winograd4"])
 def test_a_few_images_at_a_time_are_the_whole_batch(algorithm, monkeypatch):
     """Five images, two at a time: also where one is missing from the last two, and one more derivative."""
     rng = np.random.default_rng(0)
