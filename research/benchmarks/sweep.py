@@ -40,9 +40,9 @@ def benchmark_sweep(folder: Path, sizes: Sequence[int], num_trained: int = 100) 
     Returns:
         For each number: `num_runs`; `plan_s` and `recognise_s` (processor seconds until all runs are planned,
         and of a launch that finds all runs finished); `overhead_ms` (the time from one result to the next
-        without the training, the median over the trained runs); `report_s` and `report_mib`; `launcher_mib`
-        and `worker_mib` (the memory of the two processes when `EARLY` runs and when all trained runs have
-        finished).
+        without the training, the median over the trained runs); `report_s` and `report_mib`; `status_s` (of
+        `sweep-status`); `launcher_mib` and `worker_mib` (the memory of the two processes when `EARLY` runs
+        and when all trained runs have finished).
 
     Raises:
         RuntimeError: a command failed; the message names the file with its output.
@@ -55,6 +55,7 @@ def benchmark_sweep(folder: Path, sizes: Sequence[int], num_trained: int = 100) 
         _fill(sweep)
         row["recognise_s"] = _call(words, sweep)["cpu_s"]
         report = _call(["report", str(sweep), "--out", f"{sweep}-report"], sweep)
+        row["status_s"] = _call(["sweep-status", str(sweep)], sweep)["s"]
         rows.append(row | {"report_s": report["s"], "report_mib": report["mib"]})
     return rows
 

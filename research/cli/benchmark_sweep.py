@@ -49,8 +49,8 @@ def command() -> int:
 
 def show(rows: list[dict[str, Any]], console: Console) -> None:
     """Print the rows as a table."""
-    heads = ("plan, CPU s", "recognise, CPU s", "a run, ms", "report, s", "report, MiB", "launcher, MiB")
-    table = Table("runs", *heads, "worker, MiB", box=None)
+    heads = ("plan, CPU s", "recognise, CPU s", "a run, ms", "report, s", "report, MiB", "status, s")
+    table = Table("runs", *heads, "launcher, MiB", "worker, MiB", box=None)
     for row in rows:
         table.add_row(
             f"{row['num_runs']:,}",
@@ -59,6 +59,7 @@ def show(rows: list[dict[str, Any]], console: Console) -> None:
             f"{row['overhead_ms']:.0f}",
             f"{row['report_s']:.1f}",
             f"{row['report_mib']:.0f}",
+            f"{row['status_s']:.1f}",
             *(" to ".join(f"{mib:.0f}" for mib in row[key]) for key in ("launcher_mib", "worker_mib")),
         )
     console.print(table)
