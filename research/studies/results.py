@@ -178,6 +178,11 @@ def differences(values: Mapping[Replicate, float], others: Mapping[Replicate, fl
     return [values[seed] - others[seed] for seed in sorted(values.keys() & others)]
 
 
+def highest_first(arms: Iterable[Arm]) -> list[Arm]:
+    """Return arms sorted by their mean test accuracy; arms without a mean come last."""
+    return sorted(arms, key=lambda arm: -arm.summary.mean if arm.summary.n else np.inf)
+
+
 def read_studies(*folders: str | Path) -> list[StudyResults]:
     """Read all runs below some folders, each run once, and group them into studies and arms.
 

@@ -9,10 +9,11 @@ from research.studies.figures.panels import (
     draw_differences,
     draw_seconds,
     drawable,
+    judged_arms,
     numeric_axis,
 )
 from research.studies.figures.style import canvas, shared_legend
-from research.studies.results import StudyResults, paired
+from research.studies.results import StudyResults
 
 
 def accuracy_by_arm(study: StudyResults) -> Figure | None:
@@ -27,7 +28,7 @@ def accuracy_by_arm(study: StudyResults) -> Figure | None:
 
 def paired_differences(study: StudyResults) -> Figure | None:
     """Test accuracy minus the reference arm's, seed by seed: dots are pairs, the bar is the 95 % interval."""
-    judged = [arm for arm in study.arms if arm.name in study.contrasts and paired(study, arm)]
+    judged = judged_arms(study)
     if not judged:
         return None
     with canvas(1, 1, (6.4, 1.2 + 0.5 * len(judged))) as (figure, axes):

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from research.studies.figures.style import COLOURS, label, look, panel_width, widen
-from research.studies.results import Arm, StudyResults, paired
+from research.studies.results import Arm, StudyResults, highest_first, paired
 
 LABELS = {
     "train_loss": "training loss",
@@ -30,9 +30,26 @@ MOST_UNEVEN = 8
 """The largest ratio of two distances between neighbouring values on a numeric axis."""
 
 
+MOST_ARMS = 15
+"""Number of arms that a figure shows."""
+
+
 def drawable(study: StudyResults) -> list[tuple[int, Arm]]:
-    """Return the arms with a completed run, each with its place in the study, which decides its colour."""
-    return [(index, arm) for index, arm in enumerate(study.arms) if arm.completed]
+    """Return the arms that figures show, each with a number that decides its colour.
+
+    These are the arms with a completed run. If there are more than `MOST_ARMS`, they are the ones with the
+    highest mean test accuracy, and the reference arm.
+    """
+    arms = [(index, arm) for index, arm in enumerate(study.arms) if arm.completed]
+    if len(arms) <= MOST_ARMS:
+        return arms
+    names = {arm.name for arm in highest_first(arm for _, arm in arms)[:MOST_ARMS]} | {study.reference}
+    return list(enumerate(arm for _, arm in arms if arm.name in names))
+
+
+def judged_arms(study: StudyResults) -> list[Arm]:
+    """Return the arms among `drawable` that are compared with the reference arm."""
+    return [arm for _, arm in drawable(study) if arm.name in study.contrasts and paired(study, arm)]
 
 
 def numeric_axis(study: StudyResults) -> bool:
@@ -68,9 +85,12 @@ def draw_arm_axis(axes: Axes, study: StudyResults) -> None:
         return
     names = [label(name) for name in places]
     crowded = len(names) * (max(map(len, names)) + 1) > 11 * panel_width(axes)  # about 11 letters an inch
-    axes.set_xticks(
-        x, names, **({"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if crowded else {})
-    )
+    turned: dict[str, Any] = {}
+    if crowded:
+        turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
+        if 0.26 * len(names) > panel_width(axes):  # the lines of turned names would touch
+            turned |= {"rotation": 90, "va": "center"}
+    axes.set_xticks(x, names, **turned)
 
 
 def draw_accuracy(axes: Axes, study: StudyResults) -> None:
@@ -110,7 +130,7 @@ def keep_to_percent(axes: Axes) -> None:
 
 def draw_differences(axes: Axes, study: StudyResults, arms: Sequence[Arm]) -> None:
     """Draw a row per arm: its paired differences to the reference in points, and what is claimed."""
-    places = {arm.name: index for index, arm in enumerate(study.arms)}
+    places = {arm.name: index for index, arm in drawable(study)}
     axes.axvline(0, color="#888888", linewidth=1)
     for row, arm in enumerate(arms):
         contrast, colour = study.contrasts[arm.name], COLOURS[places[arm.name] % len(COLOURS)]

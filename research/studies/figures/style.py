@@ -1,5 +1,6 @@
 """The style that all figures share, and how they are saved. It does without pyplot and its global state."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,13 @@ STYLE: Any = {  # an open dict: matplotlib's type for it lists every key there i
     "lines.linewidth": 1.6,
     "svg.hashsalt": "research",  # equal figures give equal files
 }
-NAME_LIMIT = 28
+NAME_LIMIT = 32
+SECTIONS = re.compile(r"\b[a-z_.]+\.(?=[a-z_]+=)")
+"""The part of a key before its last name, such as `model.` in `model.depth=2`."""
+
+
+LEGEND_ROW = 0.17
+"""Height of a row of a legend in inches."""
 
 
 @contextmanager
@@ -68,15 +75,22 @@ def save(figure: Figure, path: Path) -> tuple[Path, Path]:
     with style():
         # `savefig` would draw the figure once more for the layout, which this drawing solves
         figure.set_dpi(150)
-        FigureCanvasAgg(figure).print_png(png)
+        FigureCanvasAgg(figure).print_png(png, pil_kwargs={"compress_level": 3})  # faster, and 2 % larger
         figure.set_layout_engine(None)
         figure.savefig(svg, dpi=150, metadata={"Date": None})
     return svg, png
 
 
 def label(name: str) -> str:
-    """Return a name that matplotlib can show: shortened, and with dollar signs that start no formula."""
-    short = name if len(name) <= NAME_LIMIT else f"{name[: NAME_LIMIT - 1]}…"
+    r"""Return a name that matplotlib can show: shortened, and with dollar signs that start no formula.
+
+    Example:
+        >>> label("model.activation=relu, optimizer.learning_rate=0.01")
+        'activation=relu…arning_rate=0.01'
+    """
+    short, half = SECTIONS.sub("", name), NAME_LIMIT // 2
+    if len(short) > NAME_LIMIT:
+        short = f"{short[: half - 1]}…{short[-half:]}"
     return short.replace("$", r"\$")
 
 
@@ -91,7 +105,10 @@ def look(index: int) -> dict[str, Any]:
 
 
 def shared_legend(figure: Figure, axes: Axes, width: float) -> None:
-    """Draw one legend for the whole figure below it, in as many columns as fit its width in inches."""
+    """Draw one legend below the figure, in as many columns as fit its width in inches.
+
+    The figure becomes higher by the rows of the legend after the first one.
+    """
     handles, names = axes.get_legend_handles_labels()
     if handles:
         longest = max(len(name) for name in names)
@@ -100,6 +117,7 @@ def shared_legend(figure: Figure, axes: Axes, width: float) -> None:
             columns = len(names)
         rows = -(-len(names) // columns)
         columns = -(-len(names) // rows)  # no row much shorter than the others
+        figure.set_figheight(figure.get_figheight() + LEGEND_ROW * (rows - 1))
         figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
 
 

@@ -9,6 +9,7 @@ from research.studies.figures.panels import (
     draw_differences,
     draw_seconds,
     drawable,
+    judged_arms,
 )
 from research.studies.figures.predictions import (
     draw_confidences,
@@ -17,13 +18,13 @@ from research.studies.figures.predictions import (
     predictions_shown,
 )
 from research.studies.figures.style import canvas, shared_legend
-from research.studies.results import StudyResults, paired
+from research.studies.results import StudyResults
 
 
 def summary(study: StudyResults) -> Figure | None:
     """The study on one page; g, h and i show the reference arm, with all seeds together."""
     predictions = predictions_shown(study)
-    judged = [arm for arm in study.arms if arm.name in study.contrasts and paired(study, arm)]
+    judged = judged_arms(study)
     if predictions is None or not judged:
         return None
     sizes = {arm.num_parameters for _, arm in drawable(study)}

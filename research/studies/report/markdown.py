@@ -46,7 +46,8 @@ def _section(section: Section) -> list[str]:
     blocks = [f"## {escape(section.title)}", escape(section.question), escape(section.plan)]
     for part in section.results:
         blocks += _part(part)
-    blocks += [f"### Figures\n\n{_figures(section)}" if section.drawings else ""]
+    if section.drawings:
+        blocks += ["### Figures", section.shown, _figures(section)]
     for part in section.background:
         blocks += _part(part)
     if section.commands:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from research.studies.diagnosis import diagnosis_table
 from research.studies.differing_keys import differing_keys
 from research.studies.figures import FIGURES
+from research.studies.figures.panels import MOST_ARMS
 from research.studies.figures.style import save
 from research.studies.findings import findings, title_in_words
 from research.studies.predictions import pooled_runs, shown_arm
@@ -31,8 +32,8 @@ from research.studies.report.table import (
     trial_table,
     unfinished_table,
 )
-from research.studies.report.text_table import Part, Table, counts_in_words
-from research.studies.results import Arm, StudyResults
+from research.studies.report.text_table import MOST_ROWS, Part, Table, counts_in_words
+from research.studies.results import Arm, StudyResults, highest_first
 from research.utils.nested import dotted_keys
 from research.utils.progress_bar import track
 
@@ -105,6 +106,7 @@ class Section:
         arms: the arms, which the HTML report draws beside their table.
         results: the tables of results.
         drawings: the figures.
+        shown: a sentence that says which arms the figures show; empty if they show all.
         brief: the results in one short table, for a page with several studies.
         background: settings and provenance.
         commands: the commands that made the runs, if they are known.
@@ -118,6 +120,7 @@ class Section:
     arms: Sequence[Arm]
     results: list[Part]
     drawings: list[Drawing]
+    shown: str
     brief: Table
     background: list[Part]
     commands: list[str]
@@ -162,10 +165,13 @@ def make_sections(studies: Sequence[StudyResults], folder: Path, out: Path) -> l
 def _section(study: StudyResults, slug: str, folder: Path) -> Section:
     """Return the section of a study without its figures."""
     brief = brief_table(study)
+    arms, note = study.arms, FOLDS_NOTE if study.overlap else ARMS_NOTE
+    if len(arms) > MOST_ROWS:
+        arms, note = highest_first(arms), f"{note} The arms with the highest mean come first."
     results = [
         *framework_parts(study),
         *search_parts(study),
-        Part("Arms", FOLDS_NOTE if study.overlap else ARMS_NOTE, arm_table(study.arms)),
+        Part("Arms", note, arm_table(arms)),
         Part("Contrasts", explain_contrasts(study), contrast_table(study)),
         Part("Size and time of the files", FILES_NOTE, file_table(study)),
         Part("Scores in which all classes count equally", BALANCED_NOTE, balanced_table(study)),
@@ -194,12 +200,24 @@ def _section(study: StudyResults, slug: str, folder: Path) -> Section:
         question=study.question or "",
         findings=findings(study),
         plan=search_plan(study) if study.search else _plan(study),
-        arms=study.arms,
+        arms=arms,
         results=[part for part in results if part.table or (part.heading == "Contrasts" and study.arms)],
         drawings=[],
+        shown=_shown(study),
         brief=brief,
         background=[part for part in background if part.table],
         commands=commands(study),
+    )
+
+
+def _shown(study: StudyResults) -> str:
+    """Return a sentence that says which arms the figures show; "" if they show all."""
+    completed = sum(bool(arm.completed) for arm in study.arms)
+    if completed <= MOST_ARMS:
+        return ""
+    others = " and the reference arm" if study.reference else ""
+    return (
+        f"The figures show the {MOST_ARMS} of {completed} arms with the highest mean test accuracy{others}."
     )
 
 

@@ -10,7 +10,7 @@ from scipy.ndimage import correlate
 
 from research.records import RunResult, read_run, write_arrays, write_result
 from research.records.layer_statistics import write_statistics
-from research.studies.figures import FIGURES
+from research.studies.figures import FIGURES, panels
 from research.studies.figures.arms import accuracy_by_arm
 from research.studies.figures.kernels import KERNELS, make_patterns
 from research.studies.figures.network import mosaic
@@ -124,6 +124,14 @@ def test_every_seed_is_a_dot(studies):
     assert clouds.count(8) == 3
 
 
+def test_of_many_arms_the_best_and_the_reference_are_shown(studies, monkeypatch):
+    monkeypatch.setattr(panels, "MOST_ARMS", 1)
+    study = studies["numeric"]  # depth 3 has the highest mean, and depth 2 is the reference
+    assert [(number, arm.name) for number, arm in panels.drawable(study)] == [(0, "depth 2"), (1, "depth 3")]
+    assert [arm.name for arm in panels.judged_arms(study)] == ["depth 3"]
+    assert len(study.contrasts) == 2  # so verdicts do not depend on what is drawn
+
+
 def test_mean_curve_ends_where_fewer_than_half_are_left():
     histories = [
         [{"epoch": e, "loss": float(e + s)} for e in range(1, last + 1)] for s, last in enumerate((3, 2, 1))
@@ -137,7 +145,9 @@ def test_mean_curve_ends_where_fewer_than_half_are_left():
 
 def test_labels_start_no_formula():
     assert label("$a$") == r"\$a\$"
-    assert len(label("x" * 100)) == 28
+    assert len(label("x" * 100)) == 32
+    first, second = (label(f"model.activation=relu, optimizer.learning_rate={rate}") for rate in (0.1, 0.2))
+    assert first != second
 
 
 @pytest.mark.parametrize("shape", [(7, 3, 3), (5, 3, 3, 3), (1, 8, 8), (30, 28, 28)])

@@ -182,11 +182,15 @@ def test_escape():
 
 
 def test_a_long_table_is_cut_and_all_of_it_is_in_a_file(folder, tmp_path, monkeypatch):
-    for each in (text_table, module):
+    for each in (text_table, module, section):
         monkeypatch.setattr(each, "MOST_ROWS", 1)
-    monkeypatch.setattr(section, "FIGURES", {})
+    monkeypatch.setattr(section, "MOST_ARMS", 1)
+    monkeypatch.setattr(section, "FIGURES", {"accuracy": FIGURES["accuracy"]})
     text = write_report(folder / "depth", tmp_path).read_text()
     rows = (tmp_path / "tables" / "depth" / "arms.csv").read_text().splitlines()
-    assert len(rows) > 2
+    assert [row.partition(",")[0] for row in rows] == ["arm", "depth 2", "depth 1", "depth 3"]  # by the mean
+    shown = "The figures show the 1 of 2 arms with the highest mean test accuracy and the reference arm."
+    assert shown in text
+    assert shown in (tmp_path / "report.html").read_text()
     assert f"These are 1 of {len(rows) - 1} rows; [all rows](tables/depth/arms.csv) are in a file." in text
     assert 'href="tables/depth/arms.csv"' in (tmp_path / "report.html").read_text()
