@@ -1,6 +1,7 @@
 """What the runs of an arm differ in: seeds, and the folds of a cross-validation."""
 
 from collections.abc import Iterable
+from itertools import groupby
 
 from research.records import Run
 
@@ -38,3 +39,15 @@ def replicate_in_words(replicate: Replicate) -> str:
 def in_order(replicates: Iterable[Replicate]) -> tuple[Replicate, ...]:
     """Return seeds, or pairs of a seed and a fold, in their order."""
     return tuple(sorted(replicates, key=lambda each: (each,) if isinstance(each, int) else each))
+
+
+def seeds_in_words(seeds: Iterable[int]) -> str:
+    """Return sorted seeds as text, with the first and the last one of those that follow each other.
+
+    Example:
+        >>> seeds_in_words([3, 0, 1, 2, 7, 8])
+        '0 to 3, 7 to 8'
+    """
+    rows = groupby(enumerate(sorted(seeds)), lambda item: item[1] - item[0])
+    ends = [(row[0][1], row[-1][1]) for row in (list(group) for _, group in rows)]
+    return ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in ends)

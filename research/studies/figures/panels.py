@@ -88,7 +88,7 @@ def draw_arm_axis(axes: Axes, study: StudyResults) -> None:
     turned: dict[str, Any] = {}
     if crowded:
         turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"}
-        if 0.26 * len(names) > panel_width(axes):  # the lines of turned names would touch
+        if 0.32 * len(names) > panel_width(axes):  # the lines of turned names would touch
             turned |= {"rotation": 90, "va": "center"}
     axes.set_xticks(x, names, **turned)
 

@@ -14,7 +14,14 @@ from research.records.class_scores import class_scores
 from research.studies.differing_keys import IGNORED_SECTIONS, differing_keys
 from research.studies.findings import FOLDS_IN_TIME, NO_REFERENCE
 from research.studies.predictions import confusion_counts, pool_predictions, shown_arm
-from research.studies.replicates import in_order, is_fold, replicate_in_words, replicate_of, seed_of
+from research.studies.replicates import (
+    in_order,
+    is_fold,
+    replicate_in_words,
+    replicate_of,
+    seed_of,
+    seeds_in_words,
+)
 from research.studies.report.text_table import (
     NOTHING,
     Table,
@@ -262,7 +269,7 @@ def provenance_table(study: StudyResults) -> Table:
     started = sorted(str(facts["started"]) for facts in found if facts.get("started"))
     if started:
         rows.append(("started", " to ".join(dict.fromkeys([started[0], started[-1]]))))
-    rows.append(("seeds", ", ".join(str(seed) for seed in sorted({seed_of(run) for run in runs}))))
+    rows.append(("seeds", seeds_in_words({seed_of(run) for run in runs})))
     rows.append(("time of all runs", f"{_total_seconds(runs):,.1f} s"))
     if study.earlier:
         devices = (dotted_keys(run.outcome.provenance) for run in study.earlier)

@@ -112,7 +112,7 @@ def test_settings_and_provenance(depth_study):
     assert not {"seed", "model.depth", "data.dir"} & shared.keys()
     found = facts(provenance_table(study))
     assert (found["git commit"], found["jax"], found["XLA_FLAGS"]) == ("abc1234", "0.10.1", "none")
-    assert found["seeds"] == "0, 1, 2, 3, 4, 5, 6, 7"
+    assert found["seeds"] == "0 to 7"
     assert found["started"] == "2026-01-01T00:00:00"
     assert commands(study) == []
 
