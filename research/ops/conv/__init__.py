@@ -16,7 +16,7 @@ from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.lax import conv2d_lax
 from research.ops.conv.lax_vjp import conv2d_lax_vjp
 from research.ops.conv.onednn import conv2d_onednn
-from research.ops.conv.onednn_call import has_onednn
+from research.ops.conv.onednn_call import ONEDNN_FLOPS, has_onednn
 from research.ops.conv.shifted import conv2d_shifted
 from research.ops.conv.winograd import conv2d_winograd2, conv2d_winograd4
 from research.ops.padding import Padding, Pads, Pair, Size, conv_output_size, pad2d, pair, resolve_padding
@@ -32,13 +32,6 @@ WINOGRAD_PRODUCTS = 576
 
 ONEDNN_PRODUCTS = 1024
 """`auto` picks `winograd4` instead of `onednn` only if C_in * C_out is at least this."""
-
-ONEDNN_FLOPS = 50e6
-"""`auto` picks `onednn` only for convolutions with at least this many floating-point operations.
-
-JAX cannot store a compiled program that calls oneDNN, so each process compiles it again. This costs a small
-network more time than faster convolutions save.
-"""
 
 WINOGRAD_TILE = 4
 """`auto` picks `winograd4` only if the output has at least 4 rows and 4 columns of pixels."""

@@ -2,6 +2,7 @@
 
 import math
 
+from research.ops.conv.onednn_call import ONEDNN_FLOPS, has_onednn
 from research.ops.padding import Pair
 
 WIDE = 64
@@ -20,8 +21,9 @@ def choose_inference_algorithm(
 ) -> str:
     """Return the name of the algorithm that is fastest on the CPU outside of a loop, without gradients.
 
-    It is `lax`, or Winograd's algorithm for 3×3 kernels with many channels. `docs/benchmarks/inference.md`
-    compares this choice with the measured times.
+    It is Winograd's algorithm for 3×3 kernels with many channels. For other convolutions above 1×1 it is
+    `onednn`, if they are not small (`ONEDNN_FLOPS`) and XLA contains oneDNN, and `lax` otherwise.
+    `docs/benchmarks/inference.md` compares this choice with the measured times.
 
     Args:
         num_images: the number of images.
@@ -36,7 +38,9 @@ def choose_inference_algorithm(
         >>> choose_inference_algorithm(1, (32, 32), (3, 3, 16, 16))
         'lax'
     """
-    if kernel_shape[:2] != (3, 3) or not strides == dilation == (1, 1) or min(kernel_shape[2:]) < WIDE:
-        return "lax"
-    tiles = num_images * math.prod(-(-size // 4) for size in out_size)
-    return "winograd4" if tiles >= MANY_TILES else "winograd2"
+    is_wide = min(kernel_shape[2:]) >= WIDE
+    if kernel_shape[:2] == (3, 3) and strides == dilation == (1, 1) and is_wide:
+        tiles = num_images * math.prod(-(-size // 4) for size in out_size)
+        return "winograd4" if tiles >= MANY_TILES else "winograd2"
+    flops = 2 * num_images * math.prod(out_size) * math.prod(kernel_shape)
+    return "onednn" if kernel_shape[:2] != (1, 1) and flops >= ONEDNN_FLOPS and has_onednn() else "lax"

@@ -23,6 +23,14 @@ XLA promises nothing about the call, and a call that oneDNN does not understand 
 """
 
 
+ONEDNN_FLOPS = 50e6
+"""`onednn` is chosen only for convolutions with at least this many floating-point operations.
+
+JAX cannot store a compiled program that calls oneDNN, so each process compiles it again. This costs a small
+network more time than faster convolutions save.
+"""
+
+
 @cache
 def has_onednn() -> bool:
     """Return whether XLA on this CPU can call the convolution of oneDNN.
