@@ -11,6 +11,7 @@ from jaxtyping import Float
 from research.layers import Conv2D, Params, Shape, State
 from research.layers.base import Array, Key, by_path, cast
 from research.layers.rewrite import rewrite_by_path
+from research.ops.conv.inference import direct_algorithm
 from research.ops.conv.winograd import conv2d_transformed
 from research.ops.conv.winograd_tiles import transform_kernel
 from research.ops.padding import Pair, pad2d, resolve_padding
@@ -33,10 +34,10 @@ def choose_transformed_algorithm(
 ) -> str:
     """Return the name of the algorithm that is fastest on the CPU if its kernel is transformed beforehand.
 
-    It is `winograd4` for 3×3 kernels with at least 32 input and 32 output channels, and `lax` otherwise, with
-    two exceptions. With fewer than 64 input or output channels, it is `lax` if the tiles cover more than 1.5
-    times the output. With few tiles and a large kernel, it is `winograd2`, which reads fewer transformed
-    weights.
+    It is `winograd4` for 3×3 kernels with at least 32 input and 32 output channels, and that of
+    `direct_algorithm` otherwise, with two exceptions. With fewer than 64 input or output channels, it is that
+    of `direct_algorithm` if the tiles cover more than 1.5 times the output. With few tiles and a large
+    kernel, it is `winograd2`, which reads fewer transformed weights.
 
     Args:
         num_images: the number of images.
@@ -53,10 +54,10 @@ def choose_transformed_algorithm(
     """
     num_channels = min(kernel_shape[2:])
     if kernel_shape[:2] != (3, 3) or not strides == dilation == (1, 1) or num_channels < NARROW:
-        return "lax"
+        return direct_algorithm(num_images, out_size, kernel_shape)
     tiles = math.prod(-(-size // 4) for size in out_size)
     if num_channels < WIDE and 16 * tiles > 1.5 * math.prod(out_size):
-        return "lax"
+        return direct_algorithm(num_images, out_size, kernel_shape)
     is_large = math.prod(kernel_shape[2:]) > LARGE_KERNEL
     return "winograd2" if is_large and num_images * tiles < MANY_TILES else "winograd4"
 

@@ -42,5 +42,10 @@ def choose_inference_algorithm(
     if kernel_shape[:2] == (3, 3) and strides == dilation == (1, 1) and is_wide:
         tiles = num_images * math.prod(-(-size // 4) for size in out_size)
         return "winograd4" if tiles >= MANY_TILES else "winograd2"
+    return direct_algorithm(num_images, out_size, kernel_shape)
+
+
+def direct_algorithm(num_images: int, out_size: Pair, kernel_shape: tuple[int, ...]) -> str:
+    """Return the fastest algorithm outside of a loop that does not transform images: `onednn` or `lax`."""
     flops = 2 * num_images * math.prod(out_size) * math.prod(kernel_shape)
     return "onednn" if kernel_shape[:2] != (1, 1) and flops >= ONEDNN_FLOPS and has_onednn() else "lax"
