@@ -11,8 +11,8 @@ from jaxtyping import Float
 
 from research.ops.precision import accumulation_dtype
 
-NUM_PARTS = 8
-"""The number of parts of a batch that are added before the sum over the rows. With 16, XLA is slower."""
+MOST_PARTS = 11
+"""The largest number of parts of an image that are added before the sum over the rest; 16 are slower."""
 
 
 def sum_channels(x: Float[Array, "*batch c"]) -> Float[Array, " c"]:
@@ -25,11 +25,14 @@ def sum_channels(x: Float[Array, "*batch c"]) -> Float[Array, " c"]:
     if jax.default_backend() != "cpu":
         return x.sum(range(x.ndim - 1))
     # XLA on the CPU reduces leading axes slowly if the array is large or the result of arithmetic. But it
-    # fuses arithmetic with an addition. So `NUM_PARTS` parts of the rows are added first, and products that
-    # are summed need no memory of their own. The rest is a dot with ones. The ones have four equal rows,
-    # since XLA treats a single row as a vector, which is slower and less precise: it adds one by one.
-    rows = x.reshape(-1, x.shape[-1])
-    total = reduce(operator.add, jnp.split(rows, math.gcd(len(rows), NUM_PARTS)))
+    # fuses arithmetic with an addition. So a few parts of each image are added first, and products that are
+    # summed need no memory of their own. These are not parts of the batch, which may be split over devices.
+    # The rest is a dot with ones. The ones have four equal rows, since XLA treats a single row as a vector,
+    # which is slower and less precise: it adds one by one.
+    num_pixels, channels = math.prod(x.shape[1:-1]), x.shape[-1]
+    num_parts = max(n for n in range(1, MOST_PARTS + 1) if num_pixels % n == 0)
+    parts = jnp.split(x.reshape(x.shape[0], num_pixels, channels), num_parts, axis=1)
+    total = reduce(operator.add, parts).reshape(-1, channels)
     return (jnp.ones((4, len(total)), x.dtype) @ total)[0]
 
 

@@ -7,7 +7,7 @@ from research.ops.channels import add_bias, sum_channels
 from tests.ops.sampling import quick_jit
 
 
-@pytest.mark.parametrize("shape", [(8, 6, 4, 3), (7, 5, 3, 2), (0, 4), (5, 4)])
+@pytest.mark.parametrize("shape", [(8, 6, 4, 3), (7, 5, 3, 2), (3, 1, 13, 2), (0, 4), (5, 4)])
 def test_the_sum_has_every_row_once(shape):
     x = np.random.default_rng(0).standard_normal(shape)
     with jax.enable_x64():
