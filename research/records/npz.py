@@ -23,7 +23,8 @@ def read_npz(content: bytes, names: Collection[str] | None = None) -> dict[str, 
         names: the names of the arrays to read; `None` reads all.
 
     Raises:
-        ValueError: a shape and a size do not match, or the arrays are larger than `MAX_BYTES`.
+        ValueError: a shape and a size do not match, an array holds Python objects, or the arrays are larger
+            than `MAX_BYTES`.
         Exception: the file is cut or no `.npz` file; the error has one of many types.
 
     Example:
@@ -37,16 +38,19 @@ def read_npz(content: bytes, names: Collection[str] | None = None) -> dict[str, 
         num_bytes = sum(member.file_size for member in members)
         if num_bytes > MAX_BYTES:
             raise ValueError(f"it unpacks to {num_bytes:,} bytes; at most {MAX_BYTES:,} are read")
+        found = {}
         for member in members:
-            if names is not None and member.filename.removesuffix(".npy") not in names:
+            name = member.filename.removesuffix(".npy")
+            if names is not None and name not in names:
                 continue
             with archive.open(member) as file:
                 version = FORMAT.read_magic(file)
                 if version != (1, 0):
                     raise ValueError(f"{member.filename} has version {version} of the npy format, not (1, 0)")
-                shape, _, dtype = FORMAT.read_array_header_1_0(file)
+                shape, is_transposed, dtype = FORMAT.read_array_header_1_0(file)
                 held = member.file_size - file.tell()
-            if math.prod(shape) * dtype.itemsize != held:
-                raise ValueError(f"{member.filename} claims {dtype} {shape} and holds {held:,} bytes")
-    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return {name: arrays[name] for name in arrays.files if names is None or name in names}
+                if math.prod(shape) * dtype.itemsize != held or dtype.hasobject:
+                    raise ValueError(f"{member.filename} claims {dtype} {shape} and holds {held:,} bytes")
+                order = "F" if is_transposed else "C"
+                found[name] = np.ndarray(shape, dtype, bytearray(file.read()), order=order)
+    return found
