@@ -16,7 +16,7 @@ from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.lax import conv2d_lax
 from research.ops.conv.lax_vjp import conv2d_lax_vjp
 from research.ops.conv.onednn import conv2d_onednn
-from research.ops.conv.onednn_call import ONEDNN_FLOPS, has_onednn
+from research.ops.conv.onednn_call import ONEDNN_FLOPS, ONEDNN_GROUPED_FLOPS, has_onednn
 from research.ops.conv.shifted import conv2d_shifted
 from research.ops.conv.winograd import conv2d_winograd2, conv2d_winograd4
 from research.ops.padding import Padding, Pads, Pair, Size, conv_output_size, pad2d, pair, resolve_padding
@@ -129,7 +129,8 @@ def choose_algorithm(
     - `winograd4` for 3×3 kernels with one group and strides of 1, if there are enough channels
       (`WINOGRAD_CHANNELS`, `WINOGRAD_PRODUCTS`, `ONEDNN_PRODUCTS`), enough pixels (`WINOGRAD_TILE`), and at
       least as many tiles in the batch as channels on the smaller side;
-    - `onednn` for convolutions that are not small (`ONEDNN_FLOPS`), if XLA contains oneDNN;
+    - `onednn` for convolutions that are not small (`ONEDNN_FLOPS`, `ONEDNN_GROUPED_FLOPS`), if XLA contains
+      oneDNN;
     - `depthwise` for groups of at most `MAX_CHANNELS` channels and features;
     - `lax_vjp` for one group, if XLA has a fast kernel on this CPU;
     - `im2col` otherwise.
@@ -146,7 +147,8 @@ def choose_algorithm(
         return "lax"
     is_float32 = x.dtype == jnp.float32
     flops = 2 * x.shape[0] * math.prod(out_size) * kernel.size
-    by_onednn = is_float32 and flops >= ONEDNN_FLOPS and has_onednn()
+    is_small = flops < (ONEDNN_GROUPED_FLOPS if groups > 1 else ONEDNN_FLOPS)
+    by_onednn = is_float32 and not is_small and has_onednn()
     if groups > 1:
         is_narrow = max(kernel.shape[2], kernel.shape[3] // groups) <= MAX_CHANNELS
         return "onednn" if by_onednn else "depthwise" if is_narrow else "im2col"

@@ -46,10 +46,10 @@ def conv2d_lax_vjp(
 @cache
 def _make_conv(geometry: Geometry) -> Bilinear:
     """Return the convolution of images and kernel, with its gradients."""
-    input_gradient = partial(convolved_input_gradient, _forward, geometry)
+    input_gradient = partial(convolved_input_gradient, convolve_by_lax, geometry)
     by_patches = partial(convolved_input_gradient, convolve_im2col, geometry)
     return make_bilinear(
-        unless_kernels_vary(partial(_forward, geometry), partial(convolve_im2col, geometry)),
+        unless_kernels_vary(partial(convolve_by_lax, geometry), partial(convolve_im2col, geometry)),
         unless_kernels_vary(input_gradient, by_patches),
         unless_mapped(partial(_weights, geometry), partial(patches_weight_gradient, geometry)),
     )
@@ -67,7 +67,7 @@ def _is_fast(geometry: Geometry, x: Array) -> bool:
     return geometry.groups == 1 and x.dtype == jnp.float32 and x.size > 0 and has_fast_kernel()
 
 
-def _forward(
+def convolve_by_lax(
     geometry: Geometry, x: Float[Array, "n h w c_in"], kernel: Float[Array, "kh kw c_group c_out"]
 ) -> Float[Array, "n h_out w_out c_out"]:
     """Return the convolution. The part of the padding that is wider than the kernel is added before it."""

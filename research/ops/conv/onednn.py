@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from research.ops.conv.chunks import CHUNK_BYTES, sum_images
 from research.ops.conv.depthwise import MAX_CHANNELS, depthwise_weight_gradient
+from research.ops.conv.fast import FEW_CHANNELS, NARROW, has_fast_kernel
 from research.ops.conv.geometry import (
     Geometry,
     convolve_im2col,
@@ -18,7 +19,7 @@ from research.ops.conv.geometry import (
 )
 from research.ops.conv.gradient import Bilinear, crop, make_bilinear
 from research.ops.conv.lax import conv2d_lax
-from research.ops.conv.lax_vjp import conv2d_lax_vjp, patches_weight_gradient
+from research.ops.conv.lax_vjp import conv2d_lax_vjp, convolve_by_lax, patches_weight_gradient
 from research.ops.conv.onednn_call import call_onednn, has_onednn
 from research.ops.padding import Pads, Pair
 
@@ -67,8 +68,17 @@ def _make_conv(geometry: Geometry) -> Bilinear:
 def _forward(
     geometry: Geometry, x: Float[Array, "n h w c_in"], kernel: Float[Array, "kh kw c_group c_out"]
 ) -> Float[Array, "n h_out w_out c_out"]:
-    """Return the convolution. Without any pixel, which a gradient may lack, it is that of the compiler."""
-    return call_onednn(x, kernel, *geometry[2:]) if x.size else conv2d_lax(x, kernel, *geometry[2:])
+    """Return the convolution, which is that of the compiler for images without any pixel.
+
+    With many channels and few features, as in the gradient of the input of a first layer, it is that of
+    `lax_vjp`. It computes several pixels at a time, and oneDNN would leave most of a vector empty.
+    """
+    if not x.size:
+        return conv2d_lax(x, kernel, *geometry[2:])
+    channels, features = kernel.shape[2:]
+    if geometry.groups == 1 and features <= NARROW and channels > 2 * FEW_CHANNELS and has_fast_kernel():
+        return convolve_by_lax(geometry, x, kernel)
+    return call_onednn(x, kernel, *geometry[2:])
 
 
 def _weight_gradient(

@@ -23,8 +23,10 @@ XLA promises nothing about the call, and a call that oneDNN does not understand 
 """
 
 
-ONEDNN_FLOPS = 50e6
+ONEDNN_FLOPS, ONEDNN_GROUPED_FLOPS = 50e6, 5e6
 """`onednn` is chosen only for convolutions with at least this many floating-point operations.
+
+The second number is for convolutions with groups, which do fewer operations for each pixel that they read.
 
 JAX cannot store a compiled program that calls oneDNN, so each process compiles it again. This costs a small
 network more time than faster convolutions save.

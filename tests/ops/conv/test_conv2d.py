@@ -279,8 +279,10 @@ def test_auto(is_fast, other, monkeypatch):
 def test_auto_with_onednn(monkeypatch):
     monkeypatch.setattr(conv, "has_fast_kernel", lambda: True)
     monkeypatch.setattr(conv, "has_onednn", lambda: True)
+    monkeypatch.setattr(conv, "ONEDNN_GROUPED_FLOPS", 2 * 32 * 8 * 8 * 9 * 16)
     monkeypatch.setattr(conv, "ONEDNN_FLOPS", 2 * 32 * 8 * 8 * 9 * 16 * 32)
-    assert chosen(16, 32) == chosen(48, 12) == chosen(32, 64, 5) == chosen(64, 64, groups=8) == "onednn"
+    assert chosen(16, 32) == chosen(48, 12) == chosen(32, 64, 5) == "onednn"
+    assert chosen(64, 64, groups=8) == chosen(16, 16, groups=16) == "onednn"
     assert chosen(16, 31) == chosen(16, 32, batch=31) == "lax_vjp"
     assert chosen(32, 32) == chosen(32, 64, dilation=2) == "winograd4"
     assert chosen(64, 64, 1) == chosen(64, 64, dtype="bfloat16") == "im2col"

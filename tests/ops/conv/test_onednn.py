@@ -28,6 +28,7 @@ CASES = {
     },
     "kernel above the image": {"shape": (3, 2, 1, 17), "features": 18, "kernel_size": (3, 3)},
     "wide border": {"shape": (2, 3, 4, 4), "features": 5, "kernel_size": (2, 2), "padding": ((3, 0), (0, 4))},
+    "few features": {"shape": (2, 5, 7, 3), "features": 40, "kernel_size": (3, 3)},
     "groups": {"shape": (5, 6, 7, 8), "features": 12, "kernel_size": (3, 3), "groups": 4, "strides": 2},
     "depthwise": {"shape": (2, 6, 7, 6), "features": 12, "kernel_size": (3, 3), "groups": 6},
 }
