@@ -32,8 +32,16 @@ def map_images(
     num_images, size = images.shape[0], _chunk_size(images.shape[0], bytes_per_image)
     if size == num_images:
         return function(images)
-    y = lax.map(function, _split(images, size))
-    return y.reshape(-1, *y.shape[2:])[:num_images]
+    images = _filled(images, size)
+    first = jax.eval_shape(function, images[:size])
+    # The loop writes every element of `y`, so any first value will do. This one is an element of the images,
+    # because XLA on the CPU would make an array of zeros long before the loop, and keep it until then.
+    y = lax.full_like(images, images.ravel()[0], first.dtype, shape=(len(images), *first.shape[1:]))
+
+    def body(index: Array, y: Array) -> Array:
+        return lax.dynamic_update_slice_in_dim(y, function(_chunk(images, index, size)), index * size, 0)
+
+    return lax.fori_loop(0, len(images) // size, body, y)[:num_images]
 
 
 def sum_images(
@@ -56,12 +64,16 @@ def sum_images(
     size = _chunk_size(x.shape[0], bytes_per_image)
     if size == x.shape[0]:
         return function(x, y)
-    chunks = _split(x, size), _split(y, size)
-    first = jax.eval_shape(function, *(chunk[0] for chunk in chunks))
-    # The zeros are made from y, because under shard_map a value may differ between devices, and a loop must
-    # keep the type of its carry.
-    zeros = lax.full_like(y, 0, first.dtype, shape=first.shape)
-    return lax.scan(lambda total, chunk: (total + function(*chunk), None), zeros, chunks)[0]
+    x, y = _filled(x, size), _filled(y, size)
+    first = jax.eval_shape(function, x[:size], y[:size])
+    # The zero is made from y, because under shard_map a value may differ between devices, and a loop must
+    # keep the type of its carry. XLA does not know that it is zero, so it makes the zeros after y.
+    zero = (y.ravel()[0] > math.inf).astype(first.dtype)
+
+    def body(index: Array, total: Array) -> Array:
+        return total + function(_chunk(x, index, size), _chunk(y, index, size))
+
+    return lax.fori_loop(0, len(x) // size, body, lax.broadcast(zero, first.shape))
 
 
 def _chunk_size(num_images: int, bytes_per_image: int) -> int:
@@ -75,9 +87,12 @@ def _chunk_size(num_images: int, bytes_per_image: int) -> int:
     return divisor if 2 * divisor >= wanted else math.ceil(num_images / math.ceil(num_images / wanted))
 
 
-def _split(x: Shaped[Array, "n ..."], size: int) -> Shaped[Array, "num_chunks {size} ..."]:
-    """Split the images into chunks of `size`, and fill the last one with zeros."""
+def _filled(x: Shaped[Array, "n ..."], size: int) -> Shaped[Array, "filled ..."]:
+    """Return the images, with images of zeros after them if `size` does not divide their number."""
     missing = -x.shape[0] % size
-    if missing:
-        x = jnp.concatenate([x, jnp.zeros((missing, *x.shape[1:]), x.dtype)])
-    return x.reshape(-1, size, *x.shape[1:])
+    return jnp.concatenate([x, jnp.zeros((missing, *x.shape[1:]), x.dtype)]) if missing else x
+
+
+def _chunk(x: Shaped[Array, "n ..."], index: Array, size: int) -> Shaped[Array, "{size} ..."]:
+    """Return one chunk. It is a slice, since XLA would compute a reshaped array a second time."""
+    return lax.dynamic_slice_in_dim(x, index * size, size)
