@@ -36,11 +36,10 @@ def sum_channels(x: Float[Array, "*batch c"]) -> Float[Array, " c"]:
     return (jnp.ones((4, len(total)), x.dtype) @ total)[0]
 
 
-@jax.custom_vjp
 def add_bias(x: Float[Array, "*batch c"], bias: Float[Array, " c"]) -> Float[Array, "*batch c"]:
     """Return `x + bias`, with the gradient of the bias by `sum_channels`.
 
-    Forward mode (`jax.jvp`) is not available.
+    On the CPU, forward mode (`jax.jvp`) is not available.
 
     Args:
         x: the images `[N, H, W, C]` or features `[N, D]`.
@@ -50,12 +49,25 @@ def add_bias(x: Float[Array, "*batch c"], bias: Float[Array, " c"]) -> Float[Arr
         >>> add_bias(jnp.array([[1.0, 2.0]]), jnp.array([0.5, -0.5])).tolist()
         [[1.5, 1.5]]
     """
-    return _forward(x, bias)[0]
+    if jax.default_backend() != "cpu":
+        return x + _as_row(x, bias)
+    return _add_bias(x, bias)
+
+
+def _as_row(x: Float[Array, "*batch c"], bias: Float[Array, " c"]) -> Float[Array, "*ones c"]:
+    """Return the bias with as many axes as `x`."""
+    return bias.reshape((1,) * (x.ndim - 1) + bias.shape)
+
+
+@jax.custom_vjp
+def _add_bias(x: Float[Array, "*batch c"], bias: Float[Array, " c"]) -> Float[Array, "*batch c"]:
+    """Return the sum, with its own gradient."""
+    return x + _as_row(x, bias)
 
 
 def _forward(x: Float[Array, "*batch c"], bias: Float[Array, " c"]) -> tuple[Float[Array, "*batch c"], None]:
     """Return the output, and nothing for the gradient."""
-    return x + bias.reshape((1,) * (x.ndim - 1) + bias.shape), None
+    return _add_bias(x, bias), None
 
 
 def _backward(_: None, dy: Float[Array, "*batch c"]) -> tuple[Float[Array, "*batch c"], Float[Array, " c"]]:
@@ -63,4 +75,4 @@ def _backward(_: None, dy: Float[Array, "*batch c"]) -> tuple[Float[Array, "*bat
     return dy, sum_channels(dy.astype(accumulation_dtype(dy))).astype(dy.dtype)
 
 
-add_bias.defvjp(_forward, _backward)
+_add_bias.defvjp(_forward, _backward)
