@@ -1,6 +1,7 @@
-"""The arguments of a convolution that are not arrays, and the gradient of its images for them."""
+"""A convolution with gradients from two functions, and its arguments that are not arrays."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ from jax import Array
 from jax.custom_batching import custom_vmap
 from jaxtyping import Float
 
-from research.ops.conv.gradient import Bilinear, strided_input_gradient
+from research.ops.conv.gradient import Bilinear, make_bilinear, strided_input_gradient
 from research.ops.conv.im2col import conv2d_im2col
 from research.ops.conv.subpixel import subpixel_input_gradient
 from research.ops.padding import Pads, Pair
@@ -26,15 +27,37 @@ class Geometry(NamedTuple):
 
 
 Convolve = Callable[[Geometry, Array, Array], Array]
-"""A function that convolves images with a kernel. It uses neither `in_size` nor `kernel_size`."""
+"""A function of a geometry, images, and either a kernel or the gradient of the output."""
 
 
-def convolve_im2col(geometry: Geometry, x: Array, kernel: Array) -> Array:
+def _convolve_im2col(geometry: Geometry, x: Array, kernel: Array) -> Array:
     """Convolve by `conv2d_im2col`."""
     return conv2d_im2col(x, kernel, *geometry[2:])
 
 
-def convolved_input_gradient(
+def make_convolution(
+    geometry: Geometry, convolve: Convolve, weight_gradient: Convolve, otherwise: Convolve
+) -> Bilinear:
+    """Return the convolution of images and kernel, with its gradients.
+
+    Under `vmap` over kernels it is `conv2d_im2col`.
+
+    Args:
+        geometry: the arguments of the convolution.
+        convolve: the function that convolves, which also gives the gradient of the images.
+        weight_gradient: the function of images and the gradient of the output that gives the gradient of the
+            kernel.
+        otherwise: the function that replaces `weight_gradient` under `vmap`.
+    """
+    by_im2col = partial(_convolve_im2col, geometry), partial(_input_gradient, _convolve_im2col, geometry)
+    return make_bilinear(
+        _unless_kernels_vary(partial(convolve, geometry), by_im2col[0]),
+        _unless_kernels_vary(partial(_input_gradient, convolve, geometry), by_im2col[1]),
+        _unless_mapped(partial(weight_gradient, geometry), partial(otherwise, geometry)),
+    )
+
+
+def _input_gradient(
     convolve: Convolve,
     geometry: Geometry,
     dy: Float[Array, "n h_out w_out c_out"],
@@ -55,7 +78,7 @@ def convolved_input_gradient(
     return strided_input_gradient(conv, dy, kernel, in_size, strides, pads, dilation, groups)
 
 
-def unless_kernels_vary(function: Bilinear, otherwise: Bilinear) -> Bilinear:
+def _unless_kernels_vary(function: Bilinear, otherwise: Bilinear) -> Bilinear:
     """Return `function` of images and kernel, which becomes `otherwise` under `vmap` over kernels.
 
     Under `vmap` over the images alone, all images are one batch.
@@ -72,7 +95,7 @@ def unless_kernels_vary(function: Bilinear, otherwise: Bilinear) -> Bilinear:
     return mapped
 
 
-def unless_mapped(function: Bilinear, otherwise: Bilinear) -> Bilinear:
+def _unless_mapped(function: Bilinear, otherwise: Bilinear) -> Bilinear:
     """Return `function` of images and gradients, which becomes `otherwise` under `vmap`."""
     mapped = custom_vmap(function)
 

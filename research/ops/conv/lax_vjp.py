@@ -9,14 +9,8 @@ from jaxtyping import Float
 
 from research.ops.conv.chunks import sum_images
 from research.ops.conv.fast import conv_wide, has_fast_kernel
-from research.ops.conv.geometry import (
-    Geometry,
-    convolve_im2col,
-    convolved_input_gradient,
-    unless_kernels_vary,
-    unless_mapped,
-)
-from research.ops.conv.gradient import Bilinear, make_bilinear
+from research.ops.conv.geometry import Geometry, make_convolution
+from research.ops.conv.gradient import Bilinear
 from research.ops.conv.lax import conv2d_lax
 from research.ops.conv.weight_gradient import weight_gradient
 from research.ops.padding import Pads, Pair
@@ -46,13 +40,7 @@ def conv2d_lax_vjp(
 @cache
 def _make_conv(geometry: Geometry) -> Bilinear:
     """Return the convolution of images and kernel, with its gradients."""
-    input_gradient = partial(convolved_input_gradient, convolve_by_lax, geometry)
-    by_patches = partial(convolved_input_gradient, convolve_im2col, geometry)
-    return make_bilinear(
-        unless_kernels_vary(partial(convolve_by_lax, geometry), partial(convolve_im2col, geometry)),
-        unless_kernels_vary(input_gradient, by_patches),
-        unless_mapped(partial(_weights, geometry), partial(patches_weight_gradient, geometry)),
-    )
+    return make_convolution(geometry, convolve_by_lax, _weights, patches_weight_gradient)
 
 
 def _weights(geometry: Geometry, x: Array, dy: Array) -> Array:

@@ -10,14 +10,8 @@ from jaxtyping import Float
 from research.ops.conv.chunks import CHUNK_BYTES, sum_images
 from research.ops.conv.depthwise import MAX_CHANNELS, depthwise_weight_gradient
 from research.ops.conv.fast import FEW_CHANNELS, NARROW, has_fast_kernel
-from research.ops.conv.geometry import (
-    Geometry,
-    convolve_im2col,
-    convolved_input_gradient,
-    unless_kernels_vary,
-    unless_mapped,
-)
-from research.ops.conv.gradient import Bilinear, crop, make_bilinear
+from research.ops.conv.geometry import Geometry, make_convolution
+from research.ops.conv.gradient import Bilinear, crop
 from research.ops.conv.lax import conv2d_lax
 from research.ops.conv.lax_vjp import conv2d_lax_vjp, convolve_by_lax, patches_weight_gradient
 from research.ops.conv.onednn_call import call_onednn, has_onednn
@@ -56,13 +50,7 @@ def conv2d_onednn(
 @cache
 def _make_conv(geometry: Geometry) -> Bilinear:
     """Return the convolution of images and kernel, with its gradients."""
-    input_gradient = partial(convolved_input_gradient, _forward, geometry)
-    by_patches = partial(convolved_input_gradient, convolve_im2col, geometry)
-    return make_bilinear(
-        unless_kernels_vary(partial(_forward, geometry), partial(convolve_im2col, geometry)),
-        unless_kernels_vary(input_gradient, by_patches),
-        unless_mapped(partial(_weight_gradient, geometry), partial(patches_weight_gradient, geometry)),
-    )
+    return make_convolution(geometry, _forward, _weight_gradient, patches_weight_gradient)
 
 
 def _forward(
