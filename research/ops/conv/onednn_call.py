@@ -22,7 +22,6 @@ KNOWN_JAX = (0, 10, 1), (0, 13, 0)
 XLA promises nothing about the call, and a call that oneDNN does not understand ends the process.
 """
 
-
 ONEDNN_FLOPS, ONEDNN_GROUPED_FLOPS = 50e6, 5e6
 """`onednn` is chosen only for convolutions with at least this many floating-point operations.
 
@@ -45,7 +44,7 @@ def has_onednn() -> bool:
     shapes = [jax.ShapeDtypeStruct(shape, jnp.float32) for shape in ((1, 4, 4, 2), (1, 1, 2, 2))]
     try:
         jax.jit(lambda x, kernel: call_onednn(x, kernel, (1, 1), ((0, 0), (0, 0)))).lower(*shapes).compile()
-    except JaxRuntimeError:  # XLA was built without oneDNN
+    except (JaxRuntimeError, MemoryError):  # no oneDNN, or a program that JAX cannot store is an error
         return False
     return True
 
