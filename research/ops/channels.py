@@ -28,7 +28,7 @@ def sum_channels(x: Float[Array, "*batch c"]) -> Float[Array, " c"]:
     # fuses arithmetic with an addition. So a few parts of each image are added first, and products that are
     # summed need no memory of their own. These are not parts of the batch, which may be split over devices.
     # The rest is a dot with ones. The ones have four equal rows, since XLA treats a single row as a vector,
-    # which is slower and less precise: it adds one by one.
+    # whose dot adds the numbers one by one, which is slower and less precise.
     num_pixels, channels = math.prod(x.shape[1:-1]), x.shape[-1]
     num_parts = max(n for n in range(1, MOST_PARTS + 1) if num_pixels % n == 0)
     parts = jnp.split(x.reshape(x.shape[0], num_pixels, channels), num_parts, axis=1)

@@ -1,4 +1,4 @@
-"""Functions of a batch that are applied to a few images at a time, to keep what they write in the cache."""
+"""Apply a function to a few images of a batch at a time, so that its intermediate arrays fit in the cache."""
 
 import math
 from collections.abc import Callable
@@ -11,8 +11,8 @@ from jaxtyping import Float, Shaped
 CHUNK_BYTES, ACCELERATOR_CHUNK_BYTES = 5 * 2**20, 2**30
 """The number of bytes that one chunk writes and reads again, on the CPU and elsewhere.
 
-On the CPU it is about twice what the level-2 caches of two cores hold. Elsewhere it only keeps the memory
-from running out, since a small chunk leaves most of a GPU idle.
+On the CPU it is about twice what the level-2 caches of two cores hold. Elsewhere it only limits the
+memory, since a small chunk leaves most of a GPU idle.
 """
 
 

@@ -18,10 +18,10 @@ from research.ops.conv.onednn_call import call_onednn, has_onednn
 from research.ops.padding import Pads, Pair
 
 SMALLER = 3
-"""The factor by which the chunks of the weight gradient have fewer bytes than those of other passes."""
+"""For the weight gradient, the limit on the bytes of a chunk is divided by this number."""
 
 FEWEST_IMAGES = 8
-"""The number of images in a chunk of the weight gradient, where oneDNN takes them for channels."""
+"""For the weight gradient, the limit on bytes is raised so that this many images fit into a chunk."""
 
 
 def conv2d_onednn(
@@ -35,9 +35,10 @@ def conv2d_onednn(
     """Compute `conv2d` by the kernels of oneDNN, which PyTorch uses on x86 processors, too.
 
     XLA contains oneDNN, but calls it only if a flag is set, and never for gradients. This function calls it
-    for the convolution and both gradients, as fast inside a loop as outside. Under `vmap` over kernels,
-    `conv2d_im2col` is used instead. If XLA has no oneDNN (`has_onednn`), or if the images are not in float32,
-    this is `conv2d_lax_vjp`. Reverse mode works to any order; forward mode (`jax.jvp`) is not available.
+    for the convolution and most gradients, which are as fast inside a loop as outside. Under `vmap` over
+    kernels, `conv2d_im2col` is used instead. If XLA has no oneDNN (`has_onednn`), or if the images are not in
+    float32, this is `conv2d_lax_vjp`. Reverse mode works to any order; forward mode (`jax.jvp`) is not
+    available.
 
     Source: oneDNN, the oneAPI Deep Neural Network Library, https://github.com/uxlfoundation/oneDNN.
     """
@@ -56,10 +57,10 @@ def _make_conv(geometry: Geometry) -> Bilinear:
 def _forward(
     geometry: Geometry, x: Float[Array, "n h w c_in"], kernel: Float[Array, "kh kw c_group c_out"]
 ) -> Float[Array, "n h_out w_out c_out"]:
-    """Return the convolution, which is that of the compiler for images without any pixel.
+    """Return the convolution by oneDNN, or by the compiler for images without any pixel.
 
-    With many channels and few features, as in the gradient of the input of a first layer, it is that of
-    `lax_vjp`. It computes several pixels at a time, and oneDNN would leave most of a vector empty.
+    With many channels and few features, as in the gradient of the input of a first layer, the convolution is
+    computed as in `lax_vjp`, several pixels at a time. oneDNN would leave most of a vector empty.
     """
     if not x.size:
         return conv2d_lax(x, kernel, *geometry[2:])

@@ -61,10 +61,10 @@ def call_onednn(
     """Return the convolution of images and kernel by oneDNN. It has no gradient.
 
     Args:
-        x: the images, in float32 and with at least one element.
+        x: the images, in float32, with at least one element.
         kernel: the kernel, in float32.
         strides: the step of the window.
-        pads: the padding in pixels, which is not negative.
+        pads: the padding in pixels, at least 0.
         dilation: the distance between neighbouring kernel elements.
         groups: the number of groups of channels.
         kernel_axes: the axes of `kernel` for its height, its width, its input channels and its features.
