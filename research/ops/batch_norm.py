@@ -9,7 +9,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from research.ops.channels import sum_channels
+from research.ops.channels import as_row, sum_channels
 from research.ops.norm import check_channels
 from research.ops.precision import accumulation_dtype, as_float
 
@@ -71,10 +71,10 @@ def _forward(
     """Return the outputs of `normalize_batch` and what `_backward` needs."""
     wide = x.astype(accumulation_dtype(x))
     mean = _mean(wide, axis_name)
-    variance = _mean(jnp.square(wide - _like(mean, x)), axis_name)
+    variance = _mean(jnp.square(wide - as_row(mean, x)), axis_name)
     inverse = lax.rsqrt(variance + epsilon)
     slope = inverse * scale.astype(wide.dtype)
-    y = (wide - _like(mean, x)) * _like(slope, x) + _like(bias.astype(wide.dtype), x)
+    y = (wide - as_row(mean, x)) * as_row(slope, x) + as_row(bias.astype(wide.dtype), x)
     return (y.astype(x.dtype), mean, variance), (x, mean, inverse, scale, bias)
 
 
@@ -85,13 +85,13 @@ def _backward(
     x, mean, inverse, scale, bias = saved
     dy, _, _ = cotangents
     wide, dy = x.astype(mean.dtype), dy.astype(mean.dtype)
-    centred = wide - _like(mean, x)
+    centred = wide - as_row(mean, x)
     dbias, dscale = sum_channels(dy), sum_channels(dy * centred) * inverse
     means = dbias, dscale * inverse
     if axis_name is not None:
         means = lax.pmean(means, axis_name)
-    mean_dy, mean_dcentred = (_like(total / _count(x), x) for total in means)
-    dx = (dy - mean_dy - centred * mean_dcentred) * _like(scale.astype(mean.dtype) * inverse, x)
+    mean_dy, mean_dcentred = (as_row(total / _count(x), x) for total in means)
+    dx = (dy - mean_dy - centred * mean_dcentred) * as_row(scale.astype(mean.dtype) * inverse, x)
     return dx.astype(x.dtype), dscale.astype(scale.dtype), dbias.astype(bias.dtype)
 
 
@@ -104,11 +104,6 @@ def _mean(x: Float[Array, "*batch c"], axis_name: str | None) -> Float[Array, " 
 def _count(x: Float[Array, "*batch c"]) -> int:
     """Return the number of values of each channel, or 1 if there are none, so that their mean is 0."""
     return max(math.prod(x.shape[:-1]), 1)
-
-
-def _like(vector: Float[Array, " c"], x: Float[Array, "*batch c"]) -> Float[Array, "*ones c"]:
-    """Return the vector with leading axes of size 1, so that its rank is that of `x`."""
-    return vector.reshape((1,) * (x.ndim - 1) + vector.shape)
 
 
 _normalize_batch: Any = jax.custom_vjp(lambda *args: _forward(*args)[0], nondiff_argnums=(3, 4))

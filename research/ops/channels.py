@@ -50,19 +50,19 @@ def add_bias(x: Float[Array, "*batch c"], bias: Float[Array, " c"]) -> Float[Arr
         [[1.5, 1.5]]
     """
     if jax.default_backend() != "cpu":
-        return x + _as_row(x, bias)
+        return x + as_row(bias, x)
     return _add_bias(x, bias)
 
 
-def _as_row(x: Float[Array, "*batch c"], bias: Float[Array, " c"]) -> Float[Array, "*ones c"]:
-    """Return the bias with as many axes as `x`."""
-    return bias.reshape((1,) * (x.ndim - 1) + bias.shape)
+def as_row(vector: Float[Array, " c"], x: Float[Array, "*batch c"]) -> Float[Array, "*ones c"]:
+    """Return the vector with leading axes of size 1, so that its rank is that of `x`."""
+    return vector.reshape((1,) * (x.ndim - 1) + vector.shape)
 
 
 @jax.custom_vjp
 def _add_bias(x: Float[Array, "*batch c"], bias: Float[Array, " c"]) -> Float[Array, "*batch c"]:
     """Return the sum, with its own gradient."""
-    return x + _as_row(x, bias)
+    return x + as_row(bias, x)
 
 
 def _forward(x: Float[Array, "*batch c"], bias: Float[Array, " c"]) -> tuple[Float[Array, "*batch c"], None]:
