@@ -50,8 +50,7 @@ def conv2d_depthwise(
     """
     if max(kernel.shape[2], kernel.shape[3] // groups) > MAX_CHANNELS:
         return conv2d_im2col(x, kernel, strides, pads, dilation, groups)
-    sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
-    return _make_conv(Geometry(*sizes, strides, pads, dilation, groups))(x, kernel)
+    return _make_conv(Geometry.of(x, kernel, strides, pads, dilation, groups))(x, kernel)
 
 
 @cache

@@ -25,6 +25,14 @@ class Geometry(NamedTuple):
     dilation: Pair
     groups: int
 
+    @classmethod
+    def of(
+        cls, x: Array, kernel: Array, strides: Pair, pads: Pads, dilation: Pair, groups: int
+    ) -> "Geometry":
+        """Return the arguments of the convolution of these images and this kernel."""
+        sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
+        return cls(*sizes, strides, pads, dilation, groups)
+
 
 Convolve = Callable[[Geometry, Array, Array], Array]
 """A function of a geometry, images, and either a kernel or the gradient of the output."""

@@ -33,8 +33,7 @@ def conv2d_lax_vjp(
     otherwise. Under `vmap` over kernels, `conv2d_im2col` is used instead. Reverse mode works to any order;
     forward mode (`jax.jvp`) is not available.
     """
-    sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
-    return _make_conv(Geometry(*sizes, strides, pads, dilation, groups))(x, kernel)
+    return _make_conv(Geometry.of(x, kernel, strides, pads, dilation, groups))(x, kernel)
 
 
 @cache

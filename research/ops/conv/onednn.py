@@ -44,8 +44,7 @@ def conv2d_onednn(
     """
     if x.dtype != jnp.float32 or not x.size or not kernel.size or not has_onednn():
         return conv2d_lax_vjp(x, kernel, strides, pads, dilation, groups)
-    sizes = (x.shape[1], x.shape[2]), (kernel.shape[0], kernel.shape[1])
-    return _make_conv(Geometry(*sizes, strides, pads, dilation, groups))(x, kernel)
+    return _make_conv(Geometry.of(x, kernel, strides, pads, dilation, groups))(x, kernel)
 
 
 @cache
